@@ -3,8 +3,8 @@
 # sources this file; it lives in the same network namespace and cgroup and ends with them.
 #
 #   dockerd registry start DIR [--auth]    at 127.0.0.1:5000; --auth: user test, password secret
-#   dockerd registry push DIR NAME:TAG     as 127.0.0.1:5000/NAME:TAG; the local name and layers stay
-#                                          (delete that image before a pull that is to move bytes)
+#   dockerd registry push DIR NAME:TAG     as 127.0.0.1:5000/NAME:TAG; the local image stays (delete it
+#                                          before a pull that is to move bytes)
 #   dockerd registry pause|resume|kill DIR SIGSTOP: a stalled pull; SIGKILL: death in the middle
 #   dockerd registry stop DIR              and forget what was pushed
 # start after kill keeps what was pushed.
