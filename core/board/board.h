@@ -1,0 +1,110 @@
+/* board.h: the scoreboard, numbers that master and workers share without messages.
+ *
+ *   memfd:  header | worker[W] | row[W][N] | histogram[W][N]
+ *
+ * Every field has one writer: `row[w][*]` and `worker[w]` belong to worker w, the header to
+ * the master. Readers sum over the workers, so what a reader sees is never stale by more
+ * than the store in flight. A dead worker's gauges are zeroed by the master
+ * (board_worker_reset); its counters stay, so sums never go back.
+ *
+ * Rows are addressed by a backend's `slot` (0 .. LIMIT_BACKENDS-1), which `fleet` assigns
+ * and the roster carries. A slot is given out again only after board_slot_reset.
+ * Untouched pages of the mapping are never resident. */
+#ifndef BOARD_BOARD_H
+#define BOARD_BOARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Log-linear latency histogram: 16 sub-buckets for every power of two of microseconds, so a
+ * quantile is within 3.2 % of the truth; below 16 us exact, above 2^27 us in the last one. */
+enum { BOARD_BUCKETS = 400 };
+
+/* Outcomes of a request to a backend, counted by the worker that ran it. */
+enum board_outcome {
+    BOARD_NO_ANSWER, /* no complete answer head: connect, reset, time-out, malformed */
+    BOARD_1XX,
+    BOARD_2XX,
+    BOARD_3XX,
+    BOARD_4XX,
+    BOARD_5XX,
+    BOARD_OUTCOMES
+};
+
+/* One backend as one worker knows it. */
+struct board_row {
+    uint64_t in_flight; /* gauge: requests sent or being sent, answer not finished */
+    uint64_t pooled; /* gauge: idle upstream connections */
+    uint64_t outcomes[BOARD_OUTCOMES];
+    uint64_t retries; /* attempts here that were repeated elsewhere */
+    uint64_t bytes_in, bytes_out; /* bodies: from clients, to clients */
+    uint64_t latency_us_sum; /* of answered requests */
+    uint64_t last_failure_ms; /* monotonic; 0 = none */
+    uint64_t consecutive_failures;
+    double ewma_ms; /* decayed response time; 0 = none yet */
+    uint64_t ewma_at_us;
+};
+
+/* One worker process. */
+struct board_worker {
+    uint64_t heartbeat; /* odd while inside Lua */
+    uint64_t pid;
+    uint64_t roster_version; /* last applied */
+    uint64_t connections; /* gauge: open client connections */
+    uint64_t accepted;
+    uint64_t no_route; /* requests answered 404 by us */
+    uint64_t no_backend; /* requests answered 503 by us */
+    uint64_t bad_requests; /* 400 and its kin */
+    uint64_t policy_errors; /* picks that fell back to C */
+    uint64_t picks;
+    uint64_t pick_ns_sum;
+    uint64_t aborted; /* exchanges cut in mid-answer */
+};
+
+struct board;
+
+/* Sums over all workers for one slot, with quantiles of the latency since the slot's reset. */
+struct board_sum {
+    uint64_t in_flight, pooled, retries, bytes_in, bytes_out, latency_us_sum;
+    uint64_t outcomes[BOARD_OUTCOMES];
+    uint64_t answered; /* all outcomes but BOARD_NO_ANSWER */
+    double ewma_ms; /* mean of the workers' that have one */
+};
+
+/* A fresh board for `workers` processes in a sealed memfd; -errno. The caller owns it: board_free. */
+int board_new(unsigned workers, struct board **ret_board);
+/* Maps the board behind a descriptor that was inherited or received; -EINVAL when it is none. Takes fd. */
+int board_open(int fd, struct board **ret_board);
+void board_free(struct board *b);
+/* The memfd, to hand to a child. Lends. */
+int board_fd(const struct board *b);
+unsigned board_workers(const struct board *b);
+
+/* Lent rows; valid until board_free. `slot` < LIMIT_BACKENDS, `worker` < board_workers. */
+struct board_row *board_row(struct board *b, unsigned worker, unsigned slot);
+struct board_worker *board_worker(struct board *b, unsigned worker);
+/* Counts one latency in worker's histogram of slot. */
+void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us);
+/* In flight on a slot over all workers. */
+uint64_t board_in_flight(const struct board *b, unsigned slot);
+void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum);
+/* Adds the slot's histogram over all workers to `buckets` (BOARD_BUCKETS counters, zeroed by the caller). */
+void board_histogram(const struct board *b, unsigned slot, uint64_t *buckets);
+/* Latency in us at quantile q (0..1) of such buckets; 0 when they are empty. */
+uint64_t board_quantile_us(const uint64_t *buckets, double q);
+/* Bucket number of a latency, and the least latency of a bucket. */
+unsigned board_bucket_of(uint64_t latency_us);
+uint64_t board_bucket_floor_us(unsigned bucket);
+
+/* Master only: worker died, its gauges (in_flight, pooled, connections) become 0. */
+void board_worker_reset(struct board *b, unsigned worker);
+/* Master only: everything about a slot becomes 0, before it is given out again. */
+void board_slot_reset(struct board *b, unsigned slot);
+
+/* Single-writer additions that readers in other processes see whole. */
+void board_add(uint64_t *field, uint64_t amount);
+void board_sub(uint64_t *field, uint64_t amount);
+void board_set(uint64_t *field, uint64_t value);
+uint64_t board_get(const uint64_t *field);
+
+#endif

@@ -1,0 +1,123 @@
+/* fleet.h: orchestration without I/O of its own. Keeps every service at the instances it should
+ * have, level-triggered: each change of the world (configuration, engine, probe, decision, time)
+ * ends in the same fleet_reconcile, which compares and starts the next step. So a crash at any
+ * point is survived: list the engine, compare, go on.
+ *
+ *   instance:  CREATING -> STARTING -> WAITING -> UP <-> DOWN
+ *                  |           |          |       |        |
+ *                  +-----------+----------+-> FAILED    DRAINING -> STOPPING -> REMOVING -> (gone)
+ *                                              (logs read) -----------------------^
+ *
+ *   FAILED is for instances that never were UP: a failed deploy. It keeps reason, last health output and log
+ *   lines, removes the instance, and backs off (1 s doubling to 5 min) before the next try.
+ *   DOWN: unhealthy, restarting, or ended. Leaves the roster at once. Back to UP by its probe; replaced when
+ *   the engine will not restart it, or when it stays unhealthy for longer than health interval x retries.
+ *
+ * Takes time and results as arguments and starts work only through `engine` and the ports, so that a
+ * simulation runs the same code on a virtual clock.
+ *
+ * ROSTER as JSON: { "version": 12, "services": [ { "name": "catalog", "backends": [
+ *     { "id": "catalog-7", "slot": 3, "address": "172.18.0.2:8080", "weight": 1, "max_connections": 100,
+ *       "capacity": 1000, "tags": ["zone:1"], "draining": false, "joined_ms": 123456 } ] } ] }
+ *   Only backends that may get requests, and draining ones that may still have some.
+ *
+ * SNAPSHOT as JSON: { "now_ms": 123456, "services": { "catalog": { "service": "catalog", "now": 123.456 (s), "instances": 4 (up),
+ *     "desired": 4, "starting": 0, "min": 2, "max": 20, "cpu_percent": 61.2, "memory_percent": 40.1, "in_flight": 12, "rate": 310.5 (requests/s),
+ *     "error_rate": 0.001, "p50_ms": 3.1, "p95_ms": 12.0, "p99_ms": 31.0, "queue": 0, "since_up_s": 12.5, "since_down_s": 600.0,
+ *     "sample_age_s": 1.2, "hash": 0.4711 } } }    unknown numbers are absent
+ * DECISIONS as JSON: { "services": { "catalog": { "want": 5 | null, "reason": "High resource usage - CPU: 91.0%, Memory: 40.1%",
+ *     "policy": "threshold", "origin": "policies/scale/threshold.lua" } | { "error": "policies/scale/x.lua:3: ..." } } }
+ */
+#ifndef FLEET_FLEET_H
+#define FLEET_FLEET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct board;
+struct cJSON;
+struct engine;
+struct engine_event;
+struct fleet;
+struct probe_result;
+struct probe_spec;
+
+/* Something that happened, for log, history and metrics. Borrowed. */
+struct fleet_fact {
+    const char *kind; /* "instance", "deploy", "decision", "service", "engine" */
+    const char *service; /* "" when of none */
+    const char *instance; /* "" when of none */
+    const char *what; /* short sentence in lower case: "instance up", "deploy failed" */
+    const char *detail; /* reason, or "" */
+    bool bad; /* logged as a warning */
+};
+
+/* What the fleet asks of its owner. Every function is called from inside fleet_* calls and must not
+ * call back into the fleet before it returned. */
+struct fleet_ports {
+    void *arg;
+    /* Starts or stops checking a backend; results come to fleet_on_probe. */
+    int (*probe_add)(void *arg, const char *id, const struct probe_spec *spec);
+    void (*probe_remove)(void *arg, const char *id);
+    void (*probe_reason)(void *arg, const char *id, const char **ret_reason, int *ret_status,
+                         uint32_t *ret_attempts);
+    /* A new roster for all workers; its version is acknowledged by fleet_on_roster. */
+    void (*roster)(void *arg, uint64_t version, const char *json);
+    /* Wants decisions for this snapshot: fleet_on_decisions, or silence (hold). */
+    void (*ask)(void *arg, const char *snapshot_json);
+    void (*fact)(void *arg, const struct fleet_fact *fact);
+};
+
+struct fleet *fleet_new(const struct fleet_ports *ports, struct board *board);
+/* The engine's pending calls must have called back (engine closed) before. */
+void fleet_free(struct fleet *f);
+
+/* Sets or changes the engine; lent until fleet_free. */
+void fleet_set_engine(struct fleet *f, struct engine *engine);
+/* Applies a configuration (script.h), first or changed: what needs no new instance (scale, routes, tags,
+ * weights) takes effect in place, a changed specification rolls, a service that is gone is drained and removed.
+ * Borrows. */
+void fleet_apply(struct fleet *f, const struct cJSON *config, uint64_t now_ms);
+
+/* News. */
+void fleet_on_engine_up(struct fleet *f, const char *description, uint64_t now_ms); /* lists, compares */
+void fleet_on_engine_down(struct fleet *f, const char *why, uint64_t now_ms); /* freezes; traffic goes on */
+void fleet_on_engine_event(struct fleet *f, const struct engine_event *event, uint64_t now_ms);
+void fleet_on_probe(struct fleet *f, const struct probe_result *result, uint64_t now_ms);
+/* All workers have applied this roster version (or newer). */
+void fleet_on_roster(struct fleet *f, uint64_t version, uint64_t now_ms);
+void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t generation,
+                        uint64_t now_ms);
+/* Time passes: call about every 100 ms. Deadlines, back-offs, samples, snapshots. */
+void fleet_tick(struct fleet *f, uint64_t now_ms);
+
+/* What operators ask for. All return a result object that the caller owns: {"ok":true,...} or
+ * {"ok":false,"error":"no such service: x: services are a, b"}. `who` goes into the audit record. */
+struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instances, uint64_t hold_ms,
+                          const char *who, uint64_t now_ms);
+/* New generation of the service: rolls one by one. ret generation in "generation"; see fleet_deploy_state. */
+struct cJSON *fleet_deploy(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
+/* Progress of the present roll: {"state":"rolling"|"done"|"failed","generation":3,"reason":"...",
+ * "health_output":"...","logs":"..."}; the caller owns it; NULL: no such service. */
+struct cJSON *fleet_deploy_state(const struct fleet *f, const char *service);
+/* A backend (instance id or address) gets no new requests / gets them again. */
+struct cJSON *fleet_drain(struct fleet *f, const char *backend, bool drain, const char *who,
+                          uint64_t now_ms);
+/* Replaces an instance: new one healthy first, then the old one drained. */
+struct cJSON *fleet_restart(struct fleet *f, const char *instance, const char *who, uint64_t now_ms);
+/* Drains and removes all instances of a service until the next deploy of it. */
+struct cJSON *fleet_stop(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
+/* Stops all services of ours (--stop-services); fleet_idle tells when it is done. */
+void fleet_stop_all(struct fleet *f, uint64_t now_ms);
+bool fleet_idle(const struct fleet *f);
+
+/* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling","last_decision":{...},"deploy":{...},
+ *   "resources":{"cpu_percent","memory_percent"},"traffic":{"rate","in_flight","p50_ms","p99_ms","error_rate"},
+ *   "instances":[{"id","state","address","slot","generation","age_s","restarts","reason","cpu_percent","memory_percent","memory_bytes","in_flight","requests","errors"}]}],
+ *  "engine":{"name","state":"up"|"down","description"}}; service NULL = all. NULL: no such service. The caller owns it. */
+struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t now_ms);
+/* {"decisions":[{"at":"2026-...Z","wall_ms","service","policy","origin","generation","inputs":{...},"want":5,"was":4,"result":5,"action":"scale_up"|"scale_down"|"no_change"|"hold",
+ *   "reason":"...","held_by":"cooldown"|"min"|"max"|"stale"|"busy"|"manual"|"engine_down"|"policy_error"|""}]}, newest last. since_wall_ms 0 = all kept. */
+struct cJSON *fleet_decisions(const struct fleet *f, const char *service, uint64_t since_wall_ms);
+
+#endif

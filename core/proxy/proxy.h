@@ -1,0 +1,53 @@
+/* proxy.h: a worker's data plane: accept, parse, pick, forward, tally.
+ *
+ * It owns the worker's loop: one edge-triggered epoll for data sockets with the libuv loop
+ * embedded (timers, ipc, signals). It is told everything by app/worker.c and never reads files.
+ *
+ *   prepare(config) -> commit | abort        generations, two-phase
+ *   listen(address, fd)                      sockets that the master opened
+ *   roster(json)                             which backends (fleet.h)
+ *   drain -> idle                            accept no more, finish what is open
+ */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct uv_loop_s;
+struct board;
+struct cJSON;
+struct proxy;
+
+struct proxy_options {
+    struct uv_loop_s *loop; /* lent for the proxy's life */
+    struct board *board; /* lent */
+    unsigned worker; /* our index on the board */
+};
+
+int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy);
+/* Builds routes and pickers of a configuration beside the present one; -EINVAL with a sentence. */
+int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *config, char **reterr);
+/* From the next request on the prepared generation counts; requests in flight finish on the old.
+ * Listeners whose address no route of the new one names are closed. -ENOENT: nothing prepared. */
+int proxy_commit(struct proxy *p);
+void proxy_abort(struct proxy *p);
+/* A listening socket for an address ("0.0.0.0:8080" as in the configuration). Takes fd. A second one for
+ * the same address is closed. Accepts once a committed route names the address. */
+int proxy_listen(struct proxy *p, const char *address, int fd);
+/* Applies a roster; -EINVAL when it is not one. Backends that left finish what they have. */
+int proxy_roster(struct proxy *p, const struct cJSON *roster);
+/* Accepts what is queued, closes the listeners, says Connection: close on what follows; connections still open at
+ * deadline_ms from now are cut. proxy_run returns when none is left. */
+void proxy_drain(struct proxy *p, uint32_t deadline_ms);
+/* Runs until drained or proxy_stop. */
+void proxy_run(struct proxy *p);
+void proxy_stop(struct proxy *p);
+/* Closes everything; the loop must still run once for its close callbacks. */
+void proxy_free(struct proxy *p);
+
+/* One request that the policy could not decide, and the like: told at most once a second. */
+typedef void proxy_fact_fn(void *arg, const char *kind, const char *text);
+void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg);
+
+#endif

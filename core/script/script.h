@@ -1,0 +1,137 @@
+/* script.h: Lua, for the rest of the program. The only room that sees lua.h.
+ *
+ * Three uses, three kinds of state:
+ *   script_load   reads and checks a configuration with its policies (policy process, `check`)
+ *   script_cold   answers snapshots: scale, later alert, anomaly, notify (policy process, JIT off)
+ *   script_hot    picks backends per request (worker, JIT on)
+ *
+ * Policies run in a sandbox: allow-listed libraries copied per policy, no I/O, text only, memory
+ * capped per state, a budget of thread CPU time per cold call. What a policy does wrong comes back as
+ * a sentence with its file and line, never as a crash.
+ *
+ * THE CONFIGURATION as JSON, with every default filled in, durations in ms, sizes in bytes:
+ * { "generation": "3f2a9c01d2e4b6a8",            hash of all source bytes
+ *   "path": "/etc/tidegate/tidegate.lua", "directory": "/etc/tidegate",
+ *   "cluster": { "id": "shop", "engine": "docker", "workers": 0 (= one per core),
+ *     "admin": "127.0.0.1:9880" ("" = off), "state_dir": "", "runtime_dir": "" ("" = by default),
+ *     "sample_interval_ms": 5000, "grace_ms": 30000,
+ *     "docker": { "host": "unix:///var/run/docker.sock", "network": "", "publish": false,
+ *                 "tls": { "ca": "", "certificate": "", "key": "" } } },
+ *   "services": [ {
+ *     "name": "catalog", "at": "tidegate.lua:4", "source": "image" | "command" | "backends",
+ *     "image": "acme/catalog:1.4", "pull": "missing" | "always" | "never",
+ *     "command": ["./catalog", "--port", "$PORT"],    image: overrides CMD when not empty
+ *     "directory": "/abs", "user": "",
+ *     "environment": { "LOG_LEVEL": "info" },
+ *     "resources": { "memory_bytes": 1073741824, "cpus": 0 (= no limit), "pids": 0, "files": 0 },
+ *     "ports": [ { "container": 8080, "host": 0 (= none or ephemeral), "publish": false,
+ *                  "host_ip": "", "protocol": "tcp" } ],
+ *     "volumes": [ { "source": "catalog-cache", "target": "/var/cache", "read_only": false, "bind": false } ],
+ *     "restart_policy": { "name": "unless-stopped", "max_retries": 0 },
+ *     "health_check": { "kind": "http" | "tcp" | "engine" | "none",
+ *       "path": "/health", "port": 0 (= first), "command": ["CMD", "/svc", "probe"] (kind engine; [] = the image's own),
+ *       "interval_ms": 30000, "timeout_ms": 5000, "retries": 3, "rise": 1, "start_period_ms": 0,
+ *       "explicit": true },                           false: nothing was configured (engine's, else HTTP, else running)
+ *     "deploy": { "timeout_ms": 120000 },
+ *     "stop_timeout_ms": 10000, "drain_timeout_ms": 30000,
+ *     "tags": [ ["zone:1"], ["zone:0"] ... ]          per slot 1, 2, ...; one entry = for all; [] = none
+ *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,
+ *       "up_cooldown_ms": 300000, "down_cooldown_ms": 600000, "interval_ms": 15000 },    absent for "backends"
+ *     "routes": [ { "listen": "0.0.0.0:8080", "host": "catalog.local" ("" = any), "path": "/",
+ *       "balance": { "policy": "least_connections", "params": {} },
+ *       "max_retries": 3, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
+ *       "client_timeout_ms": 60000, "at": "tidegate.lua:12" } ],
+ *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
+ *       "capacity": 1000, "tags": ["zone:0"] } ],
+ *     "weight": 1, "max_connections": 100, "capacity": 1000       of each of our own instances
+ *   } ],
+ *   "policies": [ { "kind": "balance", "name": "least_connections",
+ *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}" } ],
+ *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ] }
+ */
+#ifndef SCRIPT_SCRIPT_H
+#define SCRIPT_SCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cJSON;
+
+/* ---- Configuration ----------------------------------------------------------------------- */
+
+/* Reads the configuration file and the policies that it names (from `policies/` beside it, then the
+ * shipped ones), validates everything and runs every policy's examples.
+ * `overrides` may be NULL or {"engine":"process"} and the like: keys of `cluster` that win.
+ * 0: *ret_config is the object above, the caller owns it (json_free); *ret_warnings (may be "") is owned too.
+ * -EINVAL: *reterr holds all errors found, one "file:line: what: what to do" a line (mem_free).
+ * -ENOENT and other -errno: the file could not be read; *reterr says so. */
+int script_load(const char *path, const struct cJSON *overrides, struct cJSON **ret_config,
+                char **ret_warnings, char **reterr);
+
+/* A shipped file's source by "balance/round_robin" or "meta", or NULL. Static storage. */
+const char *script_shipped(const char *name, size_t *ret_len);
+
+/* ---- Cold decisions ----------------------------------------------------------------------- */
+
+struct script_cold;
+
+/* Builds the state of a loaded configuration; -EINVAL with a sentence. `config` is borrowed. */
+int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr);
+void script_cold_free(struct script_cold *cold);
+/* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
+ * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ..."}. */
+struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot);
+
+/* ---- Hot picks ---------------------------------------------------------------------------- */
+
+/* One backend as a balance policy sees it: only scalars, so that a const reference is safe.
+ * C fills it before each pick. policies/meta.lua describes the same fields. */
+struct script_backend {
+    double in_flight; /* over all workers */
+    double weight;
+    double max_connections;
+    double capacity; /* requests/s */
+    double response_ms; /* decayed response time, 0 = unknown */
+    double error_rate; /* 0..1, decayed; 0 = none known */
+    double age_s; /* since it joined */
+    int32_t eligible; /* 0: do not pick (draining, unhealthy, full, already tried) */
+    int32_t index; /* 1..n, its own place */
+};
+
+/* What a policy may know of the request. Numbers only; strings are interned when the roster comes. */
+struct script_request {
+    double now_ms; /* monotonic */
+    uint32_t hash; /* chance of this request, uniform */
+    uint32_t key; /* hash of the client address */
+    int32_t method; /* enum http1_method */
+    int32_t attempt; /* 0 first, then 1, 2 for retries */
+};
+
+struct script_hot;
+struct script_picker;
+
+/* A worker's state for one generation; -EINVAL with a sentence. `config` is borrowed.
+ * `heartbeat` (may be NULL) is made odd while Lua runs. Only one may be "live" at a time (script_hot_live). */
+int script_hot_new(const struct cJSON *config, uint64_t *heartbeat, struct script_hot **ret_hot,
+                   char **reterr);
+/* Frees it with all its pickers. */
+void script_hot_free(struct script_hot *hot);
+/* This generation takes over the process-wide parts (JIT, interruption); the one before is passive. */
+void script_hot_live(struct script_hot *hot);
+
+/* A picker: policy + params of one route over `capacity` rows at `rows`, which the caller keeps at this
+ * address for the picker's life. -EINVAL. */
+int script_picker_new(struct script_hot *hot, const char *policy, const struct cJSON *params,
+                      struct script_backend *rows, uint32_t capacity,
+                      struct script_picker **ret_picker, char **reterr);
+void script_picker_free(struct script_picker *picker);
+/* The roster changed: the first `count` rows are in use now. */
+void script_picker_resize(struct script_picker *picker, uint32_t count);
+/* Picks a row: index 0 .. count-1 of an eligible row; -ENOENT: the policy wants none;
+ * -EIO: it failed (script_picker_error), the caller falls back. Allocates nothing in C. */
+int script_pick(struct script_picker *picker, const struct script_request *request);
+/* "policies/balance/x.lua:12: ..." of the last failure. Lends. */
+const char *script_picker_error(const struct script_picker *picker);
+
+#endif
