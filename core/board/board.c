@@ -1,0 +1,292 @@
+/* board.c: see board.h.
+ *
+ * Owns: the mapping and its layout; nobody else computes an offset.
+ * Invariants: every 64-bit field is written by one process with relaxed atomic
+ * stores, so a reader sees old or new, never half. */
+#include "board/board.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+enum {
+    MAGIC = 0x74696465, /* "tide" */
+    VERSION = 1,
+    SUB_BITS = 4, /* 16 sub-buckets a power of two */
+    SUBS = 1 << SUB_BITS,
+    LINE = 64 /* bytes of a cache line: rows of different writers never share one */
+};
+
+struct header {
+    uint32_t magic, version;
+    uint32_t workers, backends;
+    uint64_t size;
+};
+
+struct board {
+    int fd;
+    unsigned workers;
+    size_t size;
+    char *base;
+    size_t row_size, workers_at, rows_at, histograms_at;
+};
+
+static size_t to_line(size_t bytes)
+{
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+static void lay_out(struct board *b, unsigned workers)
+{
+    b->workers = workers;
+    b->row_size = to_line(sizeof(struct board_row));
+    b->workers_at = to_line(sizeof(struct header));
+    b->rows_at = b->workers_at + workers * to_line(sizeof(struct board_worker));
+    b->histograms_at = b->rows_at + (size_t)workers * LIMIT_BACKENDS * b->row_size;
+    b->size =
+        b->histograms_at + (size_t)workers * LIMIT_BACKENDS * BOARD_BUCKETS * sizeof(uint32_t);
+}
+
+static int map(struct board *b)
+{
+    void *base = mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+    if (base == MAP_FAILED) {
+        return -errno;
+    }
+    b->base = base;
+    return 0;
+}
+
+int board_new(unsigned workers, struct board **ret_board)
+{
+    must(workers > 0 && workers <= LIMIT_WORKERS);
+    struct board *b = mem_new(sizeof *b);
+    int rc = 0;
+    lay_out(b, workers);
+    b->fd = memfd_create("tidegate-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (b->fd < 0 || ftruncate(b->fd, (off_t)b->size) < 0 ||
+        fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        rc = -errno;
+    } else {
+        rc = map(b);
+    }
+    if (rc) {
+        board_free(b);
+        return rc;
+    }
+    *(struct header *)(void *)b->base =
+        (struct header){MAGIC, VERSION, workers, LIMIT_BACKENDS, b->size};
+    *ret_board = b;
+    return 0;
+}
+
+int board_open(int fd, struct board **ret_board)
+{
+    struct header h;
+    struct stat st;
+    if (pread(fd, &h, sizeof h, 0) != (ssize_t)sizeof h || fstat(fd, &st) < 0 || h.magic != MAGIC ||
+        h.version != VERSION || h.backends != LIMIT_BACKENDS || !h.workers ||
+        h.workers > LIMIT_WORKERS) {
+        return -EINVAL;
+    }
+    struct board *b = mem_new(sizeof *b);
+    b->fd = fd;
+    lay_out(b, h.workers);
+    int rc = b->size == (size_t)st.st_size ? map(b) : -EINVAL;
+    if (rc) {
+        mem_free(b);
+        return rc;
+    }
+    *ret_board = b;
+    return 0;
+}
+
+void board_free(struct board *b)
+{
+    if (!b) {
+        return;
+    }
+    if (b->base) {
+        munmap(b->base, b->size);
+    }
+    if (b->fd >= 0) {
+        close(b->fd);
+    }
+    mem_free(b);
+}
+
+int board_fd(const struct board *b)
+{
+    return b->fd;
+}
+
+unsigned board_workers(const struct board *b)
+{
+    return b->workers;
+}
+
+struct board_row *board_row(struct board *b, unsigned worker, unsigned slot)
+{
+    must(worker < b->workers && slot < LIMIT_BACKENDS);
+    size_t at = b->rows_at + ((size_t)worker * LIMIT_BACKENDS + slot) * b->row_size;
+    return (struct board_row *)(void *)(b->base + at);
+}
+
+struct board_worker *board_worker(struct board *b, unsigned worker)
+{
+    must(worker < b->workers);
+    size_t at = b->workers_at + worker * to_line(sizeof(struct board_worker));
+    return (struct board_worker *)(void *)(b->base + at);
+}
+
+static uint32_t *histogram(const struct board *b, unsigned worker, unsigned slot)
+{
+    must(worker < b->workers && slot < LIMIT_BACKENDS);
+    size_t at = ((size_t)worker * LIMIT_BACKENDS + slot) * BOARD_BUCKETS * sizeof(uint32_t);
+    return (uint32_t *)(void *)(b->base + b->histograms_at + at);
+}
+
+unsigned board_bucket_of(uint64_t latency_us)
+{
+    if (latency_us < SUBS) {
+        return (unsigned)latency_us;
+    }
+    unsigned power = 63u - (unsigned)__builtin_clzll(latency_us);
+    unsigned sub = (unsigned)(latency_us >> (power - SUB_BITS)) & (SUBS - 1);
+    unsigned bucket = (power - SUB_BITS + 1) * SUBS + sub;
+    return bucket < BOARD_BUCKETS ? bucket : BOARD_BUCKETS - 1;
+}
+
+uint64_t board_bucket_floor_us(unsigned bucket)
+{
+    if (bucket < SUBS) {
+        return bucket;
+    }
+    unsigned power = bucket / SUBS + SUB_BITS - 1;
+    uint64_t sub = bucket % SUBS;
+    return (SUBS + sub) << (power - SUB_BITS);
+}
+
+void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us)
+{
+    uint32_t *bucket = &histogram(b, worker, slot)[board_bucket_of(latency_us)];
+    __atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELAXED);
+}
+
+uint64_t board_in_flight(const struct board *b, unsigned slot)
+{
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < b->workers; w++) {
+        sum += board_get(&board_row((struct board *)b, w, slot)->in_flight);
+    }
+    return sum;
+}
+
+void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum)
+{
+    struct board_sum sum = {0};
+    unsigned with_ewma = 0;
+    for (unsigned w = 0; w < b->workers; w++) {
+        const struct board_row *row = board_row((struct board *)b, w, slot);
+        sum.in_flight += board_get(&row->in_flight);
+        sum.pooled += board_get(&row->pooled);
+        sum.retries += board_get(&row->retries);
+        sum.bytes_in += board_get(&row->bytes_in);
+        sum.bytes_out += board_get(&row->bytes_out);
+        sum.latency_us_sum += board_get(&row->latency_us_sum);
+        for (int o = 0; o < BOARD_OUTCOMES; o++) {
+            uint64_t count = board_get(&row->outcomes[o]);
+            sum.outcomes[o] += count;
+            sum.answered += o == BOARD_NO_ANSWER ? 0 : count;
+        }
+        if (row->ewma_ms > 0) {
+            sum.ewma_ms += row->ewma_ms;
+            with_ewma++;
+        }
+    }
+    if (with_ewma) {
+        sum.ewma_ms /= with_ewma;
+    }
+    *ret_sum = sum;
+}
+
+void board_histogram(const struct board *b, unsigned slot, uint64_t *buckets)
+{
+    for (unsigned w = 0; w < b->workers; w++) {
+        const uint32_t *from = histogram(b, w, slot);
+        for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
+            buckets[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        }
+    }
+}
+
+uint64_t board_quantile_us(const uint64_t *buckets, double q)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
+        total += buckets[i];
+    }
+    if (!total) {
+        return 0;
+    }
+    double rank = q * (double)total;
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
+        seen += buckets[i];
+        if (buckets[i] && (double)seen >= rank) {
+            /* The middle of the bucket halves the error of its edges. */
+            return (board_bucket_floor_us(i) + board_bucket_floor_us(i + 1)) / 2;
+        }
+    }
+    return board_bucket_floor_us(BOARD_BUCKETS - 1);
+}
+
+void board_worker_reset(struct board *b, unsigned worker)
+{
+    board_set(&board_worker(b, worker)->connections, 0);
+    for (unsigned slot = 0; slot < LIMIT_BACKENDS; slot++) {
+        struct board_row *row = board_row(b, worker, slot);
+        /* Only rows that were used: writing makes a page resident. */
+        if (row->in_flight || row->pooled) {
+            board_set(&row->in_flight, 0);
+            board_set(&row->pooled, 0);
+        }
+    }
+}
+
+void board_slot_reset(struct board *b, unsigned slot)
+{
+    for (unsigned w = 0; w < b->workers; w++) {
+        memset(board_row(b, w, slot), 0, sizeof(struct board_row));
+        memset(histogram(b, w, slot), 0, BOARD_BUCKETS * sizeof(uint32_t));
+    }
+}
+
+void board_add(uint64_t *field, uint64_t amount)
+{
+    __atomic_store_n(field, *field + amount, __ATOMIC_RELAXED);
+}
+
+void board_sub(uint64_t *field, uint64_t amount)
+{
+    __atomic_store_n(field, *field - amount, __ATOMIC_RELAXED);
+}
+
+void board_set(uint64_t *field, uint64_t value)
+{
+    __atomic_store_n(field, value, __ATOMIC_RELAXED);
+}
+
+uint64_t board_get(const uint64_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
