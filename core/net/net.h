@@ -66,7 +66,8 @@ struct net_request {
     uint32_t connect_timeout_ms; /* 0 = 1000 */
     uint32_t timeout_ms; /* whole call; 0 = none */
     uint32_t silence_ms; /* longest pause between bytes once sent; 0 = any */
-    size_t body_limit; /* collected body; beyond it the call fails with -EMSGSIZE */
+    size_t body_limit; /* collected body; beyond it the call fails with -EMSGSIZE; 0 =
+                          LIMIT_ENGINE_BODY_BYTES */
     bool fresh; /* do not reuse a pooled connection, nor leave one */
     net_head_fn *on_head; /* final status line seen, before any body; may be NULL */
     net_data_fn *on_data; /* streams the body instead of collecting it; may be NULL */
@@ -86,9 +87,11 @@ struct net_answer { /* borrowed until the callback returns */
 
 typedef void net_done_fn(void *arg, const struct net_answer *answer);
 
+/* The process must ignore SIGPIPE: TLS connections of libcurl may raise it. */
 int net_client_new(struct uv_loop_s *loop, struct net_client **ret_client);
 /* Cancels what is under way (the callbacks come with -ECANCELED before this returns: the only
- * exception to "later"), closes; memory goes with the loop's close callbacks. NULL is allowed. */
+ * exception to "later"), closes; memory goes with the loop's close callbacks. NULL is allowed. Not
+ * to be used within on_head or on_data. */
 void net_client_close(struct net_client *client);
 /* Starts a call; copies all of `request`. ret_call may be NULL. The callback's arg is also that
  * of on_head and on_data. */
