@@ -90,7 +90,7 @@ struct http1_head {
 enum http1_result {
     HTTP1_DONE, /* *ret_used bytes were the head */
     HTTP1_MORE, /* not complete yet */
-    HTTP1_BAD, /* *ret_status is what a server answers: 400, 414, 431, 501, 505 (502 for a response) */
+    HTTP1_BAD, /* *ret_status is what a server answers: 400, 414, 417, 431, 501, 505 (502 for a response) */
     HTTP1_RESULTS
 };
 
