@@ -1,0 +1,122 @@
+/* commands.h: the command line. One static table; each entry lives beside the function that runs
+ * it, and help, manual page and completions are made from the same entries.
+ *
+ * THE CONTROL PROTOCOL, which the master answers (admin.h carries it). Every answer has "ok"; with
+ * false it has "error": "what is wrong: what to do". Members with ? are optional.
+ *
+ *   {"command":"status","service"?:"catalog"}
+ *       {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua","generation":3,"policy":"up"|"down",
+ *        "uptime_s":12.5,"workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
+ *        "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one, when
+ * there was one "engine":{...},"services":[...]}                                       both as
+ * fleet_status has them
+ *   {"command":"decisions","service"?:"catalog","since_wall_ms":1700000000000}   0 = all that are
+ * kept
+ *       {"ok":true,"decisions":[...]}                                           as fleet_decisions
+ * has them
+ *   {"command":"scale","service":"catalog","instances":4,"hold_ms":600000}
+ *       {"ok":true,"service":"catalog","was":2,"instances":4}
+ *   {"command":"deploy","service":"catalog","wait":true,"timeout_ms":300000}    answered at once,
+ * or when it is done
+ *       {"ok":true,"service":"catalog","generation":4,"deploy"?:{...}}          deploy as
+ * fleet_deploy_state has it; with wait
+ *       {"ok":false,"error":"deploy of catalog failed:
+ * ...","deploy":{"state":"failed","reason","health_output","logs"}}
+ *   {"command":"drain","backend":"catalog-7","drain":true|false}                {"ok":true}
+ *   {"command":"restart","instance":"catalog-7"}                                {"ok":true}
+ *   {"command":"stop","service":"catalog"}                                      {"ok":true}
+ *   {"command":"reload"}                     answered when all workers have switched, or the old
+ * generation goes on
+ *       {"ok":true,"generation":4,"changed"?:["catalog"],"warnings"?:"..."} or
+ * {"ok":false,"error":"all errors, one a line"}
+ *   {"command":"version"}
+ *       {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
+ */
+#ifndef APP_COMMANDS_H
+#define APP_COMMANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct cJSON;
+struct command_call;
+
+enum command_exit {
+    COMMAND_FINE = 0,
+    COMMAND_NO = 1, /* the answer is no */
+    COMMAND_WRONG_USAGE = 2,
+    COMMAND_NO_DAEMON = 3,
+};
+
+struct command_option {
+    const char *name;  /* "for", without its dashes */
+    const char *value; /* "DURATION", or choices as in "text|json"; NULL = a switch */
+    const char *doc;   /* lower case, no full stop */
+};
+
+struct command {
+    const char *name;
+    const char *arguments;                /* "SERVICE N", "[CONFIG]" or "" */
+    unsigned least, most;                 /* how many of them */
+    const char *summary;                  /* one line, lower case, no full stop */
+    const char *doc;                      /* sentences for its help and the manual page */
+    const char *example;                  /* whole lines, "tidegate scale catalog 4 --for 10m" */
+    const struct command_option *options; /* up to an entry without name; NULL = none */
+    bool asks; /* talks to the daemon: takes --socket, --cluster and --json too */
+    int (*run)(const struct command_call *call); /* returns an enum command_exit */
+};
+
+/* A command as it was typed. */
+struct command_call {
+    const struct command *command;
+    const char *const *args;
+    unsigned arg_count;
+    const char *const *values; /* of the options, see command_value */
+};
+
+/* Runs the command line; the process's exit code. */
+int commands_main(int argc, char **argv);
+/* The table, ended by NULL. Static storage. */
+const struct command *const *commands_all(void);
+/* NULL when there is none of that name. */
+const struct command *command_find(const char *name);
+/* The option at place `index` of a command's own ones and those that every command of its kind has;
+ * NULL behind the last. */
+const struct command_option *command_option_at(const struct command *command, unsigned index);
+/* The nearest command to a misspelt word, or NULL when none is near. */
+const char *command_nearest(const char *word);
+
+/* For run functions. */
+
+/* What was given for an option ("" for a switch), or NULL when it was not. */
+const char *command_value(const struct command_call *call, const char *option);
+/* Argument `index`, or NULL when it was not given. */
+const char *command_arg(const struct command_call *call, unsigned index);
+/* Reads a duration such as "90s", "1h30m", "250ms" or "15" (seconds). -EINVAL, -ERANGE. */
+int command_duration_ms(const char *text, uint64_t *ret_ms);
+/* Option as a duration, `otherwise` when not given; a bad one is told: COMMAND_WRONG_USAGE. */
+int command_duration(const struct command_call *call, const char *option, uint64_t otherwise,
+                     uint64_t *ret_ms);
+/* Prints "tidegate: what is wrong: what to do" to stderr; returns `exit_code`. */
+int command_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Asks the daemon; takes `request`. COMMAND_FINE with *ret_answer: the caller owns it and prints.
+ * COMMAND_FINE without: --json printed it already. Else everything is told: return the code. */
+int command_ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
+                struct cJSON **ret_answer);
+
+/* The entries. */
+extern const struct command command_run, command_check, command_version;
+extern const struct command command_status, command_decisions;
+extern const struct command command_scale, command_deploy, command_drain, command_undrain,
+    command_restart, command_stop, command_reload;
+extern const struct command command_help;
+
+/* commands_show.c: human output, appended to `to`. `columns` is the width to keep to. */
+void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned columns,
+                          bool colour);
+void commands_show_decisions(struct buf *to, const struct cJSON *answer, unsigned columns,
+                             bool colour);
+
+#endif

@@ -1,0 +1,322 @@
+/* commands_control.c: the commands that ask the running daemon. The protocol is in commands.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/commands.h"
+#include "app/screen.h"
+#include "base/ban.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum {
+    QUICK_MS = 10000, /* answers that the daemon has at hand */
+    RELOAD_MS = 60000,
+    DEPLOY_MS = 300000,
+    HOLD_MS = 600000,
+    SPARE_MS = 5000, /* the daemon keeps the deadline; we wait a little longer for its word */
+};
+
+typedef void show_fn(struct buf *to, const struct cJSON *answer, unsigned columns, bool colour);
+
+static struct cJSON *request_of(const char *command)
+{
+    struct cJSON *request = json_object();
+    json_set_str(request, "command", command);
+    return request;
+}
+
+/* A request whose first argument, if given, goes under `key`. */
+static struct cJSON *request_about(const char *command, const struct command_call *call,
+                                   const char *key)
+{
+    struct cJSON *request = request_of(command);
+    if (command_arg(call, 0)) {
+        json_set_str(request, key, command_arg(call, 0));
+    }
+    return request;
+}
+
+/* Asks and shows the answer on as many columns as there are. */
+static int ask_and_show(const struct command_call *call, struct cJSON *request, show_fn *show)
+{
+    struct cJSON *answer;
+    int code = command_ask(call, request, QUICK_MS, &answer);
+    if (code != COMMAND_FINE || !answer) {
+        return code;
+    }
+    struct buf text;
+    buf_init(&text, SCREEN_MOST_BYTES);
+    show(&text, answer, screen_columns(), screen_coloured());
+    fputs(buf_str(&text), stdout);
+    buf_free(&text);
+    json_free(answer);
+    return COMMAND_FINE;
+}
+
+/* Asks for something to be done and says so in one line, "<what> <first argument>". */
+static int ask_and_say(const struct command_call *call, struct cJSON *request, const char *what)
+{
+    struct cJSON *answer;
+    int code = command_ask(call, request, QUICK_MS, &answer);
+    if (code == COMMAND_FINE && answer) {
+        printf("%s %s\n", what, command_arg(call, 0));
+    }
+    json_free(answer);
+    return code;
+}
+
+static int run_status(const struct command_call *call)
+{
+    return ask_and_show(call, request_about("status", call, "service"), commands_show_status);
+}
+
+static int run_decisions(const struct command_call *call)
+{
+    uint64_t since_ms = 0, now_ms = clock_wall_ms();
+    int code = command_duration(call, "since", 0, &since_ms);
+    if (code != COMMAND_FINE) {
+        return code;
+    }
+    struct cJSON *request = request_about("decisions", call, "service");
+    json_set_num(request, "since_wall_ms",
+                 since_ms && since_ms < now_ms ? (double)(now_ms - since_ms) : 0);
+    return ask_and_show(call, request, commands_show_decisions);
+}
+
+static int run_scale(const struct command_call *call)
+{
+    uint64_t instances, hold_ms;
+    if (str_to_u64(str_of(command_arg(call, 1)), &instances) || instances > LIMIT_INSTANCES) {
+        return command_fail(COMMAND_WRONG_USAGE, "\"%s\" is no number of instances: give 0 to %d",
+                            command_arg(call, 1), LIMIT_INSTANCES);
+    }
+    int code = command_duration(call, "for", HOLD_MS, &hold_ms);
+    if (code != COMMAND_FINE) {
+        return code;
+    }
+    struct cJSON *request = request_about("scale", call, "service");
+    json_set_num(request, "instances", (double)instances);
+    json_set_num(request, "hold_ms", (double)hold_ms);
+    struct cJSON *answer;
+    code = command_ask(call, request, QUICK_MS, &answer);
+    if (code == COMMAND_FINE && answer) {
+        printf("%s: %d -> %d instances, held for %llu s, then its policy decides again\n",
+               command_arg(call, 0), (int)json_int(answer, "was", 0),
+               (int)json_int(answer, "instances", (int64_t)instances),
+               (unsigned long long)(hold_ms / 1000));
+    }
+    json_free(answer);
+    return code;
+}
+
+static int run_deploy(const struct command_call *call)
+{
+    uint64_t timeout_ms;
+    bool wait = command_value(call, "wait") != NULL;
+    int code = command_duration(call, "timeout", DEPLOY_MS, &timeout_ms);
+    if (code != COMMAND_FINE) {
+        return code;
+    }
+    struct cJSON *request = request_about("deploy", call, "service");
+    json_set_bool(request, "wait", wait);
+    json_set_num(request, "timeout_ms", (double)timeout_ms);
+    struct cJSON *answer;
+    code = command_ask(call, request, wait ? timeout_ms + SPARE_MS : QUICK_MS, &answer);
+    if (code == COMMAND_FINE && answer) {
+        printf("%s: generation %d %s\n", command_arg(call, 0),
+               (int)json_int(answer, "generation", 0),
+               wait ? "is up" : "is being deployed: follow it with `tidegate status`");
+    }
+    json_free(answer);
+    return code;
+}
+
+static int run_drain(const struct command_call *call)
+{
+    bool drain = call->command == &command_drain;
+    struct cJSON *request = request_about("drain", call, "backend");
+    json_set_bool(request, "drain", drain);
+    return ask_and_say(call, request, drain ? "draining" : "taking requests again:");
+}
+
+static int run_restart(const struct command_call *call)
+{
+    return ask_and_say(call, request_about("restart", call, "instance"), "replacing");
+}
+
+static int run_stop(const struct command_call *call)
+{
+    return ask_and_say(call, request_about("stop", call, "service"), "draining and stopping");
+}
+
+static int run_reload(const struct command_call *call)
+{
+    struct cJSON *answer;
+    int code = command_ask(call, request_of("reload"), RELOAD_MS, &answer);
+    if (code != COMMAND_FINE || !answer) {
+        return code;
+    }
+    struct buf text;
+    buf_init(&text, SCREEN_MOST_BYTES);
+    const char *warnings = json_str(answer, "warnings", "");
+    if (*warnings) {
+        screen_lines(&text, warnings);
+        (void)buf_text(&text, text.data[text.len - 1] == '\n' ? "" : "\n");
+    }
+    (void)buf_printf(&text, "reloaded: generation %d", (int)json_int(answer, "generation", 0));
+    const char *before = "; changed: ";
+    for (const struct cJSON *i = json_first(json_get(answer, "changed")); i; i = json_next(i)) {
+        (void)buf_text(&text, before);
+        screen_text(&text, json_value_str(i, "?"));
+        before = ", ";
+    }
+    puts(buf_str(&text));
+    buf_free(&text);
+    json_free(answer);
+    return COMMAND_FINE;
+}
+
+static const struct command_option SINCE[] = {
+    {"since", "DURATION", "only those of this last time, such as 1h"},
+    {NULL, NULL, NULL},
+};
+static const struct command_option FOR[] = {
+    {"for", "DURATION", "how long the policy is held off (default 10m)"},
+    {NULL, NULL, NULL},
+};
+static const struct command_option WAIT[] = {
+    {"wait", NULL, "return when all instances are new, or the deploy has failed"},
+    {"timeout", "DURATION", "longest wait (default 5m)"},
+    {NULL, NULL, NULL},
+};
+
+const struct command command_status = {
+    .name = "status",
+    .arguments = "[SERVICE]",
+    .most = 1,
+    .summary = "services, instances, load, last decision and its reason",
+    .doc = "Shows the daemon and its engine, a line for each service with its load and the last "
+           "scaling "
+           "decision, and every instance with its state, address and figures.",
+    .example = "tidegate status catalog",
+    .asks = true,
+    .run = run_status,
+};
+
+const struct command command_decisions = {
+    .name = "decisions",
+    .arguments = "[SERVICE]",
+    .most = 1,
+    .summary = "what was decided, by which policy, why, and what held it back",
+    .doc = "Prints the record of scaling decisions, the newest last: what the policy wanted, what "
+           "was done, "
+           "the policy's reason, and which bound (cooldown, min, max, stale data, work under way) "
+           "held it.",
+    .example = "tidegate decisions catalog --since 1h --json",
+    .options = SINCE,
+    .asks = true,
+    .run = run_decisions,
+};
+
+const struct command command_scale = {
+    .name = "scale",
+    .arguments = "SERVICE N",
+    .least = 2,
+    .most = 2,
+    .summary = "set the number of instances by hand, for a while",
+    .doc = "Sets how many instances a service has. The number is held for a while, within the "
+           "service's "
+           "bounds; then its policy decides again.",
+    .example = "tidegate scale catalog 4 --for 10m",
+    .options = FOR,
+    .asks = true,
+    .run = run_scale,
+};
+
+const struct command command_deploy = {
+    .name = "deploy",
+    .arguments = "SERVICE",
+    .least = 1,
+    .most = 1,
+    .summary = "roll the service to new instances, one by one, no request lost",
+    .doc =
+        "Starts a new instance, waits until it is healthy, drains an old one, and so on until all "
+        "are new. "
+        "If a new instance does not become healthy the old ones stay. With --wait it returns when "
+        "that is "
+        "decided: exit code 1 and the reason, the last health output and log lines when it failed.",
+    .example = "tidegate deploy catalog --wait --timeout 2m",
+    .options = WAIT,
+    .asks = true,
+    .run = run_deploy,
+};
+
+const struct command command_drain = {
+    .name = "drain",
+    .arguments = "BACKEND",
+    .least = 1,
+    .most = 1,
+    .summary = "send a backend no new requests",
+    .doc = "The backend, named by its instance id or its address, finishes what it has and gets "
+           "nothing new "
+           "until undrain.",
+    .example = "tidegate drain catalog-7",
+    .asks = true,
+    .run = run_drain,
+};
+
+const struct command command_undrain = {
+    .name = "undrain",
+    .arguments = "BACKEND",
+    .least = 1,
+    .most = 1,
+    .summary = "send a drained backend requests again",
+    .doc = "Takes back what drain did.",
+    .example = "tidegate undrain catalog-7",
+    .asks = true,
+    .run = run_drain,
+};
+
+const struct command command_restart = {
+    .name = "restart",
+    .arguments = "INSTANCE",
+    .least = 1,
+    .most = 1,
+    .summary = "replace one instance by a new one",
+    .doc = "Starts a new instance in its place, waits until it is healthy, then drains and removes "
+           "the old "
+           "one.",
+    .example = "tidegate restart catalog-7",
+    .asks = true,
+    .run = run_restart,
+};
+
+const struct command command_stop = {
+    .name = "stop",
+    .arguments = "SERVICE",
+    .least = 1,
+    .most = 1,
+    .summary = "drain and remove all instances of a service",
+    .doc = "The service stays in the configuration without instances until it is deployed again.",
+    .example = "tidegate stop catalog",
+    .asks = true,
+    .run = run_stop,
+};
+
+const struct command command_reload = {
+    .name = "reload",
+    .arguments = "",
+    .summary = "read configuration and policies again, and wait for the outcome",
+    .doc = "The same as SIGHUP, but prints the outcome. The new generation is loaded beside the "
+           "old one and "
+           "takes over between two requests; if anything is wrong the old one goes on, every error "
+           "is printed, "
+           "and the exit code is 1.",
+    .example = "tidegate reload",
+    .asks = true,
+    .run = run_reload,
+};

@@ -1,0 +1,12 @@
+/* commands_generate.h: manual page and shell completions, made from the command table. */
+#ifndef APP_COMMANDS_GENERATE_H
+#define APP_COMMANDS_GENERATE_H
+
+struct buf;
+
+/* Appends tidegate(1) in man(7) macros. */
+void commands_generate_man(struct buf *to);
+/* Appends the completions of "bash", "zsh" or "fish". */
+void commands_generate_completions(struct buf *to, const char *shell);
+
+#endif
