@@ -113,7 +113,7 @@ static bool is_file(const char *value)
 /* "a|b" as "a b"; nothing for free values. */
 static void choices(struct buf *to, const char *value)
 {
-    for (; value && strchr(value, '|') && *value; value++) {
+    for (bool any = value && strchr(value, '|'); any && *value; value++) {
         (void)buf_append(to, *value == '|' ? " " : value, 1);
     }
 }
