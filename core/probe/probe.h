@@ -45,11 +45,12 @@ struct probe_result { /* borrowed */
 
 typedef void probe_changed_fn(void *arg, const struct probe_result *result);
 
-/* `client` is lent for the set's life. */
+/* `client` is lent for the set's life: close the set first. */
 struct probe_set *probe_set_new(struct uv_loop_s *loop, struct net_client *client,
                                 probe_changed_fn *on_change, void *arg);
 void probe_set_close(struct probe_set *set);
-/* Starts checking `id`; replaces a check of the same id (WAITING again). -EINVAL. */
+/* Starts checking `id`; replaces a check of the same id (WAITING again). -EINVAL: address, or one of
+ * interval, timeout, retries and rise is 0. */
 int probe_add(struct probe_set *set, const char *id, const struct probe_spec *spec);
 /* No callback for it comes afterwards. Unknown ids are ignored. */
 void probe_remove(struct probe_set *set, const char *id);
