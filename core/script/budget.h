@@ -1,0 +1,49 @@
+/* budget.h: CPU time for Lua, and how it is taken away. Private to the script room.
+ *
+ * JIT off: a one-shot timer on the thread's CPU clock sends STATE_SIGNAL at expiry; its handler
+ * sets a hook that raises at every instruction, so that no pcall can swallow the end. No hook costs
+ * anything before.
+ *
+ * JIT on (live): compiled code does not look at hooks, but it does look for the profiler at every
+ * new line when the profiler runs in line mode. So the profiler is started with an interval that
+ * never comes, and at expiry the handler sets the hook and raises SIGPROF by hand: the trace leaves
+ * for the interpreter, which meets the hook. A periodic timer watches the heartbeat: two ticks of
+ * CPU time inside one call are too many. Both ways are kept honest by tests/unit/script, since the
+ * second combines documented parts of LuaJIT in a way that its documentation does not mention. */
+#ifndef SCRIPT_BUDGET_H
+#define SCRIPT_BUDGET_H
+
+#include <lua.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct budget {
+    lua_State *L;       /* lent */
+    timer_t timer;      /* of this thread's CPU time */
+    uint32_t budget_ms; /* of the call under way */
+    volatile sig_atomic_t expired;
+    bool live;      /* JIT on, the periodic timer runs */
+    uint64_t *beat; /* odd while Lua runs */
+    uint64_t own_beat, seen;
+};
+
+/* Kernel clock ticks are 4 ms, so a live call ends 10 to 24 ms after it began to loop. */
+enum {
+    BUDGET_TICK_MS = 10
+};
+
+/* 0 or -errno of timer_create or sigaction. */
+int budget_open(struct budget *b, lua_State *L);
+void budget_close(struct budget *b);
+/* Around a call of `ms` at most; stopping tells whether they were spent. While live, the ms are
+ * those of BUDGET_TICK_MS whatever is asked. */
+void budget_start(struct budget *b, uint32_t ms);
+bool budget_stop(struct budget *b);
+/* Raises when expired; for hooks and for C code that loops. [-0, +0, v] */
+void budget_check(struct budget *b, lua_State *L);
+/* Makes this one live, or passive again. Only one may be live at a time. */
+void budget_live(struct budget *b, bool live);
+
+#endif

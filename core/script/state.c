@@ -1,0 +1,372 @@
+/* state.c: see state.h.
+ *
+ * Owns: the Lua state, its memory account, the prelude's functions (in the registry).
+ * Called by: cold.c, hot.c and the loader.
+ * Invariants: nothing is pushed outside a protected call; the account equals what the state holds.
+ * Does not: know configurations or kinds of policies. */
+#include "script/state.h"
+
+#include <errno.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/budget.h"
+#include "script/pattern.h"
+#include "script/script.h"
+#include "script/shipped.h"
+#include "script/where.h"
+#include "base/ban.h"
+
+enum {
+    PRINTS_PER_S = 10,
+    LOAD_BUDGET_MS = 2000
+};
+
+struct state {
+    lua_State *L;
+    enum state_kind kind;
+    lua_Alloc inner; /* LuaJIT's own allocator, faster than malloc */
+    void *inner_arg;
+    size_t bytes, cap;
+    struct budget budget;
+    state_library_fn library;
+    void *library_arg;
+    struct log_limit prints;
+    bool running;
+};
+
+/* Registry key of the prelude's table: this address. */
+static const char prelude_key;
+
+static void *allocate(void *arg, void *ptr, size_t old_size, size_t new_size)
+{
+    struct state *s = arg;
+    if (new_size > old_size && new_size - old_size > s->cap - s->bytes) {
+        return NULL;
+    }
+    void *made = s->inner(s->inner_arg, ptr, old_size, new_size);
+    if (made || new_size == 0) {
+        s->bytes = s->bytes - old_size + new_size;
+    }
+    return made;
+}
+
+static int on_panic(lua_State *L)
+{
+    (void)L;
+    must(!"Lua error outside a protected call");
+    return 0;
+}
+
+struct state *state_of(lua_State *L)
+{
+    void *s = NULL;
+    lua_getallocf(L, &s);
+    return s;
+}
+
+struct budget *state_budget(lua_State *L)
+{
+    return &state_of(L)->budget;
+}
+
+lua_State *state_lua(struct state *s)
+{
+    return s->L;
+}
+
+/* host.print(text) */
+static int host_print(lua_State *L)
+{
+    struct state *s = state_of(L);
+    unsigned skipped;
+    if (log_allowed(&s->prints, PRINTS_PER_S, &skipped)) {
+        char where[WHERE_BYTES];
+        where_policy(L, where, sizeof(where));
+        log_info("policy printed", "at=%s text=%s skipped=%u", where, luaL_checkstring(L, 1),
+                 skipped);
+    }
+    return 0;
+}
+
+/* host.library(name, env) -> chunk, or nil and why */
+static int host_library(lua_State *L)
+{
+    struct state *s = state_of(L);
+    const char *name = luaL_checkstring(L, 1), *origin, *source;
+    size_t len;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    if (!s->library || s->library(s->library_arg, name, &origin, &source, &len) < 0) {
+        lua_pushnil(L);
+        lua_pushfstring(
+            L, "no library \"%s\": libraries are files of policies/, such as \"lib.stats\"", name);
+        return 2;
+    }
+    lua_pushfstring(L, "@%s", origin);
+    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushvalue(L, 2);
+    lua_setfenv(L, -2);
+    return 1;
+}
+
+/* Opens a standard library, leaving nothing. [-0, +0, e] */
+static void open(lua_State *L, lua_CFunction opener)
+{
+    lua_pushcfunction(L, opener);
+    lua_call(L, 0, 0);
+}
+
+static void set_number(lua_State *L, const char *name, size_t number)
+{
+    lua_pushnumber(L, (lua_Number)number);
+    lua_setfield(L, -2, name);
+}
+
+/* The trusted chunk of a shipped file of this room. [-0, +1, e] */
+static void push_own(lua_State *L, const char *name)
+{
+    const struct shipped_file *file = shipped_find(name);
+    must(file);
+    if (luaL_loadbufferx(L, file->source, file->len, "=tidegate", "t") != 0) {
+        lua_error(L);
+    }
+}
+
+/* The table `host` of prelude.lua. [-0, +1, e] */
+static void push_host(lua_State *L, enum state_kind kind)
+{
+    static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
+    static const luaL_Reg functions[] = {
+        {"print", host_print}, {"library", host_library}, {NULL, NULL}};
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    luaL_register(L, NULL, pattern_functions);
+    push_own(L, "script/nearest");
+    lua_setfield(L, -2, "nearest");
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+        lua_getglobal(L, parts[i]);
+        lua_setfield(L, -2, parts[i]);
+    }
+    lua_pushvalue(L, LUA_GLOBALSINDEX);
+    lua_setfield(L, -2, "base");
+    lua_setfield(L, -2, "libraries");
+    if (kind == STATE_HOT) {
+        lua_pushcfunction(L, luaopen_ffi);
+        lua_call(L, 0, 1);
+        lua_setfield(L, -2, "ffi");
+        set_number(L, "backend_bytes", sizeof(struct script_backend));
+        set_number(L, "request_bytes", sizeof(struct script_request));
+    }
+}
+
+/* Body: libraries and prelude; afterwards the globals are empty. */
+static int body_open(lua_State *L)
+{
+    enum state_kind kind = state_of(L)->kind;
+    lua_settop(L, 0);
+    open(L, luaopen_base);
+    open(L, luaopen_table);
+    open(L, luaopen_string);
+    open(L, luaopen_math);
+    open(L, luaopen_bit);
+    if (kind == STATE_HOT) {
+        open(L, luaopen_jit);
+    }
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    push_own(L, "script/prelude");
+    push_host(L, kind);
+    lua_call(L, 1, 1);
+    lua_pushlightuserdata(L, (void *)&prelude_key);
+    lua_insert(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_pushnil(L);
+    while (lua_next(L, LUA_GLOBALSINDEX)) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, LUA_GLOBALSINDEX);
+    }
+    return 0;
+}
+
+int state_new(enum state_kind kind, size_t memory_bytes, struct state **ret_state, char **reterr)
+{
+    struct state *s = mem_new(sizeof(*s));
+    s->kind = kind;
+    s->cap = SIZE_MAX;
+    int code = -ENOMEM;
+    s->L = luaL_newstate();
+    if (!s->L) {
+        *reterr = mem_copy("no memory for a Lua state");
+        goto out;
+    }
+    lua_atpanic(s->L, on_panic);
+    code = budget_open(&s->budget, s->L);
+    if (code < 0) {
+        *reterr = mem_printf("a timer of CPU time: %s", err_text(code));
+        lua_close(s->L);
+        goto out;
+    }
+    s->inner = lua_getallocf(s->L, &s->inner_arg);
+    s->bytes = (size_t)lua_gc(s->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(s->L, LUA_GCCOUNTB, 0);
+    lua_setallocf(s->L, allocate, s);
+    code = state_run(s, body_open, NULL, LOAD_BUDGET_MS, "prelude", reterr);
+    if (code < 0) {
+        state_free(s);
+        return code;
+    }
+    s->cap = memory_bytes;
+    *ret_state = s;
+    return 0;
+out:
+    mem_free(s);
+    return code;
+}
+
+void state_free(struct state *s)
+{
+    if (!s) {
+        return;
+    }
+    budget_close(&s->budget);
+    /* lua_close knows the built-in allocator only by its address. */
+    lua_setallocf(s->L, s->inner, s->inner_arg);
+    lua_close(s->L);
+    mem_free(s);
+}
+
+void state_set_libraries(struct state *s, state_library_fn fn, void *arg)
+{
+    s->library = fn;
+    s->library_arg = arg;
+}
+
+struct run {
+    lua_CFunction body;
+    void *arg;
+    int status;
+    char *text; /* of the error; owned */
+};
+
+static int trampoline(lua_State *L)
+{
+    struct run *run = lua_touserdata(L, 1);
+    lua_pushcfunction(L, where_handler);
+    lua_pushcfunction(L, run->body);
+    lua_pushlightuserdata(L, run->arg);
+    run->status = lua_pcall(L, 1, 0, -3);
+    if (run->status && lua_type(L, -1) == LUA_TSTRING) {
+        run->text = mem_copy(lua_tostring(L, -1));
+    }
+    return 0;
+}
+
+int state_run(struct state *s, lua_CFunction body, void *arg, uint32_t budget_ms, const char *what,
+              char **reterr)
+{
+    must(!s->running);
+    struct run run = {.body = body, .arg = arg};
+    int top = lua_gettop(s->L);
+    s->running = true;
+    budget_start(&s->budget, budget_ms);
+    int outer = lua_cpcall(s->L, trampoline, &run);
+    bool expired = budget_stop(&s->budget);
+    s->running = false;
+    lua_settop(s->L, top);
+    int status = outer ? outer : run.status;
+    if (status == 0) {
+        return 0;
+    }
+    if (status == LUA_ERRMEM) {
+        size_t cap = s->cap;
+        *reterr = mem_printf("%s: not enough memory: a state may hold %zu MiB", what, cap >> 20);
+        s->cap = SIZE_MAX;
+        lua_gc(s->L, LUA_GCCOLLECT, 0);
+        s->cap = cap;
+    } else if (run.text && where_known(run.text)) {
+        *reterr = mem_copy(run.text);
+    } else {
+        *reterr = mem_printf("%s: %s", what, run.text ? run.text : "failed");
+    }
+    mem_free(run.text);
+    return expired ? -ETIME : status == LUA_ERRMEM ? -ENOMEM : -EINVAL;
+}
+
+void state_push_prelude(lua_State *L, const char *name)
+{
+    lua_pushlightuserdata(L, (void *)&prelude_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+void state_push_environment(lua_State *L)
+{
+    state_push_prelude(L, "environment");
+    lua_call(L, 0, 1);
+}
+
+void state_push_chunk(lua_State *L, const char *origin, const char *source, size_t len)
+{
+    lua_pushfstring(L, "@%s", origin);
+    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
+        lua_error(L);
+    }
+    lua_remove(L, -2);
+    lua_insert(L, -2);
+    lua_setfenv(L, -2);
+}
+
+void state_push_module(lua_State *L, const char *origin, const char *source, size_t len)
+{
+    state_push_environment(L);
+    state_push_chunk(L, origin, source, len);
+    lua_call(L, 0, 1);
+}
+
+void state_push_json(lua_State *L, const struct cJSON *value)
+{
+    luaL_checkstack(L, 4, "JSON is nested too deeply");
+    if (cJSON_IsString(value)) {
+        lua_pushstring(L, value->valuestring);
+    } else if (cJSON_IsNumber(value)) {
+        lua_pushnumber(L, value->valuedouble);
+    } else if (cJSON_IsBool(value)) {
+        lua_pushboolean(L, cJSON_IsTrue(value));
+    } else if (cJSON_IsArray(value) || cJSON_IsObject(value)) {
+        int index = 0;
+        lua_newtable(L);
+        const struct cJSON *item;
+        cJSON_ArrayForEach(item, value)
+        {
+            if (cJSON_IsArray(value)) {
+                lua_pushinteger(L, ++index);
+            } else {
+                lua_pushstring(L, item->string);
+            }
+            state_push_json(L, item);
+            lua_rawset(L, -3);
+        }
+    } else {
+        lua_pushnil(L);
+    }
+}
+
+void state_make_strict(lua_State *L, const char *class)
+{
+    state_push_prelude(L, "strict");
+    lua_pushvalue(L, -2);
+    lua_pushstring(L, class);
+    lua_call(L, 2, 0);
+}

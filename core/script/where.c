@@ -1,0 +1,80 @@
+/* where.c: see where.h. */
+#include "script/where.h"
+
+#include <ctype.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ban.h"
+
+/* Fills `ar` with the innermost (or outermost) frame that came from a file. */
+static bool frame(lua_State *L, bool outermost, lua_Debug *ret_ar)
+{
+    bool found = false;
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.source[0] == '@' && ar.currentline > 0) {
+            *ret_ar = ar;
+            found = true;
+            if (!outermost) {
+                break;
+            }
+        }
+    }
+    return found;
+}
+
+void where_policy(lua_State *L, char *to, size_t size)
+{
+    lua_Debug ar;
+    to[0] = '\0';
+    if (frame(L, false, &ar)) {
+        snprintf(to, size, "%s:%d: ", ar.short_src, ar.currentline);
+    }
+}
+
+bool where_known(const char *text)
+{
+    const char *at = text;
+    while (*at && *at != ':' && *at != '\n') {
+        at++;
+    }
+    if (at == text || *at != ':' || !isdigit((unsigned char)at[1])) {
+        return false;
+    }
+    at++;
+    while (isdigit((unsigned char)*at)) {
+        at++;
+    }
+    return *at == ':';
+}
+
+int where_handler(lua_State *L)
+{
+    char where[WHERE_BYTES];
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TTABLE) {
+        /* Raw: a metamethod of the policy's would run here without any budget. */
+        lua_pushliteral(L, "message");
+        lua_rawget(L, 1);
+    }
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        lua_tolstring(L, -1, NULL);
+    }
+    if (lua_type(L, -1) != LUA_TSTRING) {
+        lua_pushfstring(L, "raised a %s value", luaL_typename(L, 1));
+    }
+    const char *text = lua_tostring(L, -1);
+    if (!where_known(text)) {
+        where_policy(L, where, sizeof(where));
+        lua_pushfstring(L, "%s%s", where, text);
+        return 1;
+    }
+    lua_Debug outer;
+    if (frame(L, true, &outer) && strncmp(text, outer.short_src, strlen(outer.short_src)) != 0) {
+        lua_pushfstring(L, "%s (called from %s:%d)", text, outer.short_src, outer.currentline);
+    }
+    return 1;
+}

@@ -1,0 +1,262 @@
+local room = require "ffi_room"
+local C, ffi = room.load("base/mem.h")
+
+ffi.cdef [[
+struct state;
+struct state *script_test_state(int kind, size_t memory_bytes, char **reterr);
+void script_test_state_free(struct state *s);
+int script_test_eval(struct state *s, const char *source, size_t len, uint32_t budget_ms, char **ret_text);
+int script_test_view(struct state *s, const char *source, const char *json, char **ret_text);
+]]
+
+local COLD, HOT, MIB = 0, 1, 1048576
+local EINVAL, ENOMEM, ETIME = -22, -12, -62
+
+local function state(kind, memory)
+    local why = ffi.new "char *[1]"
+    local s = C.script_test_state(kind or COLD, memory or 16 * MIB, why)
+    assert(s ~= nil, why[0] ~= nil and ffi.string(why[0]))
+    return ffi.gc(s, C.script_test_state_free)
+end
+
+local function taken(text)
+    local copy = ffi.string(text[0])
+    C.mem_free(text[0])
+    return copy
+end
+
+-- What the chunk returned as text, or nil, the sentence and the code.
+local function eval(s, source, budget_ms)
+    local text = ffi.new "char *[1]"
+    local code = C.script_test_eval(s, source, #source, budget_ms or 1000, text)
+    if code == 0 then
+        return taken(text)
+    end
+    return nil, taken(text), code
+end
+
+local function view(s, source, json)
+    local text = ffi.new "char *[1]"
+    local code = C.script_test_view(s, source, json, text)
+    return code, taken(text)
+end
+
+local function contains(text, part)
+    assert(text and text:find(part, 1, true), ("%q does not contain %q"):format(tostring(text), part))
+end
+
+local FILE = "policies/scale/test.lua"
+
+for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
+    describe("script/state " .. label_of, function()
+        local s
+        before_each(function()
+            s = state(kind)
+        end)
+        after_each(function()
+            C.script_test_state_free(ffi.gc(s, nil))
+        end)
+
+        it("runs text and returns its value", function()
+            assert.equal("3", eval(s, "return 1 + 2"))
+            assert.equal("1.50", eval(s, "return ('%.2f'):format(1.5)"))
+        end)
+
+        it("says where it failed", function()
+            local cases = {
+                { "local a\nreturn a.b", FILE .. ":2: attempt to index" },
+                { "\nerror 'no'", FILE .. ":2: no" },
+                { "\n\nerror { message = 'no' }", FILE .. ":3: no" },
+                { "error({})", FILE .. ":1: raised a table value" },
+                { "error()", FILE .. ":1: raised a nil value" },
+                { "error(setmetatable({}, { __tostring = function() while true do end end }))",
+                    FILE .. ":1: raised a table value" },
+                { "return +", FILE .. ":1: unexpected symbol" },
+                { "error('a: b', 0)", FILE .. ":1: a: b" },
+                { "local t = require 'lib.raises'",
+                    "policies/lib/raises.lua:3: no (called from " .. FILE .. ":1)" },
+            }
+            for _, case in ipairs(cases) do
+                local value, why, code = eval(s, case[1])
+                assert.is_nil(value, case[1])
+                assert.equal(EINVAL, code)
+                contains(why, case[2])
+                assert.equal(1, (why:find(case[2], 1, true)), why)
+            end
+        end)
+
+        local runaways = {
+            plain = "while true do end",
+            ["for"] = "for i = 1, math.huge do end",
+            repeated = "local i = 0\nrepeat i = i + 1 until false",
+            ["goto"] = "::again:: goto again",
+            tail = "local function f() return f() end\nf()",
+            swallowing = "while true do pcall(function() while true do end end) end",
+            recursive = "local function f() pcall(f) pcall(f) end\nf()",
+            coroutine = "coroutine.wrap(function() while true do end end)()",
+            resuming =
+                "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+            xpcall = "xpcall(function() error 'x' end, function() while true do end end)",
+            xpcall_loop = "while true do xpcall(function() while true do end end, function() end) end",
+            metamethod =
+                "local f = function() while true do end end\nlocal x = setmetatable({}, { __index = f }).x",
+            comparator = "table.sort({ 1, 2, 3 }, function() while true do end end)",
+            pattern = "local i = ('a'):rep(200000):find('a*b')",
+            pattern_pcall = "while true do pcall(string.find, ('a'):rep(200000), '.-.-.-b$') end",
+            gsub = "local i = ('a'):rep(200000):gsub('a*b', '')",
+            gmatch = "for _ in ('a'):rep(200000):gmatch('a*b') do end",
+            balance = "local i = ('('):rep(200000):find('%b()')",
+        }
+        for label, source in pairs(runaways) do
+            it("stops a runaway: " .. label, function()
+                local value, why, code = eval(s, source, 20)
+                assert.is_nil(value)
+                assert.equal(ETIME, code, why)
+                assert.truthy(why:find("^policies/scale/test.lua:%d: .*ran longer than 20 ms of CPU"), why)
+                assert.equal("2", eval(s, "return 1 + 1"))
+            end)
+        end
+
+        it("does not end what stays within its budget", function()
+            assert.equal("done", eval(s, "for i = 1, 1e5 do end return 'done'", 2000))
+        end)
+
+        local bombs = {
+            table = "local t = {}\nfor i = 1, 1e9 do t[i] = i end",
+            strings = "local s = 'x'\nwhile true do s = s .. s end",
+            closures = "local t\nwhile true do local u = t t = function() return u end end",
+            concat =
+                "local t = {}\nfor i = 1, 1e5 do t[i] = ('x'):rep(1e4 + i) end\nreturn #table.concat(t)",
+            swallowed = "local t = {}\nlocal function f()\nfor i = 1, 1e9 do t[#t + 1] = ('%d'):format(i) end end\n"
+                .. "for i = 1, 3 do pcall(f) end\nf()",
+        }
+        for label, source in pairs(bombs) do
+            it("survives a memory bomb: " .. label, function()
+                local value, why, code = eval(s, source, 20000)
+                assert.is_nil(value)
+                assert.equal(ENOMEM, code, why)
+                assert.equal(FILE .. ": not enough memory: a state may hold 16 MiB", why)
+                assert.equal("1000", eval(s, "local t = {} for i = 1, 1000 do t[i] = {} end return #t"))
+            end)
+        end
+
+        it("bounds what C functions would do at length", function()
+            local cases = {
+                "return ('x'):rep(1e9)", "return string.rep('xy', 1e6, 'z')",
+                "table.insert({}, -1e9, 1)", "table.insert({}, 5, 1)", "table.insert({}, 1e9, 1)",
+            }
+            for _, source in ipairs(cases) do
+                local value, why, code = eval(s, source)
+                assert.is_nil(value, source)
+                assert.equal(EINVAL, code, why)
+            end
+            assert.equal("nil", eval(s, "return table.remove({}, -1e9)"))
+            assert.equal("0", eval(s, "return #(''):rep(2^31)"))
+            assert.equal("a,a,a", eval(s, "return ('a'):rep(3, ',')"))
+            assert.equal("1 x 2",
+                eval(s, "local t = { 1, 2 } table.insert(t, 2, 'x') return table.concat(t, ' ')"))
+            assert.equal("1", eval(s, "local t = {} table.insert(t, 'x') return #t"))
+        end)
+
+        it("offers nothing that reaches out", function()
+            local absent = "io os debug package ffi jit load loadstring loadfile dofile module "
+                .. "getfenv setfenv newproxy rawset collectgarbage gcinfo string.dump "
+                .. "math.random math.randomseed"
+            for name in absent:gmatch "%S+" do
+                assert.equal("nil", eval(s, "return " .. name), name)
+            end
+            local modules = { "ffi", "io", "jit.util", "string.buffer", "table.new", "../etc/passwd", "" }
+            for _, module in ipairs(modules) do
+                assert.is_nil((eval(s, ("return require %q"):format(module))), module)
+            end
+            assert.equal("false", eval(s, "return getmetatable('')"))
+            assert.equal("nil", eval(s, "return ('').dump"))
+        end)
+
+        it("refuses bytecode", function()
+            local value, why = eval(s, string.dump(function() return 1 end))
+            assert.is_nil(value)
+            contains(why, FILE .. ": ")
+        end)
+
+        it("keeps what one policy does to its libraries from the others", function()
+            eval(s, "string.format = nil math.huge = 1 pairs = nil _G.type = nil leak = 1 string.len = error")
+            assert.equal("1 inf function function nil",
+                eval(s, "return ('%d %s %s %s %s'):format(1, math.huge, type(pairs), type(type), leak)"))
+            assert.equal("2", eval(s, "return ('ab'):len()"))
+        end)
+
+        it("requires libraries, one instance for each policy", function()
+            assert.equal("42", eval(s, "return require('lib.answer').value"))
+            assert.equal("true 1", eval(s, "local a, b = require 'lib.answer', require 'lib.answer'\n"
+                .. "return tostring(a == b) .. ' ' .. count"))
+            local cases = {
+                { "require 'lib.none'", FILE .. ":1: no library \"lib.none\"" },
+                { "require 'lib.bad'", "policies/lib/bad.lua:2: unexpected symbol" },
+                { "require 'lib.loop'", "policies/lib/loop.lua:1: library \"lib.loop\" requires itself" },
+                { "require '../x'", FILE .. ":1: require takes a name" },
+            }
+            for _, case in ipairs(cases) do
+                local value, why = eval(s, case[1])
+                assert.is_nil(value)
+                contains(why, case[2])
+            end
+        end)
+
+        it("has strict views", function()
+            local code, text = view(s, "local v = ...\nreturn v.cpu_percent", '{"cpu_percent":91.5}')
+            assert.equal(0, code)
+            assert.equal("91.5", text)
+            assert.equal("nil", select(2, view(s, "local v = ...\nreturn v.memory_percent", "{}")))
+            code, text = view(s, "local v = ...\nreturn v.cpu_percnt", '{"cpu_percent":91.5}')
+            assert.equal(EINVAL, code)
+            assert.equal(FILE .. ":2: the view has no field 'cpu_percnt': did you mean 'cpu_percent'?", text)
+        end)
+
+        it("calls the handler of xpcall after the error", function()
+            assert.equal("caught " .. FILE .. ":1: x", eval(s,
+                "local function h(e) return 'caught ' .. e end "
+                .. "local _, v = xpcall(function() error 'x' end, h) return v"))
+            assert.equal("7", eval(s, "local _, v = xpcall(function(a) return a end, error, 7) return v"))
+        end)
+    end)
+end
+
+describe("script/pattern", function()
+    it("agrees with Lua's own functions", function()
+        local s = state()
+        local texts = { "", "a", "hello world", "  x = 10, y=20 ", "THE (quick) fox", "a(b(c)d)e", "\0a\0",
+            "aXb%1" }
+        local patterns = { "", "a", "^a", "%a+", "(%w+)%s*=%s*(%w+)", "^%s*(.-)%s*$", "%b()", "%f[%a]%a+",
+            "[^%s]+", "()l()", "(.)%1", "x*", "o-r", "[a-e]+$", "[]]", "%z", "l?o", ".-", "%d%d$", "[%a-z]", "$",
+            "%$?" }
+        for _, text in ipairs(texts) do
+            for _, pattern in ipairs(patterns) do
+                local source = [[
+                    local text, pattern = %q, %q
+                    local out = {}
+                    local function add(...)
+                        for i = 1, select("#", ...) do out[#out + 1] = tostring((select(i, ...))) end
+                    end
+                    add(text:find(pattern)) add(text:find(pattern, 2)) add(text:match(pattern, -3))
+                    add(text:gsub(pattern, "<%%0>")) add(text:gsub(pattern, { a = "A" }))
+                    add(text:gsub(pattern, function(x) return x == "a" and 1 end, 2))
+                    local n = 0
+                    for a, b in text:gmatch(pattern) do n = n + 1 add(a, b) if n > 50 then break end end
+                    add(text:find(pattern, 1, true))
+                    return (table.concat(out, "|"):gsub("%%z", "NUL"))]]
+                source = source:format(text, pattern)
+                assert.equal(assert(loadstring(source))(), eval(s, source), pattern .. " on " .. text)
+            end
+        end
+    end)
+
+    it("reports malformed patterns", function()
+        local s = state()
+        for _, pattern in ipairs { "%", "[a", "(", ")", "%b", "%f", "%1", "[%", "(()" } do
+            local value, why = eval(s, ("local i = ('x'):match(%q)"):format(pattern))
+            assert.is_nil(value, pattern)
+            contains(why, FILE .. ":1: ")
+        end
+    end)
+end)
