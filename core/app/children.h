@@ -1,9 +1,14 @@
-/* children.h: the programs behind `tidegate --worker` and `tidegate --policy`, which the master
- * forks and execs with its channel on descriptor 3 and the scoreboard on descriptor 4. */
+/* children.h: the entry points of our other processes, called by main when its
+ * first argument says so. Not for people: the master starts them. */
 #ifndef APP_CHILDREN_H
 #define APP_CHILDREN_H
 
-int worker_main(int argc, char **argv);
+/* argv: --policy LEVEL text|json LOG_FILE|- */
 int policy_main(int argc, char **argv);
+/* argv: --worker LEVEL text|json LOG_FILE|- INDEX SERVING_FILE MASTER_PID */
+int worker_main(int argc, char **argv);
+
+/* Opens the child's log as argv[2..4] say. */
+void child_open_log(const char *who, int argc, char **argv);
 
 #endif

@@ -1,0 +1,293 @@
+/* control.c: what operators ask for over the control socket (commands.h describes the protocol) and
+ * over HTTP. One table entry and one function a command. */
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "app/master.h"
+#include "base/ban.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "board/board.h"
+#include "fleet/fleet.h"
+#include "watch/watch.h"
+
+typedef void control_fn(struct master *m, struct admin_request *request, const struct cJSON *args);
+
+static struct cJSON *refusal(const char *error)
+{
+    struct cJSON *no = json_object();
+    json_set_bool(no, "ok", false);
+    json_set_str(no, "error", error);
+    return no;
+}
+
+static struct cJSON *workers_json(struct master *m)
+{
+    struct cJSON *list = json_array();
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        const struct board_worker *row = board_worker(m->board, i);
+        struct cJSON *one = json_object();
+        json_set_num(one, "index", i);
+        json_set_num(one, "pid", m->workers[i] ? m->workers[i]->process.pid : 0);
+        json_set_num(one, "generation", m->workers[i] ? m->workers[i]->generation : 0);
+        json_set_num(one, "connections", (double)board_get(&row->connections));
+        json_set_num(one, "accepted", (double)board_get(&row->accepted));
+        json_set_num(one, "policy_errors", (double)board_get(&row->policy_errors));
+        json_set(list, NULL, one);
+    }
+    return list;
+}
+
+static struct cJSON *reload_json(const struct master *m)
+{
+    char at[32];
+    struct cJSON *out = json_object();
+    clock_iso(m->reload.ended_wall_ms, at, sizeof at);
+    json_set_bool(out, "ok", m->reload.ok);
+    json_set_str(out, "at", at);
+    if (!m->reload.ok) {
+        json_set_str(out, "error", m->reload.error);
+    }
+    return out;
+}
+
+/* The whole picture, owned by the caller; NULL: no such service. */
+static struct cJSON *status_json(struct master *m, const char *service)
+{
+    struct cJSON *out = fleet_status(m->fleet, service, clock_now_ms());
+    if (!out) {
+        return NULL;
+    }
+    json_set_bool(out, "ok", true);
+    json_set_str(out, "version", TIDEGATE_VERSION);
+    json_set_str(out, "cluster", json_str(json_get(m->config, "cluster"), "id", ""));
+    json_set_num(out, "pid", (double)getpid());
+    json_set_num(out, "policy_pid", m->policy ? m->policy->process.pid : 0);
+    json_set_str(out, "config", m->config_path);
+    json_set_num(out, "generation", m->generation);
+    json_set_str(out, "policy", m->policy && m->policy->ready ? "up" : "down");
+    json_set_num(out, "uptime_s", (double)(clock_now_ms() - m->started_ms) / 1000.0);
+    json_set(out, "workers", workers_json(m));
+    if (m->reload.told) {
+        json_set(out, "reload", reload_json(m));
+    }
+    return out;
+}
+
+static void do_status(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    const char *service = json_str(args, "service", NULL);
+    struct cJSON *out = status_json(m, service);
+    if (!out) {
+        char *error = mem_printf("no such service: %s: `tidegate status` lists them", service);
+        out = refusal(error);
+        mem_free(error);
+    }
+    admin_answer(request, out);
+}
+
+static void do_decisions(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    const char *service = json_str(args, "service", NULL);
+    struct cJSON *out =
+        fleet_decisions(m->fleet, service, (uint64_t)json_int(args, "since_wall_ms", 0));
+    if (out) {
+        json_set_bool(out, "ok", true);
+    }
+    admin_answer(request, out ? out : refusal("no such service: `tidegate status` lists them"));
+}
+
+static void do_scale(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    int64_t instances = json_int(args, "instances", -1);
+    if (instances < 0 || instances > LIMIT_INSTANCES) {
+        admin_answer(request, refusal("instances must be a number from 0 to 1000"));
+        return;
+    }
+    admin_answer(request, fleet_scale(m->fleet, json_str(args, "service", ""), (uint32_t)instances,
+                                      (uint64_t)json_int(args, "hold_ms", 600000),
+                                      admin_who(request), clock_now_ms()));
+}
+
+static void do_deploy(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    const char *service = json_str(args, "service", "");
+    struct cJSON *out = fleet_deploy(m->fleet, service, admin_who(request), clock_now_ms());
+    if (!json_bool(out, "ok", false) || !json_bool(args, "wait", false)) {
+        admin_answer(request, out);
+        return;
+    }
+    json_free(out);
+    struct deploy_wait *w = mem_new(sizeof *w);
+    w->request = request;
+    w->service = mem_copy(service);
+    w->deadline_ms = clock_now_ms() + (uint64_t)json_int(args, "timeout_ms", 300000);
+    w->next = m->waits;
+    m->waits = w;
+}
+
+static void do_drain(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    admin_answer(request,
+                 fleet_drain(m->fleet, json_str(args, "backend", ""),
+                             json_bool(args, "drain", true), admin_who(request), clock_now_ms()));
+}
+
+static void do_restart(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    admin_answer(request, fleet_restart(m->fleet, json_str(args, "instance", ""),
+                                        admin_who(request), clock_now_ms()));
+}
+
+static void do_stop(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    admin_answer(request, fleet_stop(m->fleet, json_str(args, "service", ""), admin_who(request),
+                                     clock_now_ms()));
+}
+
+static void do_reload(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    (void)args;
+    reload_begin(m, request);
+}
+
+static void do_version(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    (void)args;
+    struct cJSON *out = json_object();
+    json_set_bool(out, "ok", true);
+    json_set_str(out, "version", TIDEGATE_VERSION);
+    json_set_num(out, "pid", (double)getpid());
+    json_set_str(out, "cluster", json_str(json_get(m->config, "cluster"), "id", ""));
+    admin_answer(request, out);
+}
+
+static const struct {
+    const char *name;
+    control_fn *run;
+    bool changes; /* is logged with who asked */
+} commands[] = {
+    {"status", do_status, false},   {"decisions", do_decisions, false},
+    {"scale", do_scale, true},      {"deploy", do_deploy, true},
+    {"drain", do_drain, true},      {"restart", do_restart, true},
+    {"stop", do_stop, true},        {"reload", do_reload, true},
+    {"version", do_version, false},
+};
+
+void control_command(void *arg, struct admin_request *request, const char *command,
+                     const struct cJSON *args)
+{
+    struct master *m = arg;
+    if (m->phase != MASTER_SERVING) {
+        admin_answer(request, refusal("tidegate is starting or stopping: try again"));
+        return;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (str_same(commands[i].name, command)) {
+            if (commands[i].changes) {
+                char *text = json_text(args);
+                log_info("operator", "who=%s asks=%s", admin_who(request), text);
+                mem_free(text);
+            }
+            commands[i].run(m, request, args);
+            return;
+        }
+    }
+    char *error = mem_printf("unknown command \"%s\": is the daemon of another version?", command);
+    admin_answer(request, refusal(error));
+    mem_free(error);
+}
+
+/* ---- Deploys that somebody waits for ---------------------------------------------------- */
+
+/* The answer when it is decided, else NULL. */
+static struct cJSON *deploy_outcome(struct master *m, const struct deploy_wait *w, uint64_t now_ms)
+{
+    struct cJSON *state = fleet_deploy_state(m->fleet, w->service);
+    const char *name = json_str(state, "state", "gone");
+    struct cJSON *out = NULL;
+    if (str_same(name, "done")) {
+        out = json_object();
+        json_set_bool(out, "ok", true);
+        json_set_str(out, "service", w->service);
+        json_set_num(out, "generation", json_num(state, "generation", 0));
+    } else if (str_same(name, "failed") || str_same(name, "gone")) {
+        char *error = mem_printf("deploy of %s failed: %s", w->service,
+                                 json_str(state, "reason", "the service is gone"));
+        out = refusal(error);
+        mem_free(error);
+    } else if (now_ms >= w->deadline_ms) {
+        out = refusal("the deploy is not finished yet: it goes on; `tidegate status` shows it");
+    }
+    if (out) {
+        json_set(out, "deploy", state);
+    } else {
+        json_free(state);
+    }
+    return out;
+}
+
+void control_tick(struct master *m, uint64_t now_ms)
+{
+    for (struct deploy_wait **at = &m->waits; *at;) {
+        struct deploy_wait *w = *at;
+        struct cJSON *out = deploy_outcome(m, w, now_ms);
+        if (!out) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        admin_answer(w->request, out);
+        mem_free(w->service);
+        mem_free(w);
+    }
+}
+
+void control_close(struct master *m)
+{
+    while (m->waits) {
+        struct deploy_wait *w = m->waits;
+        m->waits = w->next;
+        admin_answer(w->request, refusal("tidegate is stopping"));
+        mem_free(w->service);
+        mem_free(w);
+    }
+}
+
+/* ---- HTTP ------------------------------------------------------------------------------- */
+
+int control_page(void *arg, const char *path, struct buf *body, const char **ret_type)
+{
+    struct master *m = arg;
+    *ret_type = "text/plain; charset=utf-8";
+    if (str_same(path, "/healthz")) {
+        bool well = m->phase == MASTER_SERVING && m->serving_told && workers_alive(m) > 0;
+        (void)buf_text(body, well ? "ok\n" : "not serving\n");
+        return well ? 200 : 503;
+    }
+    if (str_same(path, "/metrics")) {
+        struct cJSON *status = fleet_status(m->fleet, NULL, clock_now_ms());
+        int rc = watch_metrics(body, m->board, status, &m->counters);
+        m->counters.loop_lag_us_max = 0;
+        json_free(status);
+        *ret_type = "text/plain; version=0.0.4; charset=utf-8";
+        return rc ? 500 : 200;
+    }
+    if (str_same(path, "/status")) {
+        struct cJSON *status = status_json(m, NULL);
+        char *text = json_text(status);
+        (void)buf_text(body, text);
+        mem_free(text);
+        json_free(status);
+        *ret_type = "application/json";
+        return 200;
+    }
+    (void)buf_text(body, "here are /healthz, /metrics and /status\n");
+    return 404;
+}

@@ -1,0 +1,194 @@
+/* master.h: the master's state, shared by the files of this room only.
+ *
+ *   master.c    wiring and life: who tells whom
+ *   workers.c   worker processes, listening sockets, rosters to them
+ *   deciders.c  the policy process and the questions to it
+ *   reload.c    generations, two-phase
+ *   control.c   what operators ask for
+ *   names.c     host names in rosters
+ *   lock.c      one master a cluster */
+#ifndef APP_MASTER_H
+#define APP_MASTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "app/child.h"
+#include "app/run.h"
+#include "base/limits.h"
+#include "base/map.h"
+#include "watch/watch.h"
+
+struct admin;
+struct admin_request;
+struct board;
+struct cJSON;
+struct engine;
+struct fleet;
+struct net_client;
+struct probe_set;
+
+enum master_phase {
+    MASTER_STARTING, /* first configuration is being loaded */
+    MASTER_SERVING,
+    MASTER_STOPPING, /* services are being stopped (--stop-services) */
+    MASTER_DRAINING, /* workers finish */
+    MASTER_CLOSING, /* handles close */
+    MASTER_PHASES
+};
+
+enum reload_phase {
+    RELOAD_IDLE,
+    RELOAD_LOADING, /* a candidate policy process reads the files */
+    RELOAD_PREPARING, /* workers build the generation */
+    RELOAD_PHASES
+};
+
+/* A generation on its way. */
+struct reload {
+    enum reload_phase phase;
+    uint32_t generation;
+    uint64_t started_ms;
+    struct child *candidate; /* its policy process */
+    struct cJSON *config;
+    char *config_text;
+    struct admin_request *asker; /* waits for the outcome; NULL = SIGHUP or the start */
+    /* The last outcome. */
+    bool told; /* there was one */
+    bool ok;
+    uint64_t ended_wall_ms;
+    char *error;
+};
+
+/* One listening address with a socket for every worker. */
+struct listener {
+    struct listener *next;
+    char *address;
+    bool wanted; /* by the configuration in force or the one on its way */
+    int fds[LIMIT_WORKERS];
+};
+
+/* An operator who waits for a deploy. */
+struct deploy_wait {
+    struct deploy_wait *next;
+    struct admin_request *request;
+    char *service;
+    uint64_t deadline_ms;
+};
+
+struct names; /* names.c */
+
+struct master {
+    const struct run_options *options;
+    uv_loop_t loop;
+    uv_timer_t tick;
+    uv_signal_t signals[4]; /* HUP, TERM, INT, USR1 */
+    enum master_phase phase;
+    int exit_code;
+    char *config_path; /* absolute */
+    char *runtime_dir, *state_dir, *socket_path, *serving_path;
+    int lock_fd;
+    bool had_predecessor; /* a master before us left without cleaning up: its workers may still listen */
+
+    struct cJSON *config; /* in force */
+    char *config_text;
+    uint32_t generation;
+    struct reload reload;
+
+    struct board *board;
+    struct net_client *client;
+    struct engine *engine;
+    struct probe_set *probes;
+    struct fleet *fleet;
+    struct admin *admin;
+    struct names *names;
+    bool engine_up;
+
+    struct child *policy; /* NULL while it is being started again */
+    uint64_t policy_retry_ms, policy_back_off_ms;
+    struct child *workers[LIMIT_WORKERS];
+    uint64_t worker_retry_ms[LIMIT_WORKERS];
+    unsigned worker_count;
+    unsigned children; /* processes that have not exited yet */
+    struct listener *listeners;
+    char *roster; /* last text for the workers, names resolved */
+    uint64_t roster_version, roster_acked;
+    bool serving_told; /* the serving file names us */
+    uint64_t drain_deadline_ms;
+
+    struct deploy_wait *waits;
+    struct watch_counters counters;
+    uint64_t started_ms, last_tick_us;
+};
+
+/* ---- workers.c ---- */
+/* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence. */
+int workers_listen(struct master *m, const struct cJSON *config, char **reterr);
+/* Closes the sockets of addresses that the configuration in force does not name. */
+void workers_close_unused(struct master *m);
+int workers_start(struct master *m);
+/* Sends the generation on its way to all ready workers. */
+void workers_prepare(struct master *m);
+void workers_commit(struct master *m);
+void workers_abort(struct master *m);
+/* A new roster from the fleet. */
+void workers_roster(struct master *m, uint64_t version, const char *json);
+/* Sends the last roster again (names changed). */
+void workers_roster_again(struct master *m);
+/* Heartbeats, restarts. */
+void workers_tick(struct master *m, uint64_t now_ms);
+void workers_drain(struct master *m, uint32_t deadline_ms);
+void workers_kill(struct master *m);
+unsigned workers_alive(const struct master *m);
+void workers_close_listeners(struct master *m);
+
+/* ---- deciders.c ---- */
+/* A policy process that has been told nothing yet; messages go to `on_message`, its exit to `on_exited`. */
+int deciders_spawn(struct master *m, ipc_message_fn *on_message, child_exited_fn *on_exited,
+                   struct child **ret_child);
+/* The process of a new generation takes over; the old one is dismissed. Takes child. */
+void deciders_adopt(struct master *m, struct child *child);
+void deciders_ask(struct master *m, const char *snapshot);
+void deciders_tick(struct master *m, uint64_t now_ms);
+void deciders_close(struct master *m);
+
+/* ---- reload.c ---- */
+/* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: a second is refused. */
+void reload_begin(struct master *m, struct admin_request *asker);
+void reload_on_worker(struct master *m, struct child *worker, bool accepted, const char *error);
+void reload_tick(struct master *m, uint64_t now_ms);
+void reload_close(struct master *m);
+
+/* ---- control.c ---- */
+void control_command(void *arg, struct admin_request *request, const char *command,
+                     const struct cJSON *args);
+int control_page(void *arg, const char *path, struct buf *body, const char **ret_type);
+void control_tick(struct master *m, uint64_t now_ms);
+void control_close(struct master *m);
+
+/* ---- names.c ---- */
+struct names *names_new(struct master *m);
+/* The roster with every host name replaced by an address; backends whose name is not known yet are left out.
+ * The caller owns the text. */
+char *names_resolve(struct names *n, const char *roster);
+/* Asks again for names that are old. */
+void names_tick(struct names *n, uint64_t now_ms);
+void names_close(struct names *n);
+
+/* ---- lock.c ---- */
+/* Takes the cluster's lock in runtime_dir; -EEXIST with the other's pid in *reterr. */
+int lock_take(struct master *m, char **reterr);
+/* Writes our pid into the serving file: workers of a dead master drain. */
+void lock_serving(struct master *m);
+void lock_release(struct master *m);
+
+/* ---- master.c ---- */
+/* The first configuration is there: builds everything. Called by reload.c once. */
+int master_build(struct master *m, char **reterr);
+/* Ends: the outcome of the process is `exit_code`. */
+void master_stop(struct master *m, int exit_code);
+/* Level, format, file for a child's command line; `to` gets 3 entries. Lends. */
+void master_log_args(const struct master *m, const char **to);
+
+#endif

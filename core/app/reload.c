@@ -1,0 +1,305 @@
+/* reload.c: generations. The first load at the start is the same way with nothing to go back to.
+ *
+ *   IDLE -> LOADING (a fresh policy process reads, checks, builds)
+ *        -> PREPARING (sockets are open, every worker builds it beside the old)
+ *        -> all acknowledged: COMMIT, the new policy process takes over, the fleet applies the rest
+ *        -> anything else, or PREPARE_MS over: ABORT, the old generation goes on */
+#include "app/master.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "base/ban.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "fleet/fleet.h"
+
+enum {
+    LOAD_MS = 10000, /* reading files and running all examples */
+    PREPARE_MS = 2000
+};
+
+static void forget(struct reload *r)
+{
+    json_free(r->config);
+    r->config = NULL;
+    mem_release(&r->config_text);
+    r->phase = RELOAD_IDLE;
+}
+
+static void answer(struct master *m, struct cJSON *takes)
+{
+    if (m->reload.asker) {
+        admin_answer(m->reload.asker, takes);
+        m->reload.asker = NULL;
+    } else {
+        json_free(takes);
+    }
+}
+
+static void note_outcome(struct master *m, const char *error)
+{
+    struct reload *r = &m->reload;
+    r->told = m->phase != MASTER_STARTING;
+    r->ok = !error;
+    r->ended_wall_ms = clock_wall_ms();
+    mem_free(r->error);
+    r->error = mem_copy(error);
+}
+
+static void log_errors(const char *errors)
+{
+    struct str rest = str_of(errors), line;
+    while (str_next(&rest, '\n', &line)) {
+        char *text = mem_copy_bytes(line.ptr, line.len);
+        if (*text) {
+            log_error("configuration refused", "error=%s", text);
+        }
+        mem_free(text);
+    }
+}
+
+/* It does not come into force. At the start that is the end: the errors go to stderr plainly. */
+static void refuse(struct master *m, const char *errors)
+{
+    struct reload *r = &m->reload;
+    if (r->phase == RELOAD_PREPARING && m->phase == MASTER_SERVING) {
+        workers_abort(m);
+        workers_close_unused(m);
+    }
+    child_dismiss(r->candidate);
+    r->candidate = NULL;
+    forget(r);
+    if (m->phase == MASTER_STARTING) {
+        fprintf(stderr, "tidegate: the configuration does not load:\n%s\n", errors);
+        master_stop(m, 1);
+        return;
+    }
+    note_outcome(m, errors);
+    m->counters.reloads_failed++;
+    log_errors(errors);
+    log_error("reload refused: the old generation goes on", "generation=%u", m->generation);
+    struct cJSON *no = json_object();
+    json_set_bool(no, "ok", false);
+    json_set_str(no, "error", errors);
+    answer(m, no);
+}
+
+/* All workers have it: from here on nothing can refuse. */
+static void commit(struct master *m)
+{
+    struct reload *r = &m->reload;
+    json_free(m->config);
+    mem_free(m->config_text);
+    m->config = r->config;
+    m->config_text = r->config_text;
+    r->config = NULL;
+    r->config_text = NULL;
+    m->generation = r->generation;
+    m->counters.generation = m->generation;
+    deciders_adopt(m, r->candidate);
+    r->candidate = NULL;
+    forget(r);
+    if (m->phase == MASTER_SERVING) {
+        workers_commit(m);
+        workers_close_unused(m);
+        m->counters.reloads_ok++;
+        log_info("reloaded", "generation=%u took_ms=%llu", m->generation,
+                 (unsigned long long)(clock_now_ms() - r->started_ms));
+    }
+    note_outcome(m, NULL);
+    fleet_apply(m->fleet, m->config, clock_now_ms());
+    struct cJSON *yes = json_object();
+    json_set_bool(yes, "ok", true);
+    json_set_num(yes, "generation", m->generation);
+    json_set_str(yes, "warnings", json_str(m->config, "warnings", ""));
+    answer(m, yes);
+}
+
+static bool all_prepared(const struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        const struct child *w = m->workers[i];
+        /* One that is not up yet gets the generation in force when it is. */
+        if (w && w->ready && w->prepared != m->reload.generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void reload_on_worker(struct master *m, struct child *w, bool accepted, const char *error)
+{
+    struct reload *r = &m->reload;
+    if (r->phase != RELOAD_PREPARING || m->phase != MASTER_SERVING) {
+        return;
+    }
+    if (!accepted) {
+        char *text = mem_printf("worker %u: %s", w->index, error);
+        refuse(m, text);
+        mem_free(text);
+    } else if (all_prepared(m)) {
+        commit(m);
+    }
+}
+
+/* What only a restart can change; a sentence that the caller owns, or NULL. */
+static char *needs_restart(const struct master *m, const struct cJSON *config)
+{
+    static const char *const keys[] = {"id", "engine", "state_dir", "runtime_dir", "admin"};
+    const struct cJSON *now = json_get(m->config, "cluster"), *then = json_get(config, "cluster");
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (!str_same(json_str(now, keys[i], ""), json_str(then, keys[i], ""))) {
+            return mem_printf("cluster.%s changed from \"%s\" to \"%s\": restart tidegate for that",
+                              keys[i], json_str(now, keys[i], ""), json_str(then, keys[i], ""));
+        }
+    }
+    return NULL;
+}
+
+static void log_warnings(const struct cJSON *config)
+{
+    const char *warnings = json_str(config, "warnings", "");
+    if (*warnings) {
+        log_warn("configuration", "warning=%s", warnings);
+    }
+}
+
+static void on_config(struct master *m, const struct ipc_message *message)
+{
+    struct reload *r = &m->reload;
+    char *error = NULL;
+    r->config = json_parse(message->data, message->len);
+    r->config_text = mem_copy_bytes(message->data, message->len);
+    r->phase = RELOAD_PREPARING;
+    r->started_ms = clock_now_ms();
+    if (!r->config) {
+        error = mem_copy("the policy process sent a configuration that does not parse");
+    } else if (m->phase == MASTER_STARTING) {
+        log_warnings(r->config);
+        if (!master_build(m, &error)) {
+            commit(m);
+            m->phase = MASTER_SERVING;
+            (void)workers_start(m); /* what fails is tried again by the tick */
+        }
+    } else {
+        log_warnings(r->config);
+        error = needs_restart(m, r->config);
+        if (!error && !workers_listen(m, r->config, &error)) {
+            workers_prepare(m);
+            if (all_prepared(m)) {
+                commit(m);
+            }
+        }
+    }
+    if (error) {
+        refuse(m, error);
+    }
+    mem_free(error);
+}
+
+static void on_candidate_message(void *arg, const struct ipc_message *message)
+{
+    struct child *child = arg;
+    struct master *m = child->arg;
+    if (message->fd >= 0) {
+        close(message->fd);
+    }
+    if (child != m->reload.candidate || m->reload.phase != RELOAD_LOADING) {
+        return;
+    }
+    if (message->type == IPC_READY) {
+        struct cJSON *load = json_object(), *overrides = json_object();
+        json_set_str(load, "path", m->config_path);
+        if (m->options->engine) {
+            json_set_str(overrides, "engine", m->options->engine);
+        }
+        if (m->options->admin) {
+            json_set_str(overrides, "admin", m->options->admin);
+        }
+        json_set(load, "overrides", overrides);
+        char *text = json_text(load);
+        child_send(child, IPC_LOAD, m->reload.generation, text);
+        mem_free(text);
+        json_free(load);
+    } else if (message->type == IPC_CONFIG) {
+        on_config(m, message);
+    } else if (message->type == IPC_NACK) {
+        struct cJSON *nack = json_parse(message->data, message->len);
+        refuse(m, json_str(nack, "error", "no reason given"));
+        json_free(nack);
+    }
+}
+
+static void on_candidate_exited(void *arg, struct child *child, int status, int signal)
+{
+    struct master *m = arg;
+    m->children--;
+    if (child == m->reload.candidate) {
+        m->reload.candidate = NULL;
+        char *text = mem_printf(
+            "the process that loads the configuration died (status %d, signal %d)", status, signal);
+        refuse(m, text);
+        mem_free(text);
+    }
+}
+
+void reload_begin(struct master *m, struct admin_request *asker)
+{
+    struct reload *r = &m->reload;
+    if (r->phase != RELOAD_IDLE || m->phase > MASTER_SERVING) {
+        struct cJSON *no = json_object();
+        json_set_bool(no, "ok", false);
+        json_set_str(no, "error",
+                     m->phase > MASTER_SERVING ? "tidegate is stopping"
+                                               : "a reload is under way already: wait for it");
+        if (asker) {
+            admin_answer(asker, no);
+        } else {
+            json_free(no);
+            log_warn("a reload is under way already: this one is dropped", "");
+        }
+        return;
+    }
+    r->phase = RELOAD_LOADING;
+    r->generation = m->generation + 1;
+    r->started_ms = clock_now_ms();
+    r->asker = asker;
+    int rc = deciders_spawn(m, on_candidate_message, on_candidate_exited, &r->candidate);
+    if (rc) {
+        char *text = mem_printf("cannot start a policy process: %s", err_text(rc));
+        refuse(m, text);
+        mem_free(text);
+    }
+}
+
+void reload_tick(struct master *m, uint64_t now_ms)
+{
+    struct reload *r = &m->reload;
+    uint64_t age = now_ms - r->started_ms;
+    if (r->phase == RELOAD_LOADING && age > LOAD_MS) {
+        struct child *stuck = r->candidate;
+        refuse(m, "loading took longer than 10 s: is there an endless loop in it?");
+        child_kill(stuck);
+    } else if (r->phase == RELOAD_PREPARING && age > PREPARE_MS) {
+        refuse(m, "not all workers were ready within 2 s");
+    }
+}
+
+void reload_close(struct master *m)
+{
+    struct cJSON *no = json_object();
+    json_set_bool(no, "ok", false);
+    json_set_str(no, "error", "tidegate is stopping");
+    answer(m, no);
+    child_kill(m->reload.candidate);
+    m->reload.candidate = NULL;
+    forget(&m->reload);
+    mem_release(&m->reload.error);
+}

@@ -1,0 +1,440 @@
+/* workers.c: the worker processes as the master keeps them.
+ *
+ * Owns: the listening sockets (one per worker and address, kept over a worker's death, so that
+ * nothing that waits to be accepted is lost) and the last roster's text.
+ * Invariants: a worker gets PREPARE, LISTEN, COMMIT, ROSTER in this order before it accepts. */
+#include <errno.h>
+#include <string.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "app/master.h"
+#include "base/ban.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "board/board.h"
+#include "fleet/fleet.h"
+#include "net/net.h"
+
+enum {
+    STUCK_MS = 1000, /* inside Lua without a beat: killed */
+    RETRY_MS = 1000  /* after a failure to start one */
+};
+
+/* ---- Listening sockets ------------------------------------------------------------------ */
+
+static struct listener *find_listener(struct master *m, const char *address)
+{
+    for (struct listener *l = m->listeners; l; l = l->next) {
+        if (str_same(l->address, address)) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+static void free_listener(struct listener *l)
+{
+    for (unsigned i = 0; i < LIMIT_WORKERS; i++) {
+        if (l->fds[i] >= 0) {
+            close(l->fds[i]);
+        }
+    }
+    mem_free(l->address);
+    mem_free(l);
+}
+
+/* SO_REUSEPORT lets several processes of one user share a port, ours and a stranger's alike. A
+ * plain socket tells whether somebody else is there; workers that a dead master left are expected.
+ */
+static int taken_by_others(struct master *m, const struct net_addr *addr)
+{
+    int fd = -1;
+    if (m->had_predecessor || !strncmp(addr->text, "unix:", 5)) {
+        return 0;
+    }
+    int rc = net_listen(addr, false, &fd);
+    if (!rc) {
+        close(fd);
+    }
+    return rc;
+}
+
+static int open_listener(struct master *m, const char *address, struct listener **ret_listener)
+{
+    struct net_addr addr;
+    int rc = net_addr_parse(address, &addr);
+    if (!rc) {
+        rc = taken_by_others(m, &addr);
+    }
+    if (rc) {
+        return rc;
+    }
+    struct listener *l = mem_new(sizeof *l);
+    bool is_unix = !strncmp(addr.text, "unix:", 5);
+    l->address = mem_copy(address);
+    for (unsigned i = 0; i < LIMIT_WORKERS; i++) {
+        l->fds[i] = -1;
+    }
+    for (unsigned i = 0; !rc && i < m->worker_count; i++) {
+        if (is_unix && i) {
+            l->fds[i] = dup(l->fds[0]); /* a path has one socket, which all share */
+            rc = l->fds[i] < 0 ? -errno : 0;
+        } else {
+            rc = net_listen(&addr, !is_unix, &l->fds[i]);
+        }
+    }
+    if (rc) {
+        free_listener(l);
+        return rc;
+    }
+    *ret_listener = l;
+    return 0;
+}
+
+static int want_address(struct master *m, const char *address, const char *at, char **reterr)
+{
+    struct listener *l = find_listener(m, address);
+    if (!l) {
+        int rc = open_listener(m, address, &l);
+        if (rc) {
+            *reterr =
+                mem_printf("%s: cannot listen on %s: %s: %s", at, address, err_text(rc),
+                           rc == -EADDRINUSE ? "stop what listens there, or choose another port"
+                                             : "choose another address");
+            return rc;
+        }
+        l->next = m->listeners;
+        m->listeners = l;
+    }
+    l->wanted = true;
+    return 0;
+}
+
+/* Marks what a configuration names as wanted, opening it with reterr not NULL. */
+static int want_all(struct master *m, const struct cJSON *config, char **reterr)
+{
+    int rc = 0;
+    struct cJSON *service = json_first(json_get(config, "services"));
+    for (; service && !rc; service = json_next(service)) {
+        struct cJSON *route = json_first(json_get(service, "routes"));
+        for (; route && !rc; route = json_next(route)) {
+            rc = want_address(m, json_str(route, "listen", ""), json_str(route, "at", ""), reterr);
+        }
+    }
+    return rc;
+}
+
+int workers_listen(struct master *m, const struct cJSON *config, char **reterr)
+{
+    int rc = want_all(m, config, reterr);
+    if (rc) {
+        workers_close_unused(m);
+    }
+    return rc;
+}
+
+void workers_close_unused(struct master *m)
+{
+    char *error = NULL;
+    for (struct listener *l = m->listeners; l; l = l->next) {
+        l->wanted = false;
+    }
+    (void)want_all(m, m->config, &error); /* all of them are open already */
+    mem_free(error);
+    for (struct listener **at = &m->listeners; *at;) {
+        struct listener *l = *at;
+        if (l->wanted) {
+            at = &l->next;
+        } else {
+            *at = l->next;
+            free_listener(l);
+        }
+    }
+}
+
+void workers_close_listeners(struct master *m)
+{
+    while (m->listeners) {
+        struct listener *l = m->listeners;
+        m->listeners = l->next;
+        if (!strncmp(l->address, "unix:", 5)) {
+            (void)unlink(l->address + 5);
+        }
+        free_listener(l);
+    }
+}
+
+static void send_listeners(struct master *m, struct child *w)
+{
+    for (struct listener *l = m->listeners; l; l = l->next) {
+        struct cJSON *args = json_object();
+        json_set_str(args, "address", l->address);
+        char *text = json_text(args);
+        if (w->channel) {
+            (void)ipc_send(w->channel, IPC_LISTEN, 0, text, strlen(text), l->fds[w->index]);
+        }
+        mem_free(text);
+        json_free(args);
+    }
+}
+
+/* ---- Messages --------------------------------------------------------------------------- */
+
+static void send_roster(struct master *m, struct child *w)
+{
+    if (m->roster) {
+        child_send(w, IPC_ROSTER, m->generation, m->roster);
+    }
+}
+
+/* A worker is there: give it all that is in force. A generation on its way comes by itself. */
+static void welcome(struct master *m, struct child *w)
+{
+    child_send(w, IPC_PREPARE, m->generation, m->config_text);
+    send_listeners(m, w);
+    child_send(w, IPC_COMMIT, m->generation, "{}");
+    send_roster(m, w);
+    if (m->reload.phase == RELOAD_PREPARING) {
+        child_send(w, IPC_PREPARE, m->reload.generation, m->reload.config_text);
+    }
+}
+
+static void on_roster_ack(struct master *m)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->acked_roster < least) {
+            least = m->workers[i]->acked_roster;
+        }
+    }
+    if (least != UINT64_MAX && least > m->roster_acked) {
+        m->roster_acked = least;
+        fleet_on_roster(m->fleet, least, clock_now_ms());
+    }
+}
+
+static void tell_serving(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (!m->workers[i] || !m->workers[i]->generation) {
+            return;
+        }
+    }
+    if (!m->serving_told) {
+        m->serving_told = true;
+        lock_serving(m);
+        log_info("serving", "workers=%u generation=%u", m->worker_count, m->generation);
+    }
+}
+
+static void on_ack(struct master *m, struct child *w, const struct ipc_message *message)
+{
+    struct cJSON *ack = json_parse(message->data, message->len);
+    const char *of = json_str(ack, "of", "");
+    uint64_t version = (uint64_t)json_int(ack, "version", 0);
+    if (str_same(of, "roster")) {
+        w->acked_roster = version;
+        on_roster_ack(m);
+    } else if (str_same(of, "prepare")) {
+        w->prepared = (uint32_t)version;
+        reload_on_worker(m, w, true, NULL);
+    } else if (str_same(of, "commit")) {
+        w->generation = (uint32_t)version;
+        tell_serving(m);
+    }
+    json_free(ack);
+}
+
+static void on_worker_message(void *arg, const struct ipc_message *message)
+{
+    struct child *w = arg;
+    struct master *m = w->arg;
+    if (message->type == IPC_READY) {
+        welcome(m, w);
+    } else if (message->type == IPC_ACK) {
+        on_ack(m, w, message);
+    } else if (message->type == IPC_NACK) {
+        struct cJSON *nack = json_parse(message->data, message->len);
+        const char *error = json_str(nack, "error", "no reason given");
+        if (m->reload.phase == RELOAD_PREPARING && message->generation == m->reload.generation) {
+            reload_on_worker(m, w, false, error);
+        } else {
+            log_error("a worker refused the configuration in force", "worker=%u error=%s", w->index,
+                      error);
+        }
+        json_free(nack);
+    } else if (message->type == IPC_FACT) {
+        struct cJSON *fact = json_parse(message->data, message->len);
+        log_warn("data plane", "worker=%u kind=%s text=%s", w->index, json_str(fact, "kind", ""),
+                 json_str(fact, "text", ""));
+        json_free(fact);
+    }
+    if (message->fd >= 0) {
+        close(message->fd);
+    }
+}
+
+/* ---- Processes -------------------------------------------------------------------------- */
+
+static void on_worker_exited(void *arg, struct child *w, int status, int signal)
+{
+    struct master *m = arg;
+    m->children--;
+    m->workers[w->index] = NULL;
+    board_worker_reset(m->board, w->index);
+    if (m->phase != MASTER_SERVING) {
+        log_info("worker ended", "worker=%u status=%d signal=%d", w->index, status, signal);
+        return;
+    }
+    m->counters.worker_deaths++;
+    log_error("worker died: starting another", "worker=%u status=%d signal=%d", w->index, status,
+              signal);
+    /* At once, unless it never came up: then a broken start would spin. */
+    m->worker_retry_ms[w->index] = clock_now_ms() + (w->generation ? 0 : RETRY_MS);
+    on_roster_ack(m);
+}
+
+static int start_one(struct master *m, unsigned index)
+{
+    char number[16], pid[32]; /* integers in decimal */
+    const char *args[9] = {"--worker"};
+    snprintf(number, sizeof number, "%u", index);
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    master_log_args(m, args + 1);
+    args[4] = number;
+    args[5] = m->serving_path;
+    args[6] = pid;
+    struct child_options options = {
+        .loop = &m->loop,
+        .args = args,
+        .board_fd = board_fd(m->board),
+        .on_message = on_worker_message,
+        .on_exited = on_worker_exited,
+        .arg = m,
+        .index = index,
+    };
+    int rc = child_spawn(&options, &m->workers[index]);
+    if (rc) {
+        log_error("cannot start a worker: trying again", "worker=%u error=%s", index, err_text(rc));
+        m->worker_retry_ms[index] = clock_now_ms() + RETRY_MS;
+    } else {
+        m->children++;
+    }
+    return rc;
+}
+
+int workers_start(struct master *m)
+{
+    int rc = 0;
+    for (unsigned i = 0; i < m->worker_count && !rc; i++) {
+        rc = start_one(m, i);
+    }
+    return rc;
+}
+
+static void watch_heartbeat(struct master *m, struct child *w, uint64_t now_ms)
+{
+    uint64_t beat = board_get(&board_worker(m->board, w->index)->heartbeat);
+    if (beat % 2 == 0 || beat != w->stuck_beat) {
+        w->stuck_beat = beat;
+        w->stuck_since_ms = now_ms;
+    } else if (now_ms - w->stuck_since_ms > STUCK_MS) {
+        log_error("worker hangs inside a policy: killed", "worker=%u", w->index);
+        w->stuck_since_ms = now_ms;
+        child_kill(w);
+    }
+}
+
+void workers_tick(struct master *m, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i]) {
+            watch_heartbeat(m, m->workers[i], now_ms);
+        } else if (m->phase == MASTER_SERVING && now_ms >= m->worker_retry_ms[i]) {
+            (void)start_one(m, i);
+        }
+    }
+}
+
+void workers_prepare(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        struct child *w = m->workers[i];
+        if (w && w->ready) {
+            send_listeners(m, w);
+            child_send(w, IPC_PREPARE, m->reload.generation, m->reload.config_text);
+        }
+    }
+}
+
+void workers_commit(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            child_send(m->workers[i], IPC_COMMIT, m->generation, "{}");
+        }
+    }
+}
+
+void workers_abort(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            child_send(m->workers[i], IPC_ABORT, m->reload.generation, "{}");
+        }
+    }
+}
+
+void workers_roster_again(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            send_roster(m, m->workers[i]);
+        }
+    }
+}
+
+void workers_roster(struct master *m, uint64_t version, const char *json)
+{
+    mem_free(m->roster);
+    m->roster = names_resolve(m->names, json);
+    m->roster_version = version;
+    workers_roster_again(m);
+}
+
+void workers_drain(struct master *m, uint32_t deadline_ms)
+{
+    struct cJSON *args = json_object();
+    json_set_num(args, "deadline_ms", deadline_ms);
+    char *text = json_text(args);
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            child_send(m->workers[i], IPC_DRAIN, m->generation, text);
+        } else {
+            child_kill(m->workers[i]);
+        }
+    }
+    mem_free(text);
+    json_free(args);
+}
+
+void workers_kill(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        child_kill(m->workers[i]);
+    }
+}
+
+unsigned workers_alive(const struct master *m)
+{
+    unsigned alive = 0;
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        alive += m->workers[i] != NULL;
+    }
+    return alive;
+}
