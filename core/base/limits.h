@@ -12,6 +12,7 @@ enum {
     LIMIT_IPC_BYTES = 32 << 20,      /* one message between our processes */
     LIMIT_CONTROL_BYTES = 256 << 10, /* one request on the control socket */
     LIMIT_ANSWER_BYTES = 64 << 20,   /* one answer on the control socket, one page */
+    LIMIT_ADMIN_CLIENTS = 64,        /* served at once on the control socket, as many by HTTP */
     LIMIT_ENGINE_BODY_BYTES = 16 << 20, /* one answer of the engine */
     LIMIT_ENGINE_LINE_BYTES = 256 << 10, /* one line of an engine stream */
     LIMIT_HEALTH_BODY_BYTES = 64 << 10, /* kept of a health answer */
