@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 struct shipped_file {
-    const char *name; /* "balance/round_robin", "script/dsl", "meta" */
+    const char *name;   /* "balance/round_robin", "script/dsl", "meta" */
     const char *origin; /* "policies/balance/round_robin.lua" */
-    size_t len; /* of source */
+    size_t len;         /* of source */
     const char *source; /* NUL-terminated */
 };
 

@@ -1,0 +1,238 @@
+-- blocks.lua: checks what the files declared, block by block, and makes the configuration of script.h.
+local check = require "script.check"
+local lines = require "script.lines"
+local rules = require "script.rules"
+local schema = require "script.schema"
+local service_types = require "script.service"
+
+local M = {}
+
+local KEYWORDS = { cluster = true, service = true, channel = true, alert = true }
+local MOST_SERVICES = 1024
+
+-- ---- Places -----------------------------------------------------------------------------------
+
+-- The text of a block: which line each of its keys stands on.
+local function find_text(load, entry)
+    load.texts = load.texts or {}
+    local file = entry.file
+    if not load.texts[file] then
+        load.texts[file] = lines.blocks(load.sources[file] or "", KEYWORDS)
+    end
+    local by_name
+    for _, text in ipairs(load.texts[file]) do
+        if text.keyword == entry.keyword then
+            if text.line == entry.line and (text.name == nil or text.name == entry.name) then
+                return text
+            elseif text.name ~= nil and text.name == entry.name then
+                by_name = by_name or text
+            end
+        end
+    end
+    return by_name or { keys = {}, twice = {} }
+end
+
+-- The line of a path: that of its longest part that the text has.
+local function line_of(entry, path)
+    local at = path
+    while at ~= "" do
+        if entry.text.keys[at] then
+            return entry.text.keys[at]
+        end
+        at = at:match "^(.*)%b[]$" or at:match "^(.*)%.[^.]*$" or ""
+    end
+    return entry.line
+end
+
+local function label(entry, path, text)
+    return entry.keyword .. (entry.name and (' "%s"'):format(entry.name) or "") .. ": " ..
+        (path ~= "" and path .. ": " or "") .. text
+end
+
+-- The context that the checks get (check.lua, service.lua).
+local function context(load, entry)
+    local ctx = {
+        directory = load.request.directory,
+        cluster = load.settings,
+        engine = load.engine,
+        routes = {},
+    }
+    local function add(to, path, text)
+        local top = path:match "^[^.[]+"
+        if entry.overridden and entry.overridden[top] then
+            to.add("command line", nil, label(entry, path, text))
+        else
+            to.add(entry.file, line_of(entry, path), label(entry, path, text))
+        end
+    end
+    function ctx.report(path, text)
+        add(load.errors, path, text)
+    end
+    function ctx.warn(path, text)
+        add(load.warnings, path, text)
+    end
+    function ctx.place(path)
+        return ("%s:%d"):format(entry.file, line_of(entry, path))
+    end
+    -- A function of the configuration raised.
+    function ctx.raised(path, why)
+        if type(why) == "string" and why:find "^[^:]+:%d+: " then
+            load.errors.add_sentence(why)
+        else
+            ctx.report(path, "the function failed: " .. (type(why) == "string" and why or "a " .. type(why)))
+        end
+    end
+    function ctx.plain(value, path)
+        return load.plain(value, path, ctx.report)
+    end
+    function ctx.use(use)
+        use.ctx = ctx
+        load.uses[#load.uses + 1] = use
+    end
+    ctx.errors, ctx.function_at = load.errors.count, load.host.function_at
+    return ctx
+end
+
+-- Text, plain body and context of a declared block; keys that are given twice are reported.
+local function open(load, entry)
+    entry.text = find_text(load, entry)
+    local ctx = context(load, entry)
+    for _, twice in ipairs(entry.text.twice) do
+        local text = twice.line == twice.first and "is given twice" or
+            ("is already given on line %d"):format(twice.first)
+        load.errors.add(entry.file, twice.line, label(entry, twice.path, text))
+    end
+    entry.body = ctx.plain(entry.body, "")
+    return ctx
+end
+
+-- ---- Blocks -----------------------------------------------------------------------------------
+
+local function check_cluster(load)
+    local entry
+    for _, declared in ipairs(load.declared) do
+        if declared.keyword == "cluster" then
+            if entry then
+                local text = ("cluster: is already declared at %s:%d"):format(entry.file, entry.line)
+                load.errors.add(declared.file, declared.line, text)
+            end
+            entry = entry or declared
+        end
+    end
+    entry = entry or { keyword = "cluster", file = load.request.main, line = 1, body = {} }
+    local ctx = open(load, entry)
+    entry.overridden = {}
+    for key, value in next, load.request.overrides do
+        entry.body[key], entry.overridden[key] = value, true
+    end
+    local cluster, settings = check.record(schema.cluster, entry.body, "", ctx)
+    if settings.min_instances > settings.max_instances then
+        ctx.report("min_instances", ("%d is more than max_instances, which is %d"):format(
+            settings.min_instances, settings.max_instances))
+    end
+    load.settings, load.engine = settings, cluster.engine
+    return cluster
+end
+
+local function check_name(name, ctx)
+    check.value(schema.name, name, "", { report = function(_, text)
+        ctx.report("", "bad name: " .. text)
+    end })
+end
+
+local function check_service(load, entry, shared)
+    local ctx = open(load, entry)
+    check_name(entry.name, ctx)
+    local body, before = entry.body, load.errors.count()
+    local source = rules.source(body, load.engine, ctx)
+    ctx.source = source
+    local s = check.record(schema.service, body, "", ctx)
+    s.name, s.at, s.source = entry.name, ctx.place(""), source
+    s.routes = s.routes or check.array()
+    s.backends = s.backends or check.array()
+    s.health_check = s.health_check or (body.health_check == nil and
+        check.types.health_check({}, nil, "health_check", ctx)) or nil
+    if source == "backends" then
+        rules.only_own(schema.service, body, ctx)
+        s.scale = nil
+    elseif body.scale == nil then
+        s.scale = check.types.scale({}, {}, "scale", ctx)
+    end
+    s.tags = load.errors.count() == before and service_types.tags(s.tags, s, "tags", ctx) or check.array()
+    rules.service(s, body, ctx, shared.ports)
+    rules.routes(ctx, shared.admin, shared.routes)
+    if body.collect ~= nil then
+        ctx.warn("collect", "is accepted, but this version does nothing with it")
+    end
+    return s
+end
+
+local function check_channel(load, entry)
+    local ctx = open(load, entry)
+    check_name(entry.name, ctx)
+    ctx.warn("", "is accepted, but this version sends nothing")
+    local channel = service_types.raw(entry.body, ctx)
+    channel.name, channel.at = entry.name, ctx.place("")
+    return channel
+end
+
+local function check_alert(load, entry, channels)
+    local ctx = open(load, entry)
+    check_name(entry.name, ctx)
+    local alert = check.record(schema.alert, entry.body, "", ctx)
+    local names = {}
+    for _, channel in ipairs(channels) do
+        names[#names + 1], names[channel.name] = channel.name, true
+    end
+    for i, name in ipairs(alert.channels or {}) do
+        if not names[name] then
+            ctx.report(check.joined("channels", i), check.unknown(name, names, ('channel "%s"'):format(name)))
+        end
+    end
+    ctx.warn("", "is accepted, but this version does not watch it")
+    alert.name, alert.at = entry.name, ctx.place("")
+    return alert
+end
+
+-- Everything that was declared, as the configuration object; policies are still to come.
+function M.check(load)
+    load.uses = {}
+    local cluster = check_cluster(load)
+    local out = { service = check.array(), channel = check.array(), alert = check.array() }
+    local first = {}
+    local shared = { ports = {}, routes = {}, admin = cluster.admin }
+    for _, keyword in ipairs { "service", "channel", "alert" } do
+        for _, entry in ipairs(load.declared) do
+            if entry.keyword == keyword then
+                local key = keyword .. " " .. entry.name
+                if first[key] then
+                    local text = label(entry, "", "is already declared at " .. first[key])
+                    load.errors.add(entry.file, entry.line, text)
+                end
+                first[key] = first[key] or ("%s:%d"):format(entry.file, entry.line)
+                local list = out[keyword]
+                list[#list + 1] = keyword == "service" and check_service(load, entry, shared) or
+                    keyword == "channel" and check_channel(load, entry) or
+                    check_alert(load, entry, out.channel)
+            end
+        end
+    end
+    if #out.service > MOST_SERVICES then
+        local text = ("%d services: at most %d"):format(#out.service, MOST_SERVICES)
+        load.errors.add(load.request.main, nil, text)
+    elseif #out.service == 0 and load.errors.count() == 0 then
+        load.warnings.add(load.request.main, nil, 'declares no service: write service "name" { ... }')
+    end
+    return {
+        path = load.request.path,
+        directory = load.request.directory,
+        cluster = cluster,
+        services = out.service,
+        channels = out.channel,
+        alerts = out.alert,
+        policies = check.array(),
+        libraries = check.array(),
+    }
+end
+
+return M

@@ -1,0 +1,257 @@
+-- dsl.lua: reads a configuration: runs its files, keeps what they declare, checks it.
+--
+-- load.c calls it with `host` (files, compiling, places; see load.c) and `request`:
+--   { main = "tidegate.lua", directory = "/etc/tidegate", overrides = { engine = "process" } }
+-- and gets { step, failed, result }. The work is a queue of steps, since each runs under a budget of its
+-- own: step() runs one and tells whether more are left; failed(sentence) tells that the present one was
+-- stopped; result() returns { config, errors, warnings }, `config` only without errors.
+local blocks = require "script.blocks"
+local check = require "script.check"
+local policies = require "script.policies"
+local report = require "script.report"
+local nearest = require "script.nearest"
+local values = require "script.values"
+
+local M = {}
+
+local NAMES = { "cluster", "service", "channel", "alert", "env", "include" }
+local MOST_INCLUDES = 256
+
+-- A copy of what a block was given, without metatables: nothing of the configuration's own runs while
+-- it is checked. Functions stay.
+local function plain(value, place, complain, depth, open)
+    if type(value) ~= "table" then
+        return value
+    elseif open[value] or depth > 16 then
+        complain(place, open[value] and "contains itself" or "is nested too deeply")
+        return {}
+    end
+    open[value] = true
+    local out = {}
+    for key, item in next, value do
+        if type(key) == "string" or type(key) == "number" then
+            out[key] = plain(item, check.joined(place, key), complain, depth + 1, open)
+        else
+            complain(place, "keys must be text, got " .. values.describe(key))
+        end
+    end
+    open[value] = nil
+    return out
+end
+
+-- The state of one load, shared with blocks.lua and policies.lua.
+local function new_load(host, request)
+    local files = { request.main }
+    return {
+        host = host,
+        request = request,
+        files = files, -- names in the order of reading
+        sources = {}, -- name -> text
+        errors = report.new(files),
+        warnings = report.new(files),
+        declared = {}, -- in order: { keyword, name, file, line, body }
+        steps = {},
+        plain = function(value, place, complain)
+            return plain(value, place, complain, 1, {})
+        end,
+    }
+end
+
+-- ---- Words of the configuration ---------------------------------------------------------------
+
+-- `keyword "name" { ... }`, or `keyword { ... }` when it is nameless.
+local function declare(load, keyword, name, file, line, body)
+    local entry = { keyword = keyword, name = name, file = file, line = line, body = body }
+    if type(body) ~= "table" then
+        load.errors.add(file, line, ("%s%s: expected a table, got %s"):format(keyword,
+            name and (' "%s"'):format(name) or "", values.describe(body)))
+        return
+    end
+    load.declared[#load.declared + 1] = entry
+end
+
+local function named(load, keyword)
+    return function(name, ...)
+        local file, line = load.host.at()
+        if type(name) ~= "string" then
+            load.errors.add(file, line, ('%s: expected a name, as in %s "name" { ... }, got %s'):format(
+                keyword, keyword, values.describe(name)))
+            name = "?"
+        end
+        local waiting = { file = file, line = line, keyword = keyword, name = name }
+        load.waiting[waiting] = true
+        local function take(body)
+            load.waiting[waiting] = nil
+            declare(load, keyword, name, file, line, body)
+        end
+        if select("#", ...) > 0 then
+            take((...))
+            return nil
+        end
+        return take
+    end
+end
+
+local function cluster(load)
+    return function(body)
+        local file, line = load.host.at()
+        declare(load, "cluster", nil, file, line, body)
+    end
+end
+
+-- env "NAME" or env("NAME", default)
+local function env_word(load)
+    return function(name, default)
+        local file, line = load.host.at()
+        if type(name) ~= "string" or not name:find "^[%a_][%w_]*$" then
+            load.errors.add(file, line, "env: expected the name of a variable, got " .. values.describe(name))
+            return ""
+        end
+        local value = load.host.getenv(name)
+        if value == nil and default == nil then
+            local text = 'env: %s is not set: set it, or give a default: env("%s", "...")'
+            load.errors.add(file, line, text:format(name, name))
+            return ""
+        end
+        return value == nil and default or value
+    end
+end
+
+local function run_file(load, name, source, chain)
+    load.sources[name] = source
+    local chunk, why = load.host.compile(source, name, load.env)
+    if not chunk then
+        load.errors.add_sentence(why)
+        return
+    end
+    chain[#chain + 1] = name
+    local result = chunk()
+    chain[#chain] = nil
+    return result
+end
+
+local function include_one(load, name, chain, file, line)
+    local function refuse(text)
+        load.errors.add(file, line, ('include "%s": %s'):format(name, text))
+    end
+    for _, open in ipairs(chain) do
+        if open == name then
+            return refuse("includes itself: " .. table.concat(chain, " -> ") .. " -> " .. name)
+        end
+    end
+    if #load.files >= MOST_INCLUDES then
+        return refuse(("more than %d files"):format(MOST_INCLUDES))
+    end
+    local source, why = load.host.read(name)
+    if not source then
+        return refuse(why)
+    end
+    load.files[#load.files + 1] = name
+    return run_file(load, name, source, chain)
+end
+
+-- include "other.lua" or include "services/*.lua", from the directory of the main file.
+local function include(load, chain)
+    return function(name)
+        local file, line = load.host.at()
+        if type(name) ~= "string" or not name:find "^[%w_./*-]+%.lua$" then
+            load.errors.add(file, line, 'include: expected a file such as "services.lua", got ' ..
+                values.describe(name))
+            return nil
+        end
+        name = name:gsub("^%./", "")
+        local folder, pattern = name:match "^(.-)/?([^/]*%*[^/]*)$"
+        if not folder then
+            return include_one(load, name, chain, file, line)
+        end
+        pattern = "^" .. pattern:gsub("[-.]", "%%%0"):gsub("%*", "[^/]*") .. "$"
+        for _, found in ipairs(load.host.list(folder == "" and "." or folder)) do
+            if found:find(pattern) then
+                include_one(load, (folder == "" and "" or folder .. "/") .. found, chain, file, line)
+            end
+        end
+    end
+end
+
+local function environment(load, chain)
+    local env = load.host.environment()
+    env.require = nil
+    env.cluster, env.env, env.include = cluster(load), env_word(load), include(load, chain)
+    for _, keyword in ipairs { "service", "channel", "alert" } do
+        env[keyword] = named(load, keyword)
+    end
+    function env.print(...)
+        local file, line = load.host.at()
+        local parts = {}
+        for i = 1, select("#", ...) do
+            parts[i] = tostring((select(i, ...)))
+        end
+        load.warnings.add(file, line, "print: " .. table.concat(parts, " "):gsub("%c", " "))
+    end
+    return setmetatable(env, {
+        __metatable = false,
+        __index = function(_, key)
+            local near = nearest(key, NAMES)
+            local hint = near and (': did you mean "%s"?'):format(near) or
+                ": only what the configuration itself defines, and the safe part of Lua, is known"
+            error(('unknown name "%s"%s'):format(tostring(key), hint), 2)
+        end,
+    })
+end
+
+-- ---- Steps ------------------------------------------------------------------------------------
+
+local function read_step(load)
+    local chain = {}
+    load.waiting = {}
+    load.env = environment(load, chain)
+    run_file(load, load.request.main, load.request.source, chain)
+end
+
+local function check_step(load)
+    for waiting in next, load.waiting do
+        load.errors.add(waiting.file, waiting.line, ('%s "%s": has no table behind its name'):format(
+            waiting.keyword, waiting.name))
+    end
+    load.config = blocks.check(load)
+end
+
+local function policy_steps(load)
+    for _, step in ipairs(policies.steps(load)) do
+        load.steps[#load.steps + 1] = step
+    end
+end
+
+function M.new(host, request)
+    local load = new_load(host, request)
+    load.steps = {
+        { run = read_step },
+        { run = check_step },
+        { run = policy_steps },
+    }
+    local at = 0
+    return {
+        step = function()
+            at = at + 1
+            local step = load.steps[at]
+            step.run(load)
+            return load.steps[at + 1] ~= nil
+        end,
+        failed = function(sentence)
+            local step = load.steps[at]
+            if step.failed then
+                step.failed(load, sentence)
+            else
+                load.errors.add_sentence(sentence)
+            end
+            return load.steps[at + 1] ~= nil
+        end,
+        result = function()
+            local ok = load.errors.count() == 0
+            return { config = ok and load.config or nil, errors = load.errors.text(),
+                warnings = load.warnings.text() }
+        end,
+    }
+end
+
+return M

@@ -1,0 +1,354 @@
+-- policies.lua: finds the policies that a configuration names, holds them and their parameters against
+-- what a policy must be, and runs their examples.
+--
+-- A policy is a table: name, doc, params (a schema as check.lua's, keys are names), new(params), which
+-- returns the function that decides, and examples:
+--   scale:   { params = { cpu = 75 }, given = { cpu_percent = 92, instances = 2 }, want = 3 }
+--   balance: { params = {}, backends = { { in_flight = 3 }, { in_flight = 1 } }, request = {}, want = 2 }
+local check = require "script.check"
+local nearest = require "script.nearest"
+local schema = require "script.schema"
+local values = require "script.values"
+
+local M = {}
+
+local KEYS = { "name", "doc", "params", "new", "examples" }
+local PARAM_TYPES = {
+    number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
+    duration = "seconds", size = "size", enum = "enum",
+}
+local MOST_EXAMPLES = 100
+
+-- What the console and the errors show of a view: { cpu_percent = 92, instances = 2 }.
+local function shown(value, depth)
+    if type(value) ~= "table" then
+        return values.describe(value)
+    elseif depth > 3 then
+        return "{...}"
+    end
+    local keys, parts = {}, {}
+    for key in next, value do
+        keys[#keys + 1] = key
+    end
+    table.sort(keys, function(a, b)
+        return tostring(a) < tostring(b)
+    end)
+    for _, key in ipairs(keys) do
+        local item = shown(rawget(value, key), depth + 1)
+        parts[#parts + 1] = type(key) == "number" and item or tostring(key) .. " = " .. item
+    end
+    return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+-- ---- Finding ----------------------------------------------------------------------------------
+
+local function names_of(host, kind)
+    local names, seen = {}, {}
+    local function add(name)
+        if not seen[name] then
+            seen[name], names[#names + 1] = true, name
+        end
+    end
+    for _, file in ipairs(host.list("policies/" .. kind)) do
+        add((file:gsub("%.lua$", "")))
+    end
+    for _, name in ipairs(host.shipped_names(kind .. "/")) do
+        add(name)
+    end
+    table.sort(names)
+    return names
+end
+
+-- { kind, name, origin, source }, or nil and why.
+local function find(host, kind, name)
+    if not name:find "^[%w_]+$" or #name > 63 then
+        return nil, "expected the name of a policy, got " .. values.describe(name)
+    end
+    local origin = ("policies/%s/%s.lua"):format(kind, name)
+    local source, why, missing = host.read(origin)
+    if not source and not missing then
+        return nil, ("%s: %s"):format(origin, why)
+    end
+    source = source or host.shipped(kind .. "/" .. name)
+    if not source then
+        return nil, check.unknown(name, names_of(host, kind), ('%s policy "%s"'):format(kind, name))
+    end
+    return { kind = kind, name = name, origin = origin, source = source }
+end
+
+-- Libraries that a source names, and those that these name, are read now.
+local function find_libraries(load, origin, source)
+    for name in source:gmatch "require%s*%(?%s*[\"']([^\"'\n]*)[\"']" do
+        if not load.libraries[name] then
+            load.libraries[name] = true
+            local text, from = load.host.library(name)
+            if text then
+                find_libraries(load, from, text)
+            else
+                load.errors.add(origin, nil, ('library "%s": %s'):format(name, from))
+            end
+        end
+    end
+end
+
+-- ---- Shape ------------------------------------------------------------------------------------
+
+local function param_field(policy, key, spec)
+    local path = ("params.%s"):format(tostring(key))
+    local function bad(text)
+        policy.report(path .. ": " .. text)
+    end
+    if type(key) ~= "string" or not key:find "^[%a_][%w_]*$" then
+        return bad "names of parameters are words"
+    elseif type(spec) ~= "table" then
+        return bad('expected a table such as { type = "number", default = 1 }, got ' ..
+            values.describe(spec))
+    end
+    local kind = rawget(spec, "type")
+    if not PARAM_TYPES[kind] then
+        local known = { "number", "integer", "boolean", "string", "duration", "size", "enum" }
+        return bad(check.unknown(kind, known, "type " .. values.describe(kind)))
+    end
+    local field = { key, type = PARAM_TYPES[kind], out = key, empty = true }
+    for _, name in ipairs { "default", "min", "max", "values", "doc", "unit", "required" } do
+        field[name] = rawget(spec, name)
+    end
+    if field.type == "enum" and type(field.values) ~= "table" then
+        return bad 'an enum needs values = { "a", "b" }'
+    end
+    if field.required then
+        field.required = type(field.required) == "string" and field.required or "it has no default"
+    end
+    if field.default ~= nil then
+        check.value(field, field.default, path .. ".default", { report = function(at, text)
+            policy.report(at .. ": " .. text)
+        end })
+    end
+    return field
+end
+
+-- policy.fields from what the module says of its parameters.
+local function read_params(policy, params)
+    policy.fields = {}
+    if type(params) ~= "table" then
+        policy.report("params: expected a table, got " .. values.describe(params))
+        return
+    end
+    local keys = {}
+    for key in next, params do
+        keys[#keys + 1] = key
+    end
+    table.sort(keys, function(a, b)
+        return tostring(a) < tostring(b)
+    end)
+    for _, key in ipairs(keys) do
+        policy.fields[#policy.fields + 1] = param_field(policy, key, rawget(params, key))
+    end
+end
+
+local function check_shape(policy, module)
+    if type(module) ~= "table" then
+        policy.report("returns " .. values.describe(module) .. ": a policy file returns a table")
+        return
+    end
+    for key in next, module do
+        local known = false
+        for _, name in ipairs(KEYS) do
+            known = known or key == name
+        end
+        if not known then
+            policy.report(("%s: %s"):format(tostring(key), check.unknown(key, KEYS, "key")))
+        end
+    end
+    local name, doc, examples = rawget(module, "name"), rawget(module, "doc"), rawget(module, "examples")
+    if name ~= policy.name then
+        policy.report(("name: expected \"%s\" as the file is called, got %s"):format(policy.name,
+            values.describe(name)))
+    end
+    if type(doc) ~= "string" or doc == "" then
+        policy.report("doc: expected a sentence that says what it decides, got " .. values.describe(doc))
+    end
+    if type(rawget(module, "new")) ~= "function" then
+        policy.report("new: expected a function(params), got " .. values.describe(rawget(module, "new")))
+    end
+    if examples ~= nil and (type(examples) ~= "table" or not check.list_length(examples)) then
+        policy.report("examples: expected a list, got " .. values.describe(examples))
+        examples = nil
+    end
+    read_params(policy, rawget(module, "params") or {})
+    policy.module, policy.examples = module, examples or {}
+end
+
+-- ---- Parameters -------------------------------------------------------------------------------
+
+-- Checked parameters with defaults; report(path, text) hears what is wrong. `words` are other keys that
+-- stand beside the parameters.
+local function checked_params(policy, params, path, report, words)
+    local unknown = {}
+    local out = check.record(policy.fields, params, path, { report = report }, unknown)
+    local keys = check.keys(policy.fields)
+    for key in next, unknown do
+        local all = {}
+        for _, list in ipairs { keys, words } do
+            for _, word in ipairs(list) do
+                all[#all + 1] = word
+            end
+        end
+        local near = nearest(key, all)
+        report(check.joined(path, key), near and ('unknown key: did you mean "%s"?'):format(near) or
+            #keys == 0 and ('unknown key: the policy "%s" takes no parameters'):format(policy.name) or
+            ('unknown key: the policy "%s" takes %s'):format(policy.name, table.concat(keys, ", ")))
+    end
+    return out
+end
+
+-- The parameters of one place in the configuration, and whether the policy takes them.
+local function use_step(use, policy)
+    return {
+        run = function(load)
+            if not policy.module then
+                return
+            end
+            local params = use.params
+            for key, value in next, use.inherited do
+                if params[key] == nil then
+                    params[key] = value
+                end
+            end
+            local before = load.errors.count()
+            local words = use.kind == "scale" and check.keys(schema.scale) or { "policy" }
+            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, words)
+            if load.errors.count() == before and policy.usable then
+                policy.module.new(load.plain(use.owner.params, "params", use.ctx.report))
+            end
+        end,
+        failed = function(_, sentence)
+            local text = 'the policy "%s" refuses its parameters: %s'
+            use.ctx.report(use.path, text:format(policy.name, sentence))
+        end,
+    }
+end
+
+-- ---- Examples ---------------------------------------------------------------------------------
+
+local function same(got, want)
+    if type(got) == "number" and type(want) == "number" then
+        return math.abs(got - want) < 1e-9
+    end
+    return rawequal(got, want)
+end
+
+-- What an example does not give; metrics that it does not give are unknown.
+local USUAL_VIEW = {
+    service = "example", now = 1000, instances = 2, starting = 0, min = 1, max = 1000,
+    sample_age_s = 0, since_up_s = 3600, since_down_s = 3600, hash = 0.5,
+}
+
+local run_example = {}
+
+function run_example.scale(load, policy, example, params)
+    local given = rawget(example, "given")
+    local view = load.plain(type(given) == "table" and given or {}, "given", policy.report)
+    local declared = load.host.strict {}
+    for key in next, view do
+        local _ = declared[key] -- raises and names the nearest field
+    end
+    for key, value in next, USUAL_VIEW do
+        if view[key] == nil then
+            view[key] = value
+        end
+    end
+    view.desired = view.desired or view.instances
+    local got, reason = policy.module.new(params)(load.host.strict(view))
+    return got, reason, shown(given or {}, 1)
+end
+
+local function example_step(policy, number)
+    local function blame(text)
+        policy.report(("example %d: %s"):format(number, text))
+    end
+    return {
+        run = function(load)
+            local example = rawget(policy.examples, number)
+            if not policy.usable then
+                return
+            elseif type(example) ~= "table" then
+                return blame("expected a table, got " .. values.describe(example))
+            end
+            local before = load.errors.count()
+            local params = load.plain(rawget(example, "params") or {}, "params", blame)
+            params = checked_params(policy, params, "params", function(path, text)
+                blame(path .. ": " .. text)
+            end, {})
+            if load.errors.count() > before or not run_example[policy.kind] then
+                return
+            end
+            local got, reason, given = run_example[policy.kind](load, policy, example, params)
+            local want = rawget(example, "want")
+            if not same(got, want) then
+                reason = type(reason) == "string" and " (" .. reason:sub(1, 200):gsub("%c", " ") .. ")" or ""
+                blame(("given %s wanted %s, got %s%s"):format(given, values.describe(want),
+                    values.describe(got), reason))
+            end
+        end,
+        failed = function(_, sentence)
+            blame(sentence)
+        end,
+    }
+end
+
+-- ---- Steps ------------------------------------------------------------------------------------
+
+local function load_step(policy)
+    return {
+        run = function(load)
+            find_libraries(load, policy.origin, policy.source)
+            local before = load.errors.count()
+            check_shape(policy, load.host.module(policy.origin, policy.source))
+            policy.usable = load.errors.count() == before and policy.module ~= nil
+            if policy.usable and #policy.examples == 0 then
+                load.warnings.add(policy.origin, nil, "has no examples: nothing was tried")
+            end
+            for i = 1, math.min(#policy.examples, MOST_EXAMPLES) do
+                load.steps[#load.steps + 1] = example_step(policy, i)
+            end
+        end,
+        failed = function(load, sentence)
+            load.errors.add_sentence(sentence)
+        end,
+    }
+end
+
+-- One step for each policy, then one for each use of it; loading adds one for each example.
+function M.steps(load)
+    local found, steps, uses = {}, {}, {}
+    load.libraries = {}
+    for _, use in ipairs(load.uses) do
+        local key = use.kind .. "/" .. use.name
+        if found[key] == nil then
+            local policy, why = find(load.host, use.kind, use.name)
+            found[key] = policy or { why = why }
+            if policy then
+                function policy.report(text)
+                    load.errors.add(policy.origin, nil, text)
+                end
+                load.files[#load.files + 1] = policy.origin
+                local list = load.config.policies
+                list[#list + 1] = { kind = policy.kind, name = policy.name, origin = policy.origin,
+                    source = policy.source }
+                steps[#steps + 1] = load_step(policy)
+            end
+        end
+        if found[key].why then
+            use.ctx.report(use.name_path, found[key].why)
+        else
+            uses[#uses + 1] = use_step(use, found[key])
+        end
+    end
+    for _, step in ipairs(uses) do
+        steps[#steps + 1] = step
+    end
+    return steps
+end
+
+return M

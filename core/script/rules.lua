@@ -1,0 +1,112 @@
+-- rules.lua: what must hold between the keys of a service and between services.
+local check = require "script.check"
+
+local M = {}
+
+local DOCKER_LEAST_MEMORY = 6 * 2 ^ 20
+
+-- Which of image, command and backends makes the service: "image", "command", "backends" or nil.
+function M.source(body, engine, ctx)
+    local image, command, backends = body.image ~= nil, body.command ~= nil, body.backends ~= nil
+    if not image and not command and not backends then
+        ctx.report("", engine == "docker" and
+            'needs an image, such as image = "acme/catalog:1.4", or backends' or
+            'needs a command, such as command = { "./catalog", "--port", "$PORT" }, or backends')
+        return nil
+    elseif backends and (image or command) then
+        ctx.report("backends", ("excludes %s: the service runs elsewhere, or here"):format(
+            image and "image" or "command"))
+    elseif backends then
+        return "backends"
+    elseif engine == "process" and image then
+        ctx.report("image", command and "the process engine runs the command: leave image out" or
+            'the process engine has no images: write command = { "./program" }, or engine = "docker"')
+    elseif engine == "docker" and not image then
+        ctx.report("command", 'the docker engine needs an image, such as image = "acme/catalog:1.4": ' ..
+            'a command alone is for engine = "process"')
+    end
+    return image and "image" or "command"
+end
+
+-- Keys that make no sense for a service that runs elsewhere.
+function M.only_own(fields, body, ctx)
+    for _, field in ipairs(fields) do
+        if field.own and body[field[1]] ~= nil and field[1] ~= "image" and field[1] ~= "command" then
+            ctx.report(field[1], "is for services that tidegate runs: this one has backends" ..
+                (field[1] == "scale" and ", which are not scaled" or ""))
+        end
+    end
+end
+
+local function check_ports(service, body, ctx, taken)
+    local max = service.scale and service.scale.max or 1
+    for i, port in ipairs(service.ports) do
+        local path = ("ports[%d]"):format(i)
+        local key = ("%s:%d/%s"):format(port.host_ip, port.host, port.protocol)
+        if port.host ~= 0 then
+            if max > 1 then
+                local text = 'port %d of the host can belong to one instance only, and scale.max is %d: ' ..
+                    'write "%d", or scale = { instances = 1 }'
+                ctx.report(path, text:format(port.host, max, port.container))
+            end
+            if taken[key] then
+                ctx.report(path, ("port %d of the host is already taken at %s"):format(port.host, taken[key]))
+            end
+            taken[key] = ctx.place(path)
+        end
+    end
+    if service.source ~= "image" or #service.ports > 0 then
+        return
+    end
+    if body.route ~= nil then
+        ctx.report("route", 'needs a port of the instances: ports = { "8080" }')
+    elseif service.health_check and service.health_check.explicit and service.health_check.port == 0 and
+        (service.health_check.kind == "http" or service.health_check.kind == "tcp") then
+        ctx.report("health_check", 'needs a port of the instances: ports = { "8080" }')
+    end
+end
+
+-- Rules of one checked service; `taken` carries host ports from service to service.
+function M.service(service, body, ctx, taken)
+    local memory = service.resources and service.resources.memory_bytes
+    local ours = service.source ~= "backends"
+    if ctx.engine == "docker" and ours and memory and memory < DOCKER_LEAST_MEMORY then
+        ctx.report("resources.memory", "docker needs at least 6m")
+    end
+    if service.source == "backends" then
+        local seen = {}
+        if #service.backends == 0 and type(body.backends) == "table" and next(body.backends) == nil then
+            ctx.report("backends", 'names none: write backends = { "10.0.0.5:9000" }')
+        end
+        for i, backend in ipairs(service.backends) do
+            if seen[backend.address] then
+                ctx.report(check.joined("backends", i), ("%s is given twice"):format(backend.address))
+            end
+            seen[backend.address] = true
+        end
+    elseif service.ports then
+        check_ports(service, body, ctx, taken)
+    end
+end
+
+-- No two routes on one address, host and path; none on the admin address. `seen` carries over services.
+function M.routes(ctx, admin, seen)
+    for _, entry in ipairs(ctx.routes) do
+        local r = entry.route
+        if r.listen and r.host and r.path then
+            local key = r.listen .. " " .. r.host .. " " .. r.path
+            if seen[key] then
+                ctx.report(entry.path, ("%s, host %s, path %s is already the route at %s"):format(
+                    r.listen, r.host == "" and "any" or r.host, r.path, seen[key]))
+            else
+                seen[key] = r.at
+            end
+            if r.listen == admin then
+                ctx.report(check.joined(entry.path, "listen"), r.listen ..
+                    " is the admin address of the cluster: change one of them")
+            end
+        end
+    end
+end
+
+return M

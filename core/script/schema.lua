@@ -1,0 +1,215 @@
+-- schema.lua: the configuration's keys: type, default, range, meaning. Drives validation, defaults,
+-- completion and documentation; check.lua tells what a field may say.
+local NAME = "^%w[%w_.-]*$"
+local NAME_DOC = 'letters, digits, "-", "_" and "." after a letter or digit'
+local MAX_INSTANCES = 1000
+
+local S = {}
+
+S.name = { type = "text", pattern = NAME, longest = 63, example = NAME_DOC }
+
+-- Nothing is declared twice: what a service may leave out is taken from here.
+S.cluster = {
+  { "id", type = "text", default = "default", pattern = NAME, longest = 63, example = NAME_DOC,
+    also = { "name", "cluster_id" }, doc = "name of the cluster: part of every instance's name and label" },
+  { "engine", type = "enum", values = { "docker", "process" }, default = "docker",
+    later = { swarm = "the swarm engine" }, doc = "what starts instances" },
+  { "workers", type = "integer", default = 0, min = 0, max = 64, doc = "worker processes; 0 = one per core" },
+  { "admin", type = "admin", default = "127.0.0.1:9880",
+    doc = "address of /healthz and /metrics; false = off" },
+  { "state_dir", type = "path", default = "",
+    doc = "where instances of the process engine and their logs are kept" },
+  { "runtime_dir", type = "path", default = "", doc = "where the control socket is" },
+  { "sample_interval", type = "duration", default = "5s", min = 0.1, max = 3600, unit = "s",
+    doc = "how often CPU, memory and load are measured" },
+  { "grace", type = "duration", default = "30s", max = 3600, unit = "s",
+    doc = "how long workers go on without a master, and finish requests at the end" },
+  { "docker", type = "record", doc = "the Docker engine", fields = {
+    { "host", type = "docker_host", default = "unix:///var/run/docker.sock", doc = "its address" },
+    { "network", type = "text", default = "", empty = true,
+      doc = "network that instances join; \"\" = the default one" },
+    { "publish", type = "boolean", default = false,
+      doc = "reach instances by ports published on the host instead of by their own address" },
+    { "tls", type = "record", doc = "for tcp:// addresses", fields = {
+      { "ca", type = "path", default = "", doc = "PEM file of the authority" },
+      { "certificate", type = "path", default = "", also = { "cert" }, doc = "PEM file of our certificate" },
+      { "key", type = "path", default = "", doc = "PEM file of our key" },
+    } },
+  } },
+  -- Defaults for services that say nothing of their own.
+  { "min_instances", type = "integer", default = 2, min = 0, max = MAX_INSTANCES, out = false,
+    doc = "scale.min of services" },
+  { "max_instances", type = "integer", default = 20, min = 1, max = MAX_INSTANCES, out = false,
+    doc = "scale.max of services" },
+  { "cpu_threshold", type = "number", min = 1, max = 100, unit = "percent", out = false,
+    doc = "cpu of the policy \"threshold\"" },
+  { "memory_threshold", type = "number", min = 1, max = 100, unit = "percent", out = false,
+    doc = "memory of the policy \"threshold\"" },
+  { "scale_up_cooldown", type = "duration", default = "300s", out = false,
+    doc = "scale.up_cooldown of services" },
+  { "scale_down_cooldown", type = "duration", default = "600s", out = false,
+    doc = "scale.down_cooldown of services" },
+  { "backend_timeout", type = "duration", default = "300s", min = 0.001, out = false,
+    doc = "route.backend_timeout of services" },
+  { "max_retries", type = "integer", default = 3, min = 0, max = 10, out = false,
+    doc = "route.max_retries of services" },
+  { "health_check_interval", type = "duration", default = "30s", min = 0.01, unit = "s", out = false,
+    doc = "health_check.interval of services" },
+}
+
+S.resources = {
+  { "memory", type = "size", default = "1g", min = 65536, unit = "bytes", also = { "mem_limit", "mem" },
+    doc = "limit of memory" },
+  { "cpus", type = "number", default = 0, min = 0, max = 4096, also = { "cpu", "cpu_quota" },
+    doc = "limit of CPU time in cores; 0 = none" },
+  { "pids", type = "integer", default = 0, min = 0, doc = "limit of processes; 0 = none" },
+  { "files", type = "integer", default = 0, min = 0, doc = "limit of open files; 0 = none" },
+}
+
+S.health_check = {
+  { "http", type = "url_path", also = { "path" }, doc = "GET this path: 200 to 399 is healthy" },
+  { "tcp", type = "boolean", out = false, doc = "true: a connection is enough" },
+  { "command", type = "command", also = { "test", "cmd" },
+    doc = "the engine runs this inside the instance: 0 is healthy" },
+  { "engine", type = "boolean", out = false, doc = "true: what the image itself declares" },
+  { "port", type = "integer", default = 0, min = 0, max = 65535, doc = "which port; 0 = the first" },
+  { "interval", type = "duration", min = 0.01, unit = "s", doc = "between checks" },
+  { "timeout", type = "duration", min = 0.01, unit = "s", doc = "for one check" },
+  { "retries", type = "integer", default = 3, min = 1, max = 100,
+    doc = "failures in a row that make it unhealthy" },
+  { "rise", type = "integer", default = 1, min = 1, max = 100,
+    doc = "successes in a row that make it healthy" },
+  { "start_period", type = "duration", default = "0s", doc = "failures before this age do not count" },
+}
+
+S.circuit_breaker = {
+  { "failure_threshold", type = "integer", default = 5, min = 1, doc = "failures that open the circuit" },
+  { "recovery_timeout", type = "duration", default = "60s", min = 0.001, doc = "how long it stays open" },
+  { "success_threshold", type = "integer", default = 3, min = 1, doc = "successes that close it again" },
+}
+
+S.route = {
+  { "listen", type = "listen", required = 'listen = ":8080"', also = { "address", "port" },
+    doc = "where requests come in" },
+  { "host", type = "hostname", default = "", doc = "Host of the requests; any when absent" },
+  { "path", type = "url_path", default = "/", doc = "their path, or what it begins with" },
+  { "balance", type = "balance", default = "round_robin", also = { "algorithm" },
+    doc = "policy that picks the backend: \"name\" or { \"name\", parameter = ... }" },
+  { "max_retries", type = "integer", min = 0, max = 10, also = { "retries" },
+    doc = "other backends tried when one fails before it answers" },
+  { "backend_timeout", type = "duration", min = 0.001, unit = "s", also = { "timeout" },
+    doc = "longest silence of the backend" },
+  { "connect_timeout", type = "duration", default = "2s", min = 0.001, unit = "s",
+    doc = "to connect to a backend" },
+  { "client_timeout", type = "duration", default = "60s", min = 0.001, unit = "s",
+    doc = "longest silence of the client" },
+  { "circuit_breaker", type = "record", optional = true, fields = S.circuit_breaker,
+    doc = "stops asking a backend that fails" },
+}
+
+S.scale = {
+  { "policy", type = "text", default = "threshold", doc = "policy that says how many" },
+  { "min", type = "integer", min = 0, max = MAX_INSTANCES, also = { "min_instances" },
+    doc = "fewest instances" },
+  { "max", type = "integer", min = 1, max = MAX_INSTANCES, also = { "max_instances" },
+    doc = "most instances" },
+  { "instances", type = "integer", min = 0, max = MAX_INSTANCES, out = false,
+    doc = "exactly so many: min and max" },
+  { "up_cooldown", type = "duration", also = { "cooldown", "scale_up_cooldown" },
+    doc = "shortest time between two steps up" },
+  { "down_cooldown", type = "duration", also = { "scale_down_cooldown" },
+    doc = "shortest time between two steps down" },
+  { "interval", type = "duration", default = "15s", min = 0.1, unit = "s",
+    doc = "how often the policy is asked" },
+  { "shadow", type = "later", out = false, what = "a shadow policy",
+    doc = "a second policy that only reports" },
+}
+
+S.backend = {
+  { "address", type = "backend", doc = "\"10.0.0.5:9000\" or \"unix:/run/x.sock\"" },
+  { "host", type = "text", out = false, doc = "in place of address, with port" },
+  { "port", type = "integer", min = 1, max = 65535, out = false, doc = "in place of address, with host" },
+  { "weight", type = "integer", default = 1, min = 1, max = 1000, doc = "share of the requests" },
+  { "max_connections", type = "integer", default = 100, min = 1, max = 1000000,
+    doc = "most requests at a time" },
+  { "capacity", type = "number", default = 1000, min = 1, also = { "data_processing_capacity" },
+    doc = "requests per second" },
+  { "tags", type = "tags", default = {}, also = { "data_affinity_tags" },
+    doc = "what the backend is near to" },
+}
+
+S.collect = {
+  { "performance", type = "url_path", doc = "path of the service's performance figures" },
+  { "data", type = "url_path", doc = "path of its data figures" },
+  { "prometheus", type = "url_path", doc = "path of its metrics" },
+  { "interval", type = "duration", default = "15s", min = 1, unit = "s", doc = "how often" },
+}
+
+-- `own`: only for services that tidegate runs, not for those with `backends`.
+S.service = {
+  { "image", type = "text", own = true, longest = 255, pattern = "^[%w][%w./:@_-]*$",
+    example = 'an image such as "acme/catalog:1.4"', doc = "image of the instances (docker)" },
+  { "command", type = "list", of = { type = "text", empty = true }, default = {}, own = true,
+    example = 'such as { "./catalog", "--port", "$PORT" }', also = { "cmd", "args" },
+    doc = "program and arguments (process); with an image: its arguments" },
+  { "pull", type = "enum", values = { "missing", "always", "never" }, default = "missing", own = true,
+    also = { "pull_policy" }, doc = "when the image is pulled" },
+  { "directory", type = "path", default = ".", own = true, also = { "working_dir", "workdir", "cwd" },
+    doc = "working directory of the command (process), from the configuration's" },
+  { "user", type = "text", default = "", empty = true, own = true, doc = "who runs it" },
+  { "environment", type = "map", of = { type = "scalar" }, default = {}, own = true, also = { "env" },
+    key_pattern = "^[^=%z]+$", key_doc = "names of variables are text without =",
+    example = 'such as { LOG_LEVEL = "info" }', doc = "environment variables" },
+  { "resources", type = "record", fields = S.resources, own = true, also = { "limits" },
+    example = 'such as { memory = "512m", cpus = 0.5 }', doc = "limits of one instance" },
+  { "ports", type = "list", of = { type = "port" }, default = {}, own = true, also = { "port" }, most = 64,
+    example = 'such as { "8080" }', doc = "\"container\" or \"host:container\"; the first one is balanced" },
+  { "volumes", type = "list", of = { type = "volume" }, default = {}, own = true,
+    example = 'such as { "data:/var/lib/data" }',
+      doc = "\"name:/path\" or \"/host:/path\", with :ro behind" },
+  { "restart_policy", type = "restart_policy", default = "unless-stopped", own = true, also = { "restart" },
+    doc = "what the engine does when an instance ends" },
+  { "health_check", type = "health_check", also = { "healthcheck" },
+    doc = "when an instance may get requests; false = always" },
+  { "deploy", type = "record", own = true, doc = "starting instances", fields = {
+    { "timeout", type = "duration", default = "120s", min = 0.1, unit = "s", doc = "for becoming healthy" },
+  } },
+  { "stop_timeout", type = "duration", default = "10s", max = 3600, unit = "s", own = true,
+    doc = "between TERM and KILL" },
+  { "drain_timeout", type = "duration", default = "30s", max = 86400, unit = "s",
+    doc = "for requests in flight before an instance is stopped" },
+  { "tags", type = "service_tags", own = true,
+    doc = "a list, or function(i) that returns the list of instance i.index" },
+  { "scale", type = "scale", own = true, example = "such as { min = 2, max = 20 }",
+    doc = "how many instances" },
+  { "route", type = "routes", out = "routes", also = { "routes" },
+    doc = "where its requests come from: one table or a list" },
+  { "backends", type = "list", of = { type = "backend_entry" }, also = { "servers", "upstreams" },
+    example = 'such as { "10.0.0.5:9000" }',
+      doc = "in place of image or command: a service that runs elsewhere" },
+  { "collect", type = "record", optional = true, fields = S.collect, doc = "what to ask the service for" },
+  { "weight", type = "integer", default = 1, min = 1, max = 1000, own = true,
+    doc = "share of each instance" },
+  { "max_connections", type = "integer", default = 100, min = 1, max = 1000000, own = true,
+    doc = "most requests at a time for each instance" },
+  { "capacity", type = "number", default = 1000, min = 1, own = true,
+    doc = "requests per second of each instance" },
+}
+
+S.channel = {} -- any keys: what a channel may say is not settled yet
+
+S.alert = {
+  { "when", type = "condition", required = "when = function(m) ... end", also = { "condition" },
+    doc = "when it fires" },
+  { "severity", type = "enum", values = { "info", "warning", "critical" }, default = "warning",
+    doc = "how bad it is" },
+  { "message", type = "text", default = "", empty = true, doc = "text with {{service}} and {{value}}" },
+  { "channels", type = "list", of = { type = "text" }, default = {}, example = 'such as { "ops" }',
+    also = { "channel" },
+    doc = "who is told" },
+  { "duration", type = "duration", default = "0s", also = { "for" },
+    doc = "how long it must hold before it fires" },
+  { "cooldown", type = "duration", default = "5m", doc = "shortest time between two messages" },
+}
+
+return S

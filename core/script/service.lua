@@ -1,0 +1,309 @@
+-- service.lua: the types of schema.lua that are more than a notation, and what a service's parts mean
+-- together: health checks, scale, routes, backends, tags.
+--
+-- A context has, beside report: cluster (its checked settings), directory (of the configuration),
+-- place(path) -> "file:line", use(kind, policy, params, path, owner): notes that `owner.params` are the
+-- parameters of a policy, function_at(f) -> "file:line".
+local check = require "script.check"
+local schema = require "script.schema"
+local values = require "script.values"
+
+local M = {}
+local types = check.types
+
+local function fail(ctx, path, what, value)
+    ctx.report(path, select(2, values.expected(what, value)))
+end
+
+-- ---- Small types ------------------------------------------------------------------------------
+
+function types.path(value, _, path, ctx)
+    local text = types.text(value, { empty = true, longest = 4000 }, path, ctx)
+    if not text or text == "" or text:sub(1, 1) == "/" then
+        return text
+    elseif text == "." then
+        return ctx.directory
+    end
+    return ctx.directory:gsub("/$", "") .. "/" .. text:gsub("^%./", "")
+end
+
+function types.admin(value, field, path, ctx)
+    if value == false or value == "" then
+        return ""
+    end
+    return types.listen(value, field, path, ctx)
+end
+
+function types.docker_host(value, _, path, ctx)
+    if type(value) == "string" and value:find "^unix:///." then
+        return value
+    end
+    local port = type(value) == "string" and value:match "^tcp://[%w.%[%]:-]+:(%d+)$"
+    if port and values.is_port(tonumber(port)) then
+        return value
+    end
+    fail(ctx, path, '"unix:///var/run/docker.sock" or "tcp://host:2376"', value)
+end
+
+function types.url_path(value, _, path, ctx)
+    local text = types.text(value, { longest = 2000, example = 'such as "/health"' }, path, ctx)
+    if not text then
+        return nil
+    elseif text:sub(1, 1) ~= "/" then
+        return ctx.report(path, "a path begins with /, got " .. values.describe(value))
+    elseif text:find "[%s%c#]" then
+        return ctx.report(path, "a path has no blanks and no #, got " .. values.describe(value))
+    end
+    return text
+end
+
+function types.hostname(value, _, path, ctx)
+    local text = types.text(value, { empty = true }, path, ctx)
+    if text and text ~= "" and not values.is_host(text) then
+        return fail(ctx, path, 'a host name such as "shop.example"', value)
+    end
+    return text and text:lower()
+end
+
+function types.command(value, _, path, ctx)
+    if type(value) == "string" then
+        return check.array { "CMD-SHELL", value }
+    end
+    local field = { of = { type = "text", empty = true }, example = 'such as { "/svc", "probe" }' }
+    local list = types.list(value, field, path, ctx)
+    if list and list[1] ~= "CMD" and list[1] ~= "CMD-SHELL" then
+        table.insert(list, 1, "CMD")
+    end
+    return list
+end
+
+function types.tags(value, _, path, ctx)
+    local field = { of = { type = "text", longest = 128 }, most = 64, example = 'such as { "zone:0" }' }
+    return types.list(value, field, path, ctx)
+end
+
+function types.later(_, field, path, ctx)
+    ctx.report(path, field.what .. " comes later: not supported by this version")
+end
+
+-- Data of a kind that is not settled: kept as it is, functions as their place.
+local function raw(value, ctx)
+    if type(value) == "function" then
+        return { ["function"] = ctx.function_at(value) }
+    elseif type(value) ~= "table" then
+        return value
+    end
+    local out = check.list_length(value) and next(value) ~= nil and check.array() or {}
+    for key, item in next, value do
+        out[key] = raw(item, ctx)
+    end
+    return out
+end
+M.raw = raw
+
+function types.condition(value, _, path, ctx)
+    if type(value) ~= "function" and type(value) ~= "table" then
+        return fail(ctx, path, "a function or a table with metric_path, operator and threshold", value)
+    end
+    return raw(value, ctx)
+end
+
+-- ---- Health checks ----------------------------------------------------------------------------
+
+local function health_kind(value, path, ctx)
+    local given = {}
+    for _, kind in ipairs { "http", "tcp", "command", "engine" } do
+        if value[kind] then
+            given[#given + 1] = kind
+        end
+    end
+    if #given > 1 then
+        ctx.report(path, ("%s and %s exclude each other"):format(given[1], given[2]))
+    end
+    local kind = given[1]
+    if (kind == "command" or kind == "engine") and (ctx.engine ~= "docker" or ctx.source == "backends") then
+        ctx.report(check.joined(path, kind), ctx.source == "backends" and
+            "backends have no engine that could run a check: use http or tcp" or
+            "the process engine has no checks of its own: use http or tcp")
+    end
+    return kind == "command" and "engine" or kind
+end
+
+function types.health_check(value, _, path, ctx)
+    local off = value == false
+    if type(value) == "string" then
+        value = { http = value }
+    elseif off then
+        value = {}
+    elseif type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { http = "/health" }, a path, or false', value)
+    end
+    local h = check.record(schema.health_check, value, path, ctx)
+    local kind = health_kind(value, path, ctx)
+    local interval = h.interval_ms or ctx.cluster.health_check_interval
+    return {
+        kind = off and "none" or kind or (ctx.source == "backends" and "tcp" or "http"),
+        path = h.http or "/health",
+        port = h.port,
+        command = check.array(h.command),
+        interval_ms = interval,
+        timeout_ms = h.timeout_ms or math.min(5000, interval),
+        retries = h.retries,
+        rise = h.rise,
+        start_period_ms = h.start_period_ms,
+        explicit = off or kind ~= nil,
+    }
+end
+
+-- ---- Scale and balance ------------------------------------------------------------------------
+
+function types.scale(value, field, path, ctx)
+    if type(value) ~= "table" then
+        return fail(ctx, path, "a table " .. field.example, value)
+    end
+    local params, cluster = {}, ctx.cluster
+    local s = check.record(schema.scale, value, path, ctx, params)
+    local fixed = type(value.instances) == "number" and value.instances or nil
+    if fixed and (value.min ~= nil or value.max ~= nil) then
+        ctx.report(check.joined(path, "instances"), "fixes the number: leave min and max out")
+    end
+    s.min = fixed or s.min or math.min(cluster.min_instances, s.max or cluster.max_instances)
+    s.max = fixed or s.max or math.max(cluster.max_instances, s.min)
+    if s.min > s.max then
+        ctx.report(check.joined(path, "min"), ("%d is more than max, which is %d"):format(s.min, s.max))
+    end
+    s.up_cooldown_ms = s.up_cooldown_ms or cluster.scale_up_cooldown
+    s.down_cooldown_ms = s.down_cooldown_ms or cluster.scale_down_cooldown
+    local inherited = s.policy == "threshold" and
+        { cpu = cluster.cpu_threshold, memory = cluster.memory_threshold } or {}
+    ctx.use { kind = "scale", name = s.policy, params = params, inherited = inherited, path = path,
+        name_path = check.joined(path, "policy"), owner = s }
+    return s
+end
+
+function types.balance(value, _, path, ctx)
+    local name, name_path, params = value, path, {}
+    if type(value) == "table" then
+        name, name_path = value[1], check.joined(path, 1)
+        for key, item in next, value do
+            if key == "policy" and name == nil then
+                name, name_path = item, check.joined(path, "policy")
+            elseif type(key) == "string" then
+                params[key] = item
+            elseif key ~= 1 then
+                ctx.report(check.joined(path, key), "has no key: write key = value")
+            end
+        end
+    end
+    if type(name) ~= "string" then
+        return fail(ctx, path, 'a policy such as "round_robin" or { "round_robin", parameter = ... }', value)
+    end
+    local balance = { policy = name }
+    ctx.use { kind = "balance", name = name, params = params, inherited = {}, path = path,
+        name_path = name_path, owner = balance }
+    return balance
+end
+
+-- ---- Routes -----------------------------------------------------------------------------------
+
+local function one_route(value, path, ctx)
+    local r = check.record(schema.route, value, path, ctx)
+    if r.path and r.path:find("?", 1, true) then
+        local text = "the path of a route has no query, got " .. values.describe(r.path)
+        ctx.report(check.joined(path, "path"), text)
+    end
+    r.max_retries = r.max_retries or ctx.cluster.max_retries
+    r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout
+    if r.circuit_breaker then
+        ctx.warn(check.joined(path, "circuit_breaker"), "is accepted, but this version does nothing with it")
+    end
+    r.at = ctx.place(path)
+    ctx.routes[#ctx.routes + 1] = { route = r, path = path, given = value }
+    return r
+end
+
+function types.routes(value, _, path, ctx)
+    if type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { listen = ":8080" }, or a list of them', value)
+    end
+    local count = check.list_length(value)
+    if not count or count == 0 then
+        return check.array { one_route(value, path, ctx) }
+    end
+    local out = check.array()
+    for i = 1, count do
+        local at = check.joined(path, i)
+        if type(value[i]) ~= "table" then
+            fail(ctx, at, 'a table such as { listen = ":8080" }', value[i])
+        else
+            out[#out + 1] = one_route(value[i], at, ctx)
+        end
+    end
+    return out
+end
+
+-- ---- Backends ---------------------------------------------------------------------------------
+
+local function backend_address(value, b, path, ctx)
+    if b.address then
+        if value.host ~= nil or value.port ~= nil then
+            ctx.report(path, "address excludes host and port")
+        end
+        return b.address
+    elseif value.address ~= nil then
+        return nil
+    elseif type(value.host) ~= "string" or type(value.port) ~= "number" then
+        return ctx.report(path, 'needs host and port, or address = "10.0.0.5:9000"')
+    end
+    local host = value.host
+    host = host:find(":", 1, true) and host:sub(1, 1) ~= "[" and "[" .. host .. "]" or host
+    return types.backend(("%s:%.14g"):format(host, value.port), nil, check.joined(path, "host"), ctx)
+end
+
+function types.backend_entry(value, field, path, ctx)
+    if type(value) ~= "table" then
+        local address = types.backend(value, field, path, ctx)
+        return address and check.record(schema.backend, { address = address }, path, ctx)
+    end
+    local body = {}
+    for key, item in next, value do
+        body[key == 1 and value.address == nil and "address" or key] = item
+    end
+    local b = check.record(schema.backend, body, path, ctx)
+    b.address = backend_address(body, b, path, ctx)
+    return b.address and b
+end
+
+-- ---- Tags -------------------------------------------------------------------------------------
+
+function types.service_tags(value)
+    return value
+end
+
+-- Tags of slots 1 .. max: one list for all, or what the function returns for each.
+function M.tags(value, service, path, ctx)
+    if value == nil then
+        return check.array()
+    elseif type(value) == "table" then
+        local list = types.tags(value, nil, path, ctx)
+        return check.array { list }
+    elseif type(value) ~= "function" then
+        return fail(ctx, path, "a list or a function", value)
+    end
+    local out = check.array()
+    for index = 1, service.scale and service.scale.max or 1 do
+        local ok, list = pcall(value, { index = index, service = service.name })
+        if not ok then
+            ctx.raised(path, list)
+            return out
+        end
+        local before = ctx.errors()
+        out[index] = types.tags(ctx.plain(list, path), nil, ("%s(%d)"):format(path, index), ctx)
+        if ctx.errors() > before then
+            return out
+        end
+    end
+    return out
+end
+
+return M
