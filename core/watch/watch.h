@@ -23,8 +23,9 @@ struct watch_counters {
     uint32_t generation;
 };
 
-/* Appends a whole page. `status` is fleet_status of all services (names, instances, backends with their "slot");
- * the traffic figures come from the board. -ENOBUFS when the buffer's limit is reached. */
+/* Appends a whole page. `status` is fleet_status of all services (names, instances, backends with
+ * their "slot"); the traffic figures come from the board. -ENOBUFS when the buffer's limit is
+ * reached. */
 int watch_metrics(struct buf *to, struct board *board, const struct cJSON *status,
                   const struct watch_counters *counters);
 
