@@ -1,0 +1,274 @@
+/* scale.c: asks the policies how many instances there should be, and holds their answers to what no
+ * policy may do.
+ *
+ * The guard rails, in this order: error or no answer, stale samples, min and max, cooldown, work
+ * under way, an operator's hand, engine down. Each evaluation is recorded with the one that held
+ * it. */
+#include "fleet/fleet_private.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/ban.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+void fleet_scale_set(struct service *s, uint32_t desired)
+{
+    if (desired > s->desired) {
+        s->changed_up_ms = s->fleet->now_ms;
+    } else if (desired < s->desired) {
+        s->changed_down_ms = s->fleet->now_ms;
+    }
+    s->desired = desired;
+}
+
+/* ---- Asking ---- */
+
+static void put_known(struct cJSON *to, const char *key, double value)
+{
+    if (value >= 0) {
+        json_set_num(to, key, value);
+    }
+}
+
+static double seconds_since(uint64_t at_ms, uint64_t now_ms)
+{
+    return at_ms ? (double)(now_ms - at_ms) / 1000 : -1;
+}
+
+static unsigned up_count(const struct service *s)
+{
+    unsigned up = 0;
+    for (struct list *n = s->instances.next; n != &s->instances; n = n->next) {
+        const struct instance *i = list_owner(n, struct instance, node);
+        up += i->state == FLEET_UP && !i->backend;
+    }
+    return up;
+}
+
+static struct cJSON *view(struct service *s)
+{
+    uint64_t now_ms = s->fleet->now_ms;
+    struct census c;
+    struct load load;
+    struct figures figures;
+    fleet_census(s, &c);
+    fleet_load(s, &load);
+    fleet_traffic_close(s, &s->since_ask, &figures);
+    uint64_t hash = hash_more(hash_bytes(s->name, strlen(s->name)), &now_ms, sizeof now_ms);
+
+    struct cJSON *v = json_object();
+    json_set_str(v, "service", s->name);
+    json_set_num(v, "now", (double)now_ms / 1000);
+    json_set_num(v, "instances", up_count(s));
+    json_set_num(v, "desired", s->desired);
+    json_set_num(v, "starting", c.launching);
+    json_set_num(v, "min", s->spec.min);
+    json_set_num(v, "max", s->spec.max);
+    put_known(v, "cpu_percent", load.cpu_percent);
+    put_known(v, "memory_percent", load.memory_percent);
+    json_set_num(v, "in_flight", (double)fleet_service_in_flight(s));
+    put_known(v, "rate", figures.rate);
+    put_known(v, "error_rate", figures.error_rate);
+    put_known(v, "p50_ms", figures.p50_ms);
+    put_known(v, "p95_ms", figures.p95_ms);
+    put_known(v, "p99_ms", figures.p99_ms);
+    json_set_num(v, "queue", 0);
+    put_known(v, "since_up_s", seconds_since(s->changed_up_ms, now_ms));
+    put_known(v, "since_down_s", seconds_since(s->changed_down_ms, now_ms));
+    put_known(v, "sample_age_s", load.fresh ? (double)load.age_ms / 1000 : -1);
+    json_set_num(v, "hash", (double)(hash >> 11) / 9007199254740992.0);
+    return v;
+}
+
+static struct decision blank(const struct service *s)
+{
+    return (struct decision){
+        .policy = (char *)s->spec.policy, /* the record copies */
+        .inputs = s->asked,
+        .want = -1,
+        .was = s->desired,
+        .result = s->desired,
+    };
+}
+
+static void no_answer(struct service *s)
+{
+    struct decision d = blank(s);
+    char reason[] = "no answer from the policy";
+    d.reason = reason;
+    d.action = FLEET_HOLD;
+    d.held = FLEET_HELD_POLICY_ERROR;
+    fleet_audit_record(s, &d);
+    mem_release(&s->asked);
+}
+
+/* Asked together with others when its time is near: fewer messages. */
+static bool nearly_due(const struct service *s, uint64_t now_ms)
+{
+    return s->spec.scaled && s->settled && !s->gone && !s->stopped &&
+           now_ms + s->spec.scale_interval_ms / 10 >= s->ask_ms;
+}
+
+static void ask(struct fleet *f)
+{
+    struct cJSON *services = json_object();
+    for (struct list *n = f->services.next; n != &f->services; n = n->next) {
+        struct service *s = list_owner(n, struct service, node);
+        if (!nearly_due(s, f->now_ms)) {
+            continue;
+        }
+        s->ask_ms = f->now_ms + s->spec.scale_interval_ms;
+        if (s->asked) {
+            no_answer(s);
+        }
+        struct cJSON *v = view(s);
+        s->asked = json_text(v);
+        json_set(services, s->name, v);
+    }
+    struct cJSON *snapshot = json_object();
+    json_set_num(snapshot, "now_ms", (double)f->now_ms);
+    json_set(snapshot, "services", services);
+    char *text = json_text(snapshot);
+    json_free(snapshot);
+    f->ports.ask(f->ports.arg, text);
+    mem_free(text);
+}
+
+void fleet_scale_tick(struct fleet *f)
+{
+    for (struct list *n = f->services.next; n != &f->services; n = n->next) {
+        const struct service *s = list_owner(n, struct service, node);
+        if (nearly_due(s, f->now_ms) && f->now_ms >= s->ask_ms) {
+            ask(f);
+            return;
+        }
+    }
+}
+
+/* ---- Deciding ---- */
+
+static bool within(uint64_t at_ms, uint32_t cooldown_ms, uint64_t now_ms)
+{
+    return at_ms && now_ms - at_ms < cooldown_ms;
+}
+
+/* An up waits for the last up; a down for both, since new capacity needs time to show. */
+static bool cooling(const struct service *s, bool up)
+{
+    uint64_t now_ms = s->fleet->now_ms;
+    return within(s->changed_up_ms, s->spec.up_cooldown_ms, now_ms) ||
+           (!up && within(s->changed_down_ms, s->spec.down_cooldown_ms, now_ms));
+}
+
+static bool busy(const struct service *s)
+{
+    struct census c;
+    fleet_census(s, &c);
+    return c.launching || c.old || c.leaving || c.current != s->desired;
+}
+
+static bool stale(const struct service *s)
+{
+    struct load load;
+    fleet_load(s, &load);
+    return !load.fresh || load.fresh * 2 < load.expected;
+}
+
+/* What keeps a change from `was` to `result`; FLEET_HELD_NOT: nothing. */
+static enum fleet_held obstacle(const struct service *s, bool up)
+{
+    if (cooling(s, up)) {
+        return FLEET_HELD_COOLDOWN;
+    }
+    if (busy(s)) {
+        return FLEET_HELD_BUSY;
+    }
+    if (s->fleet->now_ms < s->manual_until_ms) {
+        return FLEET_HELD_MANUAL;
+    }
+    return fleet_can_act(s->fleet) ? FLEET_HELD_NOT : FLEET_HELD_ENGINE_DOWN;
+}
+
+static void hold(struct decision *d, enum fleet_held held)
+{
+    d->held = held;
+    d->result = d->was;
+    d->action = FLEET_HOLD;
+}
+
+static void judge(const struct service *s, struct decision *d)
+{
+    struct load load;
+    fleet_load(s, &load);
+    bool wants = d->want >= 0 && d->want != d->was;
+    /* While all instances are still warming up, "no opinion" is no trouble. */
+    if (stale(s) && (wants || load.expected)) {
+        hold(d, fleet_can_act(s->fleet) ? FLEET_HELD_STALE : FLEET_HELD_ENGINE_DOWN);
+        return;
+    }
+    if (!wants) {
+        return;
+    }
+    uint32_t result = (uint32_t)d->want;
+    if (d->want < s->spec.min) {
+        result = s->spec.min;
+        d->held = FLEET_HELD_MIN;
+    } else if (d->want > s->spec.max) {
+        result = s->spec.max;
+        d->held = FLEET_HELD_MAX;
+    }
+    if (result == d->was) {
+        hold(d, d->held);
+        return;
+    }
+    enum fleet_held held = obstacle(s, result > d->was);
+    if (held) {
+        hold(d, held);
+        return;
+    }
+    d->result = result;
+    d->action = result > d->was ? FLEET_SCALE_UP : FLEET_SCALE_DOWN;
+}
+
+static void decide(struct service *s, const struct cJSON *answer, uint32_t generation)
+{
+    struct decision d = blank(s);
+    d.policy_generation = generation;
+    d.policy = (char *)json_str(answer, "policy", s->spec.policy);
+    d.origin = (char *)json_str(answer, "origin", "");
+    d.reason = (char *)json_str(answer, "reason", "");
+    const char *error = json_str(answer, "error", NULL);
+    double want = json_num(answer, "want", -1);
+    bool given = json_num(answer, "want", -2) == want; /* any number, also -1 */
+    if (error || (given && !(want >= 0 && want <= UINT32_MAX))) {
+        d.reason = (char *)(error ? error : "the policy answered an impossible number");
+        hold(&d, FLEET_HELD_POLICY_ERROR);
+    } else {
+        d.want = given ? (int64_t)llround(want) : -1;
+        judge(s, &d);
+    }
+    fleet_audit_record(s, &d);
+    mem_release(&s->asked);
+    if (d.result != d.was) {
+        fleet_scale_set(s, d.result);
+        s->told = FLEET_HELD_NOT;
+        fleet_service_reconcile(s);
+    }
+}
+
+void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t generation,
+                        uint64_t now_ms)
+{
+    f->now_ms = now_ms;
+    const struct cJSON *answers = json_get(decisions, "services");
+    for (struct cJSON *answer = json_first(answers); answer; answer = json_next(answer)) {
+        struct service *s = fleet_service_find(f, json_name(answer));
+        if (s && s->asked && s->settled && !s->gone) {
+            decide(s, answer, generation);
+        }
+    }
+    fleet_settle(f);
+}

@@ -1,0 +1,118 @@
+/* spec.c: a service's settings as the fleet uses them, and the hash that tells whether a change
+ * needs new instances. */
+#include "fleet/fleet_private.h"
+
+#include <string.h>
+
+#include "base/ban.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+/* What is fixed when an instance is created. Everything else is applied in place. */
+static const char *const fixed_keys[] = {
+    "source", "image",   "command",        "directory",       "user", "environment", "resources",
+    "ports",  "volumes", "restart_policy", "stop_timeout_ms",
+};
+
+uint64_t fleet_spec_hash(const struct cJSON *value)
+{
+    if (!json_first(value)) {
+        char *text = json_text(value);
+        uint64_t hash = hash_bytes(text, strlen(text));
+        mem_free(text);
+        return hash;
+    }
+    uint64_t sum = 0;
+    uint64_t at = 0;
+    for (struct cJSON *i = json_first(value); i; i = json_next(i)) {
+        const char *name = json_name(i);
+        uint64_t part[2] = {*name ? 0 : ++at, fleet_spec_hash(i)};
+        /* A sum does not depend on the order of members; elements of arrays carry their place. */
+        sum += hash_more(hash_bytes(name, strlen(name)), part, sizeof part);
+    }
+    return hash_bytes(&sum, sizeof sum);
+}
+
+static void hash_spec(struct spec *spec, const struct cJSON *config)
+{
+    uint64_t hash = 1;
+    for (size_t i = 0; i < sizeof fixed_keys / sizeof *fixed_keys; i++) {
+        uint64_t part = fleet_spec_hash(json_get(config, fixed_keys[i]));
+        hash = hash_more(hash, &part, sizeof part);
+    }
+    if (!strcmp(spec->check_kind, "engine")) {
+        uint64_t part = spec->check_hash; /* the check is made with the instance */
+        hash = hash_more(hash, &part, sizeof part);
+    }
+    hash_hex(hash, spec->hash);
+}
+
+static uint32_t number(const struct cJSON *object, const char *key, uint32_t otherwise)
+{
+    int64_t value = json_int(object, key, otherwise);
+    return value < 0 ? 0 : value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
+static uint32_t at_least(uint32_t value, uint32_t least)
+{
+    return value < least ? least : value;
+}
+
+static void read_check(struct spec *spec, const struct cJSON *check)
+{
+    spec->check_hash = fleet_spec_hash(check);
+    spec->check_kind = json_str(check, "kind", "http");
+    spec->check_path = json_str(check, "path", "/health");
+    spec->check_explicit = json_bool(check, "explicit", false);
+    spec->check_port = number(check, "port", 0);
+    spec->check_interval_ms = at_least(number(check, "interval_ms", 30000), 10);
+    spec->check_timeout_ms = at_least(number(check, "timeout_ms", 5000), 10);
+    spec->check_retries = at_least(number(check, "retries", 3), 1);
+    spec->check_rise = at_least(number(check, "rise", 1), 1);
+    spec->check_start_period_ms = number(check, "start_period_ms", 0);
+}
+
+static void read_scale(struct spec *spec, const struct cJSON *scale)
+{
+    spec->policy = json_str(scale, "policy", "");
+    spec->scaled = !spec->is_static && *spec->policy != '\0';
+    spec->min = number(scale, "min", 1);
+    spec->max = at_least(number(scale, "max", spec->min), spec->min);
+    if (spec->max > LIMIT_INSTANCES) {
+        spec->max = LIMIT_INSTANCES;
+        spec->min = spec->min > spec->max ? spec->max : spec->min;
+    }
+    spec->up_cooldown_ms = number(scale, "up_cooldown_ms", 300000);
+    spec->down_cooldown_ms = number(scale, "down_cooldown_ms", 600000);
+    spec->scale_interval_ms = at_least(number(scale, "interval_ms", 15000), 100);
+}
+
+void fleet_spec_read(struct spec *spec, const struct cJSON *config)
+{
+    *spec = (struct spec){0};
+    spec->is_static = !strcmp(json_str(config, "source", ""), "backends");
+    spec->has_ports = json_first(json_get(config, "ports")) != NULL;
+    spec->deploy_timeout_ms = number(json_get(config, "deploy"), "timeout_ms", 120000);
+    spec->stop_timeout_ms = number(config, "stop_timeout_ms", 10000);
+    spec->drain_timeout_ms = number(config, "drain_timeout_ms", 30000);
+    spec->weight = json_num(config, "weight", 1);
+    spec->max_connections = json_num(config, "max_connections", 100);
+    spec->capacity = json_num(config, "capacity", 1000);
+    read_check(spec, json_get(config, "health_check"));
+    read_scale(spec, json_get(config, "scale"));
+    hash_spec(spec, config);
+}
+
+const struct cJSON *fleet_spec_tags(const struct cJSON *config, uint32_t place)
+{
+    const struct cJSON *tags = json_get(config, "tags");
+    const struct cJSON *entry = json_first(tags);
+    if (json_count(tags) == 1) {
+        return entry;
+    }
+    for (uint32_t at = 1; entry && at < place; at++) {
+        entry = json_next(entry);
+    }
+    return entry;
+}
