@@ -88,8 +88,8 @@ static void counted(struct exposition *x, const char *name, const char *labels, 
 
 /* ---- Backends ----------------------------------------------------------------------------- */
 
-/* Whether the labels are new: two samples of one series would make the page worthless. Frees them when
- * they are not. */
+/* Whether the labels are new: two samples of one series would make the page worthless. Frees them
+ * when they are not. */
 static bool fresh(struct map *seen, char *labels)
 {
     if (map_get(seen, labels)) {

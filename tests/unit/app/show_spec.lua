@@ -1,0 +1,168 @@
+local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "app/screen.h", "app/commands.h")
+local cjson = require "cjson"
+
+local function shown(show, answer, columns, colour)
+    local buf = ffi.new "struct buf[1]"
+    C.buf_init(buf, 1024 * 1024)
+    local text = cjson.encode(answer)
+    local json = C.json_parse(text, #text)
+    show(buf, json, columns or 100, colour or false)
+    C.json_free(json)
+    local out = ffi.string(C.buf_str(buf), buf[0].len)
+    C.buf_free(buf)
+    return out
+end
+
+local function status(answer, columns, colour)
+    return shown(C.commands_show_status, answer, columns, colour)
+end
+
+local function widest(text)
+    local most = 0
+    for line in text:gmatch "[^\n]+" do
+        most = math.max(most, #line:gsub("[\128-\191]", ""))
+    end
+    return most
+end
+
+local function example()
+    return {
+        ok = true, version = "0.1.0", cluster = "shop", pid = 71, generation = 3, uptime_s = 7384.2, policy = "up",
+        workers = { { index = 0 }, { index = 1 } },
+        engine = { name = "docker", state = "up", description = "docker 20.10.24, API 1.41" },
+        services = {
+            {
+                name = "catalog", source = "image", desired = 4, min = 2, max = 20, up = 3, generation = 7, rolling = true,
+                last_decision = {
+                    wall_ms = os.time() * 1000 - 90000, action = "scale_up", was = 3, result = 4, want = 4,
+                    reason = "High resource usage - CPU: 91.0%, Memory: 40.1%", held_by = "",
+                },
+                resources = { cpu_percent = 61.24, memory_percent = 40 },
+                traffic = { rate = 310.5, in_flight = 12, p50_ms = 3.12, p99_ms = 31, error_rate = 0.001 },
+                instances = {
+                    {
+                        id = "catalog-7", state = "up", address = "172.18.0.3:8080", age_s = 200, restarts = 1,
+                        in_flight = 5, requests = 123456, errors = 2, cpu_percent = 12.5, memory_bytes = 64 * 1024 * 1024,
+                        reason = "HTTP health check passed",
+                    },
+                    { id = "catalog-8", state = "down", address = "", age_s = 3, reason = "GET /health answered 500" },
+                },
+            },
+            { name = "legacy", source = "backends", desired = 2, up = 2, instances = {} },
+        },
+    }
+end
+
+describe("app/commands_show", function()
+    it("shows daemon, services, decisions and instances", function()
+        local text = status(example())
+        assert.matches("cluster shop  generation 3  up 2h03m  2 workers", text)
+        assert.matches("engine docker up: docker 20.10.24, API 1.41", text, 1, true)
+        assert.matches("catalog +3/4 +2%-20 +7 rolling +61.2%% +40%% +310.5 +12 +3.1ms +31ms +0.10%%", text)
+        assert.matches("legacy +2/2 +%- +", text)
+        assert.matches("catalog +1m3%ds +scale_up 3 %-> 4 +High resource usage %- CPU: 91.0%%", text)
+        assert.matches("catalog%-7 +up +172.18.0.3:8080 +3m20s +1 +5 +123456 +2 +12.5%% +64M", text)
+        assert.matches("catalog%-8 down: GET /health answered 500", text)
+        assert.is_nil(text:find("health check passed", 1, true))
+        assert.is_nil(text:find(" \n", 1, true), "blanks at the end of a line")
+    end)
+
+    it("tells of a refused reload, a dead policy process, an engine that is down", function()
+        local answer = example()
+        answer.policy = "down"
+        answer.engine = { name = "docker", state = "down", description = "connection refused" }
+        answer.reload = { ok = false, error = "tidegate.lua:3: no such key\ntidegate.lua:9: bad" }
+        local text = status(answer)
+        assert.matches("engine docker down: connection refused", text)
+        assert.matches("policy process down", text)
+        assert.matches("refused.*\ntidegate.lua:3: no such key\ntidegate.lua:9: bad\n", text)
+    end)
+
+    it("keeps within the columns whatever the names", function()
+        local answer = example()
+        for i = 1, 3 do
+            local s = example().services[1]
+            s.name = ("n"):rep(63) .. i
+            s.last_decision.reason = ("r\195\169ason "):rep(60)
+            s.instances[1].id = s.name .. "-123"
+            s.instances[1].address = "[fe80:1111:2222:3333:4444:5555:6666:7777]:12345"
+            s.instances[2].reason = ("x"):rep(500)
+            answer.services[i] = s
+        end
+        for _, columns in ipairs { 100, 140 } do
+            assert.is_true(widest(status(answer, columns)) <= columns)
+        end
+        assert.matches("%.%.%.", status(answer, 100))
+    end)
+
+    it("colours only when asked, and lets nobody else", function()
+        local answer = example()
+        assert.is_nil(status(answer):find "\27")
+        assert.truthy(status(answer, 100, true):find "\27%[32m")
+        answer.services[1].instances[2].reason = "\27[31mred\7\r\nx\194\155y\127"
+        answer.services[1].name = "\27]0;title\7"
+        answer.engine.description = "\27[2J"
+        local text = status(answer)
+        assert.is_nil(text:find "[\27\7\r\127]")
+        assert.is_nil(text:find "\194\155")
+        assert.matches("%?%[31mred%?%? x%?%?y%?", text)
+    end)
+
+    it("shows an empty daemon and nonsense without falling over", function()
+        assert.matches("no services", status { ok = true })
+        for _, answer in ipairs {
+            {}, { services = { {} } }, { services = { 1, "x" } }, { services = { { instances = { {}, 5 } } } },
+            { services = { { traffic = { rate = 1e300, p50_ms = -5 }, last_decision = { action = "hold" } } } },
+            { engine = "x", workers = 5, uptime_s = -1, services = "x" },
+        } do
+            assert.is_string(status(answer))
+        end
+    end)
+
+    it("shows decisions with what was wanted and what held them", function()
+        local text = shown(C.commands_show_decisions, {
+            decisions = {
+                {
+                    wall_ms = os.time { year = 2026, month = 1, day = 31, hour = 12, min = 0, sec = 5 } * 1000,
+                    service = "catalog", policy = "threshold", want = 5, was = 4, result = 4, action = "hold",
+                    reason = "High resource usage", held_by = "cooldown",
+                },
+                { service = "catalog", policy = "threshold", was = 4, result = 3, action = "scale_down", reason = "calm" },
+            },
+        })
+        assert.matches("01%-31 12:00:05 +catalog +hold 4 +5 +threshold +held by cooldown: High resource usage", text)
+        assert.matches("%- +catalog +scale_down 4 %-> 3 +%- +threshold +calm", text)
+        assert.matches("no decisions", shown(C.commands_show_decisions, { decisions = {} }))
+    end)
+end)
+
+describe("app/commands", function()
+    it("reads durations", function()
+        local ms = ffi.new "uint64_t[1]"
+        for text, want in pairs {
+            ["90s"] = 90000, ["10m"] = 600000, ["1h30m"] = 5400000, ["250ms"] = 250, ["15"] = 15000, ["2d"] = 172800000,
+            ["0"] = 0, ["0s"] = 0,
+        } do
+            assert.equal(0, C.command_duration_ms(text, ms), text)
+            assert.equal(want, tonumber(ms[0]), text)
+        end
+        for _, bad in ipairs { "", "s", "10x", "-1s", "1.5h", " 1s", "1s ", "1hm", "99999999999999999999s", "9999999999d" } do
+            assert.is_true(C.command_duration_ms(bad, ms) < 0, bad)
+        end
+    end)
+
+    it("has a complete table", function()
+        local all, i = C.commands_all(), 0
+        while all[i] ~= nil do
+            local c = all[i]
+            local name = ffi.string(c.name)
+            assert.equal(c, C.command_find(name))
+            assert.matches("^%l[^.]+[^.]$", ffi.string(c.summary), name)
+            assert.matches("%.$", ffi.string(c.doc), name)
+            assert.matches("^tidegate " .. name, ffi.string(c.example), name)
+            assert.is_true(c.least <= c.most)
+            i = i + 1
+        end
+        assert.is_true(i >= 13)
+    end)
+end)
