@@ -31,6 +31,8 @@ int callrecord_resolve(struct callrecord *r, struct uv_loop_s *loop, const char 
 struct testserver *testserver_new(struct uv_loop_s *loop, const char *address);
 uint32_t testserver_port(const struct testserver *s);
 void testserver_route(struct testserver *s, const char *path, const char *bytes, size_t len, int then, uint32_t drip_ms);
+void testserver_once(struct testserver *s, const char *path, const char *bytes, size_t len, int then, uint32_t drip_ms);
+const char *testserver_log(const struct testserver *s, size_t *ret_len);
 unsigned testserver_accepts(const struct testserver *s);
 unsigned testserver_requests(const struct testserver *s);
 unsigned testserver_open(const struct testserver *s);
@@ -121,6 +123,19 @@ end
 
 function Server:raw(path, bytes, after, drip_ms)
     C.testserver_route(self.s, path, bytes, #bytes, after or M.KEEP, drip_ms or 0)
+end
+
+-- The same, but goes before the others of its path and away after its use.
+function Server:once(path, status, body, fields)
+    local bytes = ("HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s"):format(status, fields or "", #body, body)
+    C.testserver_once(self.s, path, bytes, #bytes, M.KEEP, 0)
+end
+
+-- All requests so far, as text.
+function Server:log()
+    local len = ffi.new "size_t[1]"
+    local bytes = C.testserver_log(self.s, len)
+    return ffi.string(bytes, len[0])
 end
 
 function Server:answer(path, status, body, fields)

@@ -1,7 +1,7 @@
 /* server.c: a scripted HTTP server for specs, on the loop of the test.
  *
  * Lua gives it raw bytes per path; it counts connections and requests and keeps
- * the last request. It answers on TCP and on unix sockets. */
+ * the last request, and a log of all. It answers on TCP and on unix sockets. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -20,7 +21,8 @@
 
 enum {
     ROUTES = 32,
-    REQUEST_BYTES = 64 << 20
+    REQUEST_BYTES = 64 << 20,
+    LOG_BYTES = 1 << 20
 };
 
 enum testserver_then { /* what happens behind the bytes */
@@ -35,6 +37,7 @@ struct route {
     size_t len;
     enum testserver_then then;
     uint32_t drip_ms; /* a byte each so often; 0 = all at once */
+    bool once;        /* goes before the others of its path, and away after its use */
 };
 
 struct testserver {
@@ -45,7 +48,7 @@ struct testserver {
     struct list peers;
     struct route routes[ROUTES];
     unsigned accepts, requests;
-    struct buf last;
+    struct buf last, log;
 };
 
 struct peer {
@@ -65,6 +68,9 @@ struct testserver *testserver_new(uv_loop_t *loop, const char *address);
 uint32_t testserver_port(const struct testserver *s);
 void testserver_route(struct testserver *s, const char *path, const char *bytes, size_t len,
                       enum testserver_then then, uint32_t drip_ms);
+void testserver_once(struct testserver *s, const char *path, const char *bytes, size_t len,
+                     enum testserver_then then, uint32_t drip_ms);
+const char *testserver_log(const struct testserver *s, size_t *ret_len);
 unsigned testserver_accepts(const struct testserver *s);
 unsigned testserver_requests(const struct testserver *s);
 unsigned testserver_open(const struct testserver *s);
@@ -152,6 +158,16 @@ static void on_drip(uv_timer_t *timer)
     send_some(timer->data);
 }
 
+static struct route *route_of(struct testserver *s, const char *path, size_t len, bool once)
+{
+    for (struct route *r = s->routes; r < s->routes + ROUTES; r++) {
+        if (r->bytes && r->once == once && strlen(r->path) == len && !memcmp(r->path, path, len)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
 static void answer(struct peer *p, const char *request)
 {
     static const char missing[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -160,21 +176,24 @@ static void answer(struct peer *p, const char *request)
     p->answering = true;
     p->then = TESTSERVER_KEEP;
     p->drip_ms = 0;
-    for (struct route *r = p->server->routes; r < p->server->routes + ROUTES; r++) {
-        if (r->bytes && strlen(r->path) == len && !memcmp(r->path, path, len)) {
-            (void)buf_append(&p->out, r->bytes, r->len);
-            p->then = r->then;
-            p->drip_ms = r->drip_ms;
-            if (r->drip_ms) {
-                uv_timer_start(&p->timer, on_drip, r->drip_ms, r->drip_ms);
-                return;
-            }
-            send_some(p);
-            return;
-        }
+    struct route *r = route_of(p->server, path, len, true);
+    r = r ? r : route_of(p->server, path, len, false);
+    if (!r) {
+        (void)buf_text(&p->out, missing);
+        send_some(p);
+        return;
     }
-    (void)buf_text(&p->out, missing);
-    send_some(p);
+    (void)buf_append(&p->out, r->bytes, r->len);
+    p->then = r->then;
+    p->drip_ms = r->drip_ms;
+    if (r->once) {
+        mem_release(&r->bytes);
+    }
+    if (p->drip_ms) {
+        uv_timer_start(&p->timer, on_drip, p->drip_ms, p->drip_ms);
+    } else {
+        send_some(p);
+    }
 }
 
 static void take_requests(struct peer *p)
@@ -187,6 +206,9 @@ static void take_requests(struct peer *p)
     s->requests++;
     buf_clear(&s->last);
     (void)buf_append(&s->last, p->in.data, len);
+    if (buf_append(&s->log, p->in.data, len) || buf_text(&s->log, "\n")) {
+        buf_clear(&s->log);
+    }
     buf_consume(&p->in, len);
     answer(p, buf_str(&s->last));
 }
@@ -243,6 +265,7 @@ struct testserver *testserver_new(uv_loop_t *loop, const char *address)
     *s = (struct testserver){.loop = loop, .fd = fd};
     list_init(&s->peers);
     buf_init(&s->last, REQUEST_BYTES);
+    buf_init(&s->log, LOG_BYTES);
     unsigned char bound[NET_ADDR_BYTES] = {0};
     socklen_t len = sizeof bound;
     getsockname(fd, (struct sockaddr *)bound, &len);
@@ -258,18 +281,50 @@ uint32_t testserver_port(const struct testserver *s)
     return s->port;
 }
 
+static void set_route(struct route *r, const char *path, const char *bytes, size_t len)
+{
+    *r = (struct route){.bytes = mem_copy_bytes(bytes, len), .len = len};
+    str_copy(r->path, sizeof r->path, path);
+}
+
+static struct route *free_route(struct testserver *s)
+{
+    struct route *r = s->routes;
+    while (r->bytes) {
+        r++;
+        must(r < s->routes + ROUTES);
+    }
+    return r;
+}
+
 void testserver_route(struct testserver *s, const char *path, const char *bytes, size_t len,
                       enum testserver_then then, uint32_t drip_ms)
 {
-    for (struct route *r = s->routes; r < s->routes + ROUTES; r++) {
-        if (!r->bytes || !strcmp(r->path, path)) {
-            mem_free(r->bytes);
-            *r = (struct route){.bytes = mem_copy_bytes(bytes, len), .len = len, .then = then};
-            r->drip_ms = drip_ms;
-            str_copy(r->path, sizeof r->path, path);
-            return;
-        }
+    struct route *r = route_of(s, path, strlen(path), false);
+    if (r) {
+        mem_release(&r->bytes);
+    } else {
+        r = free_route(s);
     }
+    set_route(r, path, bytes, len);
+    r->then = then;
+    r->drip_ms = drip_ms;
+}
+
+void testserver_once(struct testserver *s, const char *path, const char *bytes, size_t len,
+                     enum testserver_then then, uint32_t drip_ms)
+{
+    struct route *r = free_route(s);
+    set_route(r, path, bytes, len);
+    r->then = then;
+    r->drip_ms = drip_ms;
+    r->once = true;
+}
+
+const char *testserver_log(const struct testserver *s, size_t *ret_len)
+{
+    *ret_len = s->log.len;
+    return buf_str(&s->log);
 }
 
 unsigned testserver_accepts(const struct testserver *s)
@@ -304,6 +359,7 @@ static void on_server_closed(uv_handle_t *handle)
         mem_free(r->bytes);
     }
     buf_free(&s->last);
+    buf_free(&s->log);
     mem_free(s);
 }
 
