@@ -164,17 +164,20 @@ void admin_conn_accept(uv_stream_t *server, int status)
     c->handles = 2;
     l->admin->handles++;
     l->clients++;
-    if (uv_accept(server, (uv_stream_t *)&c->pipe)) {
-        admin_conn_close(c);
-    } else if (l->side->local && !identify(c)) {
+    int rc = uv_accept(server, (uv_stream_t *)&c->pipe);
+    if (!rc && l->side->local && !identify(c)) {
         refuse(c, "only the user of the daemon and root may ask: run as one of them");
-    } else if (l->clients > LIMIT_ADMIN_CLIENTS) {
-        refuse(c, "too many clients at once: try again");
-    } else if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
-        admin_conn_close(c);
-    } else {
-        uv_timer_start(&c->timer, on_timer, timeout_of(c), 0);
+        return;
     }
+    if (!rc && l->clients > LIMIT_ADMIN_CLIENTS) {
+        refuse(c, "too many clients at once: try again");
+        return;
+    }
+    if (rc || uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
+        admin_conn_close(c);
+        return;
+    }
+    uv_timer_start(&c->timer, on_timer, timeout_of(c), 0);
 }
 
 void admin_conn_write(struct admin_conn *c, char *bytes, size_t len)

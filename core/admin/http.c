@@ -87,7 +87,7 @@ static void late(struct admin_conn *c)
 }
 
 const struct admin_side admin_http_side = {
-    .limit = 2 * LIMIT_HEAD_BYTES, /* the codec ends a head at half of it */
+    .limit = 2UL * LIMIT_HEAD_BYTES, /* the codec ends a head at half of it */
     .bytes = bytes,
     .late = late,
 };

@@ -221,19 +221,20 @@ static int no_answer(int error, const char *path, uint64_t timeout_ms)
 }
 
 /* The daemon said no: its reason, and what it knows of a deploy that failed. */
-static int refused(const struct cJSON *answer)
+static int refused(const struct command *command, const struct cJSON *answer)
 {
     static const struct {
         const char *key, *title;
     } DETAILS[] = {
-        {"deploy.reason", "reason"},
         {"deploy.health_output", "health output"},
         {"deploy.logs", "last log lines"},
     };
     struct buf text;
     buf_init(&text, SCREEN_MOST_BYTES);
     screen_lines(&text, json_str(answer, "error", "no reason was given"));
-    int code = command_fail(COMMAND_NO, "%s", buf_str(&text));
+    const char *before = command->refusal;
+    int code = command_fail(COMMAND_NO, "%s%s%s", before ? before : "", before ? ":\n" : "",
+                            buf_str(&text));
     for (size_t i = 0; i < sizeof DETAILS / sizeof *DETAILS; i++) {
         const char *detail = json_value_str(json_path(answer, DETAILS[i].key), "");
         if (*detail) {
@@ -416,7 +417,7 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
         mem_free(text);
     }
     if (!json_bool(answer, "ok", false)) {
-        code = refused(answer);
+        code = refused(call->command, answer);
     } else if (!command_value(call, "json")) {
         *ret_answer = answer;
         answer = NULL;

@@ -64,7 +64,8 @@ struct command {
     const char *doc;                      /* sentences for its help and the manual page */
     const char *example;                  /* whole lines, "tidegate scale catalog 4 --for 10m" */
     const struct command_option *options; /* up to an entry without name; NULL = none */
-    bool asks; /* talks to the daemon: takes --socket, --cluster and --json too */
+    const char *refusal; /* said before the daemon's errors when it says no; NULL = nothing */
+    bool asks;           /* talks to the daemon: takes --socket, --cluster and --json too */
     int (*run)(const struct command_call *call); /* returns an enum command_exit */
 };
 

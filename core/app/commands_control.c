@@ -317,6 +317,7 @@ const struct command command_reload = {
            "is printed, "
            "and the exit code is 1.",
     .example = "tidegate reload",
+    .refusal = "reload refused, the old generation goes on",
     .asks = true,
     .run = run_reload,
 };

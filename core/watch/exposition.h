@@ -7,7 +7,9 @@
 
 struct buf;
 
-enum { EXPOSITION_VALUE_BYTES = 512 };
+enum {
+    EXPOSITION_VALUE_BYTES = 512
+};
 
 enum exposition_type {
     EXPOSITION_COUNTER,
