@@ -16,6 +16,7 @@ static const struct {
     int (*make)(const struct engine_options *options, struct engine **ret_engine, char **reterr);
 } kinds[] = {
     {"docker", engine_docker_new},
+    {"process", engine_process_new},
 };
 
 int engine_new(const struct engine_options *options, struct engine **ret_engine, char **reterr)
@@ -26,7 +27,8 @@ int engine_new(const struct engine_options *options, struct engine **ret_engine,
             return kinds[i].make(options, ret_engine, reterr);
         }
     }
-    *reterr = mem_printf("cluster.engine: there is no engine \"%s\": use \"docker\"", name);
+    *reterr = mem_printf("cluster.engine: there is no engine \"%s\": use \"docker\" or \"process\"",
+                         name);
     return -EINVAL;
 }
 
