@@ -4,33 +4,28 @@
  * THE CONTROL PROTOCOL, which the master answers (admin.h carries it). Every answer has "ok"; with
  * false it has "error": "what is wrong: what to do". Members with ? are optional.
  *
- *   {"command":"status","service"?:"catalog"}
- *       {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua","generation":3,"policy":"up"|"down",
- *        "uptime_s":12.5,"workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
- *        "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one, when
- * there was one "engine":{...},"services":[...]}                                       both as
- * fleet_status has them
- *   {"command":"decisions","service"?:"catalog","since_wall_ms":1700000000000}   0 = all that are
- * kept
- *       {"ok":true,"decisions":[...]}                                           as fleet_decisions
- * has them
- *   {"command":"scale","service":"catalog","instances":4,"hold_ms":600000}
- *       {"ok":true,"service":"catalog","was":2,"instances":4}
- *   {"command":"deploy","service":"catalog","wait":true,"timeout_ms":300000}    answered at once,
- * or when it is done
- *       {"ok":true,"service":"catalog","generation":4,"deploy"?:{...}}          deploy as
- * fleet_deploy_state has it; with wait
- *       {"ok":false,"error":"deploy of catalog failed:
- * ...","deploy":{"state":"failed","reason","health_output","logs"}}
- *   {"command":"drain","backend":"catalog-7","drain":true|false}                {"ok":true}
- *   {"command":"restart","instance":"catalog-7"}                                {"ok":true}
- *   {"command":"stop","service":"catalog"}                                      {"ok":true}
- *   {"command":"reload"}                     answered when all workers have switched, or the old
- * generation goes on
- *       {"ok":true,"generation":4,"changed"?:["catalog"],"warnings"?:"..."} or
- * {"ok":false,"error":"all errors, one a line"}
- *   {"command":"version"}
- *       {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
+ * {"command":"status","service"?:"catalog"}
+ *     {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua",
+ *      "generation":3,"policy":"up"|"down","uptime_s":12.5,
+ *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
+ *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
+ *      "engine":{...},"services":[...]}                          both as fleet_status has them
+ * {"command":"decisions","service"?:"catalog","since_wall_ms":1700000000000}   0 = all
+ *     {"ok":true,"decisions":[...]}                              as fleet_decisions has them
+ * {"command":"scale","service":"catalog","instances":4,"hold_ms":600000}
+ *     {"ok":true,"service":"catalog","was":2,"desired":4,"held_for_ms":600000}
+ * {"command":"deploy","service":"catalog","wait":true,"timeout_ms":300000}
+ *     {"ok":true,"service":"catalog","generation":4,"deploy"?:{...}}   at once; with "wait" when
+ *     {"ok":false,"error":"deploy of catalog failed: ...",             it is decided, "deploy" as
+ *      "deploy":{"state":"failed","reason","health_output","logs"}}    fleet_deploy_state has it
+ * {"command":"drain","backend":"catalog-7","drain":true|false}   {"ok":true,...}
+ * {"command":"restart","instance":"catalog-7"}                   {"ok":true,...}
+ * {"command":"stop","service":"catalog"}                         {"ok":true,...}
+ * {"command":"reload"}       when all workers have switched, or the old generation goes on
+ *     {"ok":true,"generation":4,"changed"?:["catalog"],"warnings"?:"..."}
+ *     {"ok":false,"error":"all errors, one a line"}
+ * {"command":"version"}
+ *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
 #ifndef APP_COMMANDS_H
 #define APP_COMMANDS_H

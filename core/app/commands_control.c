@@ -106,7 +106,7 @@ static int run_scale(const struct command_call *call)
     if (code == COMMAND_FINE && answer) {
         printf("%s: %d -> %d instances, held for %llu s, then its policy decides again\n",
                command_arg(call, 0), (int)json_int(answer, "was", 0),
-               (int)json_int(answer, "instances", (int64_t)instances),
+               (int)json_int(answer, "desired", (int64_t)instances),
                (unsigned long long)(hold_ms / 1000));
     }
     json_free(answer);

@@ -44,7 +44,7 @@ static struct word age(double seconds)
 
 static struct word since(const struct cJSON *decision)
 {
-    double wall_ms = json_num(decision, "wall_ms", -1);
+    double wall_ms = json_num(decision, "last_wall_ms", json_num(decision, "wall_ms", -1));
     double ago_ms = (double)clock_wall_ms() - wall_ms;
     return age(wall_ms < 0 ? -1 : ago_ms < 0 ? 0 : ago_ms / 1000);
 }
@@ -143,14 +143,16 @@ static void show_services(struct buf *to, const struct cJSON *services, unsigned
                     : up          ? SCREEN_YELLOW
                                   : SCREEN_RED,
                     "%d/%d", up, desired);
-        if (json_get(s, "max")) {
+        if (json_int(s, "max", 0) > 0) {
             screen_cell(t, SCREEN_PLAIN, "%d-%d", (int)json_int(s, "min", 0),
                         (int)json_int(s, "max", 0));
         } else {
             screen_cell(t, SCREEN_PLAIN, "-");
         }
         screen_cell(t, SCREEN_PLAIN, "%d%s", (int)json_int(s, "generation", 0),
-                    json_bool(s, "rolling", false) ? " rolling" : "");
+                    json_bool(s, "stopped", false)   ? " stopped"
+                    : json_bool(s, "rolling", false) ? " rolling"
+                                                     : "");
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(used, "cpu_percent"), 1, "%").text);
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(used, "memory_percent"), 1, "%").text);
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(traffic, "rate"), 1, "").text);
@@ -165,12 +167,15 @@ static void show_services(struct buf *to, const struct cJSON *services, unsigned
     screen_table_free(t);
 }
 
-/* "scale_up 3 -> 4", "hold 3" */
+/* "scale_up 3 -> 4"; "hold 3 x12" when it was decided so twelve times in a row */
 static void decision_cell(struct screen_table *t, const struct cJSON *d)
 {
     int was = (int)json_int(d, "was", 0), result = (int)json_int(d, "result", was);
+    int count = (int)json_int(d, "count", 1);
     const char *action = json_str(d, "action", "?");
-    if (was == result) {
+    if (was == result && count > 1) {
+        screen_cell(t, SCREEN_PLAIN, "%s %d x%d", action, was, count);
+    } else if (was == result) {
         screen_cell(t, SCREEN_PLAIN, "%s %d", action, was);
     } else {
         screen_cell(t, SCREEN_BOLD, "%s %d -> %d", action, was, result);
@@ -237,6 +242,9 @@ static void show_instances(struct buf *to, const struct cJSON *service, unsigned
     struct screen_table *t = screen_table_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS);
     for (const struct cJSON *i = json_first(instances); i; i = json_next(i)) {
         const char *state = json_str(i, "state", "?"), *address = json_str(i, "address", "");
+        if (!strcmp(state, "up") && json_bool(i, "drained", false)) {
+            state = "drained"; /* by hand: healthy, but it gets no new requests */
+        }
         screen_cell(t, SCREEN_PLAIN, "%s", json_str(i, "id", "?"));
         screen_cell(t, state_colour(state), "%s", state);
         screen_cell(t, SCREEN_PLAIN, "%s", *address ? address : "-");
@@ -258,6 +266,12 @@ static void show_instances(struct buf *to, const struct cJSON *service, unsigned
         if (*reason && strcmp(state, "up") != 0) {
             show_note(to, json_str(i, "id", "?"), state, reason, width);
         }
+    }
+    if (json_get(service, "manual_for_s")) {
+        struct word left = age(json_num(service, "manual_for_s", 0));
+        char *line = mem_printf("scaled by hand: the policy decides again in %s", left.text);
+        screen_line(to, width, INDENT, line);
+        mem_free(line);
     }
     const struct cJSON *deploy = json_get(service, "deploy");
     if (!strcmp(json_str(deploy, "state", ""), "failed")) {

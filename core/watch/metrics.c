@@ -25,8 +25,7 @@
 #include "watch/exposition.h"
 
 enum {
-    LABEL_BYTES = 4096,
-    MOST_STATES = 9
+    LABEL_BYTES = 4096
 };
 
 /* A backend with its figures, summed over the workers. */
@@ -65,8 +64,11 @@ static const struct {
     {1000000, "1.0"}, {2500000, "2.5"}, {5000000, "5.0"}, {10000000, "10.0"},
 };
 
-static const char *const STATES[MOST_STATES] = {
-    "creating", "starting", "waiting", "up", "down", "failed", "draining", "stopping", "removing"};
+static const char *const STATES[] = {"new",  "creating", "starting", "waiting",  "up",
+                                     "down", "failed",   "draining", "stopping", "removing"};
+enum {
+    STATE_COUNT = sizeof STATES / sizeof *STATES
+};
 
 /* `labels` with one more; the caller owns it. */
 static char *labelled(const char *labels, const char *name, const char *value)
@@ -212,20 +214,20 @@ static void backends(struct page *p)
 
 static void states_of(struct exposition *x, const struct cJSON *service, const char *labels)
 {
-    uint64_t counts[MOST_STATES] = {0}, other = 0;
+    uint64_t counts[STATE_COUNT] = {0}, other = 0;
     for (const struct cJSON *i = json_first(json_get(service, "instances")); i; i = json_next(i)) {
         const char *state = json_str(i, "state", "");
         unsigned s = 0;
-        while (s < MOST_STATES && strcmp(STATES[s], state) != 0) {
+        while (s < STATE_COUNT && strcmp(STATES[s], state) != 0) {
             s++;
         }
-        if (s < MOST_STATES) {
+        if (s < STATE_COUNT) {
             counts[s]++;
         } else {
             other++;
         }
     }
-    for (unsigned s = 0; s < MOST_STATES; s++) {
+    for (unsigned s = 0; s < STATE_COUNT; s++) {
         counted(x, "tidegate_instances", labels, "state", STATES[s], counts[s]);
     }
     if (other) {

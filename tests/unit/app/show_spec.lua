@@ -45,10 +45,12 @@ local function example()
                         in_flight = 5, requests = 123456, errors = 2, cpu_percent = 12.5, memory_bytes = 64 * 1024 * 1024,
                         reason = "HTTP health check passed",
                     },
+                    { id = "catalog-9", state = "up", drained = true },
                     { id = "catalog-8", state = "down", address = "", age_s = 3, reason = "GET /health answered 500" },
                 },
             },
-            { name = "legacy", source = "backends", desired = 2, up = 2, instances = {} },
+            { name = "legacy", source = "backends", desired = 2, up = 2, min = 0, max = 0, manual_for_s = 61,
+                stopped = true, instances = { { id = "10.0.0.5:9000", state = "up" } } },
         },
     }
 end
@@ -59,7 +61,9 @@ describe("app/commands_show", function()
         assert.matches("cluster shop  generation 3  up 2h03m  2 workers", text)
         assert.matches("engine docker up: docker 20.10.24, API 1.41", text, 1, true)
         assert.matches("catalog +3/4 +2%-20 +7 rolling +61.2%% +40%% +310.5 +12 +3.1ms +31ms +0.10%%", text)
-        assert.matches("legacy +2/2 +%- +", text)
+        assert.matches("legacy +2/2 +%- +0 stopped", text)
+        assert.matches("catalog%-9 +drained ", text)
+        assert.matches("by hand: the policy decides again in 1m01s", text)
         assert.matches("catalog +1m3%ds +scale_up 3 %-> 4 +High resource usage %- CPU: 91.0%%", text)
         assert.matches("catalog%-7 +up +172.18.0.3:8080 +3m20s +1 +5 +123456 +2 +12.5%% +64M", text)
         assert.matches("catalog%-8 down: GET /health answered 500", text)
@@ -86,7 +90,7 @@ describe("app/commands_show", function()
             s.last_decision.reason = ("r\195\169ason "):rep(60)
             s.instances[1].id = s.name .. "-123"
             s.instances[1].address = "[fe80:1111:2222:3333:4444:5555:6666:7777]:12345"
-            s.instances[2].reason = ("x"):rep(500)
+            s.instances[3].reason = ("x"):rep(500)
             answer.services[i] = s
         end
         for _, columns in ipairs { 100, 140 } do
@@ -99,7 +103,7 @@ describe("app/commands_show", function()
         local answer = example()
         assert.is_nil(status(answer):find "\27")
         assert.truthy(status(answer, 100, true):find "\27%[32m")
-        answer.services[1].instances[2].reason = "\27[31mred\7\r\nx\194\155y\127"
+        answer.services[1].instances[3].reason = "\27[31mred\7\r\nx\194\155y\127"
         answer.services[1].name = "\27]0;title\7"
         answer.engine.description = "\27[2J"
         local text = status(answer)
@@ -125,12 +129,12 @@ describe("app/commands_show", function()
                 {
                     wall_ms = os.time { year = 2026, month = 1, day = 31, hour = 12, min = 0, sec = 5 } * 1000,
                     service = "catalog", policy = "threshold", want = 5, was = 4, result = 4, action = "hold",
-                    reason = "High resource usage", held_by = "cooldown",
+                    reason = "High resource usage", held_by = "cooldown", count = 12,
                 },
                 { service = "catalog", policy = "threshold", was = 4, result = 3, action = "scale_down", reason = "calm" },
             },
         })
-        assert.matches("01%-31 12:00:05 +catalog +hold 4 +5 +threshold +held by cooldown: High resource usage", text)
+        assert.matches("01%-31 12:00:05 +catalog +hold 4 x12 +5 +threshold +held by cooldown: High resource usage", text)
         assert.matches("%- +catalog +scale_down 4 %-> 3 +%- +threshold +calm", text)
         assert.matches("no decisions", shown(C.commands_show_decisions, { decisions = {} }))
     end)
