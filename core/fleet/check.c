@@ -23,6 +23,9 @@ static enum fleet_check decide(const struct instance *i)
     const struct spec *spec = &i->service->spec;
     bool http = !strcmp(spec->check_kind, "http");
     bool tcp = !strcmp(spec->check_kind, "tcp");
+    if (i->backend && !strcmp(spec->check_kind, "none")) {
+        return FLEET_CHECK_RUNNING; /* the operator wants it unchecked */
+    }
     if (i->backend) {
         return http && spec->check_explicit ? FLEET_CHECK_HTTP : FLEET_CHECK_TCP;
     }
@@ -141,6 +144,10 @@ void fleet_check_step(struct instance *i)
     struct fleet *f = i->fleet;
     if (i->fit) {
         become_up(i, i->reason, 0);
+        return;
+    }
+    if (i->backend && i->check == FLEET_CHECK_RUNNING) {
+        become_up(i, "not checked", 0);
         return;
     }
     bool runs = i->running_ms && i->engine_state == ENGINE_RUNNING;

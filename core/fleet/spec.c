@@ -17,6 +17,9 @@ static const char *const fixed_keys[] = {
 
 uint64_t fleet_spec_hash(const struct cJSON *value)
 {
+    if (!value) {
+        return 0;
+    }
     if (!json_first(value)) {
         char *text = json_text(value);
         uint64_t hash = hash_bytes(text, strlen(text));

@@ -1,0 +1,196 @@
+local World = require "fleet_world"
+
+local function config(over)
+    return { services = { World.service("shop", over) } }
+end
+
+describe("fleet supervision", function()
+    local w
+
+    before_each(function()
+        w = World.new(config())
+        w:settled("shop", 2)
+    end)
+
+    after_each(function()
+        w:close()
+    end)
+
+    local function state(id)
+        local i = w:instances("shop")[id]
+        return i and i.state
+    end
+
+    it("takes a dead instance out of the roster at once and replaces it after a short grace", function()
+        local version = w:roster().version
+        w:die("tg-t-shop-1", 3)
+        assert.is_true(w:roster().version > version) -- in the same moment
+        assert.is_nil((w:backends "shop")["shop-1"])
+        assert.matches("instance down: exited with code 3", w:facts())
+        w:run(1500)
+        assert.equal("down", state "shop-1")
+        w:settled("shop", 2)
+        assert.is_nil(state "shop-1")
+        assert.is_not_nil((w:backends "shop")["shop-3"])
+    end)
+
+    it("waits for an instance that the engine restarts, at its new address", function()
+        w:close()
+        w = World.new()
+        w:image("ok", { restarts = true })
+        w:apply(config())
+        w:settled("shop", 2)
+        local before = (w:backends "shop")["shop-1"].address
+        w:die("tg-t-shop-1", 1, true)
+        assert.matches("instance down: OOM%-killed %(memory limit%)", w:facts())
+        w:until_(function() return state "shop-1" == "up" end, 2000)
+        local after = (w:backends "shop")["shop-1"].address
+        assert.are_not.equal(before, after)
+        assert.equal("", w:log())
+        assert.equal(1, w:instances("shop")["shop-1"].restarts)
+    end)
+
+    it("takes an unhealthy one out, and back when it recovers", function()
+        w:sick("tg-t-shop-1", true)
+        w:until_(function() return state "shop-1" == "down" end, 5000)
+        assert.is_nil((w:backends "shop")["shop-1"])
+        assert.equal("GET /health answered 503", w:instances("shop")["shop-1"].reason)
+        w:sick("tg-t-shop-1", false)
+        w:until_(function() return state "shop-1" == "up" end, 1000)
+        assert.is_not_nil((w:backends "shop")["shop-1"])
+        assert.equal("", w:log())
+    end)
+
+    it("replaces one that stays unhealthy, the new one first", function()
+        w:sick("tg-t-shop-1", true)
+        w:until_(function() return state "shop-1" == "down" end, 5000)
+        w:run(2500)
+        assert.equal("", w:log()) -- interval x retries are not over
+        w:until_(function() return state "shop-3" == "up" end, 5000)
+        w:settled("shop", 2)
+        assert.equal("1:1:ok:true 2:1:ok:true", w:shape "shop")
+        assert.is_nil(state "shop-1")
+    end)
+
+    it("replaces all when all stay unhealthy", function()
+        w:sick("tg-t-shop-1", true)
+        w:sick("tg-t-shop-2", true)
+        w:until_(function() return state "shop-1" == "down" and state "shop-2" == "down" end, 5000)
+        w:settled("shop", 2)
+        assert.is_nil(state "shop-1")
+        assert.is_nil(state "shop-2")
+    end)
+
+    it("backs off when replacements die soon again and again", function()
+        w:image("ok", { dies_ms = 1500, exit_code = 9 })
+        w:die("tg-t-shop-1", 9)
+        w:die("tg-t-shop-2", 9)
+        w:run(120000)
+        assert.is_true(w:calls "create" < 25, w:calls "create")
+        w:image("ok", { dies_ms = 0 })
+        w:settled("shop", 2)
+    end)
+
+    it("leaves a paused one out until it goes on", function()
+        w:pause("tg-t-shop-1", true)
+        assert.is_nil((w:backends "shop")["shop-1"])
+        w:run(1500)
+        w:pause("tg-t-shop-1", false)
+        w:until_(function() return state "shop-1" == "up" end, 2000)
+        assert.equal("", w:log())
+    end)
+
+    it("replaces one that somebody removed, found by list at the latest", function()
+        w:vanish "tg-t-shop-1"
+        w:run(31000)
+        w:settled("shop", 2)
+        assert.is_nil(state "shop-1")
+    end)
+end)
+
+describe("fleet without its engine", function()
+    local w
+
+    before_each(function()
+        w = World.new(config())
+        w:settled("shop", 2)
+    end)
+
+    after_each(function()
+        w:close()
+    end)
+
+    it("freezes creates, removals and scaling, and keeps the roster", function()
+        w:set { engine_up = false }
+        w:run(100)
+        local roster = w:roster()
+        assert.equal("down", w:status().engine.state)
+        w:operate("deploy", "shop")
+        w:operate("scale", "shop", 4)
+        w:run(60000)
+        assert.equal("", w:log())
+        assert.same(roster, w:roster())
+        w:set { engine_up = true }
+        w:settled("shop", 4)
+        assert.equal("1:2:ok:true 2:2:ok:true 3:2:ok:true 4:2:ok:true", w:shape "shop")
+    end)
+
+    it("goes on to check, for the traffic's sake", function()
+        w:set { engine_up = false }
+        w:run(100)
+        w:sick("tg-t-shop-1", true)
+        w:run(5000)
+        assert.is_nil((w:backends "shop")["shop-1"])
+        w:run(60000) -- but replaces nothing
+        assert.equal("", w:log())
+        w:sick("tg-t-shop-1", false)
+        w:run(3000)
+        assert.is_not_nil((w:backends "shop")["shop-1"])
+    end)
+
+    it("finds by list what ended meanwhile", function()
+        w:set { engine_up = false }
+        w:run(100)
+        w:die("tg-t-shop-1", 1) -- no event reaches us
+        w:set { engine_up = true }
+        w:until_(function() return w:instances("shop")["shop-1"].state == "down" end, 1000)
+        w:settled("shop", 2)
+        assert.is_nil(w:instances("shop")["shop-1"])
+    end)
+
+    it("goes on with a deploy that the outage interrupted at any moment", function()
+        for ms = 10, 700, 30 do
+            w:close()
+            w = World.new(config())
+            w:run(ms)
+            w:set { engine_up = false }
+            w:run(20000)
+            w:set { engine_up = true }
+            w:settled("shop", 2)
+            assert.equal("1:1:ok:true 2:1:ok:true", w:shape "shop")
+            assert.equal("done", w:deploy_state("shop").state)
+        end
+    end)
+
+    it("tries until the first connection, and says so", function()
+        w:close()
+        w = World.new()
+        w:set { engine_up = false }
+        w:apply(config())
+        w:run(5000)
+        assert.equal("down", w:status().engine.state)
+        assert.equal(false, w:operate("scale", "shop", 3).ok)
+        w:set { engine_up = true }
+        w:settled("shop", 2)
+    end)
+
+    it("lists again when a list fails", function()
+        w:fault("list", { code = World.EAGAIN, times = 3, text = "busy" })
+        w:set { engine_up = false }
+        w:run(100)
+        w:set { engine_up = true }
+        w:run(5000)
+        w:operate("scale", "shop", 3)
+        w:settled("shop", 3)
+    end)
+end)
