@@ -39,7 +39,7 @@ local function line_of(entry, path)
         if entry.text.keys[at] then
             return entry.text.keys[at]
         end
-        at = at:match "^(.*)%b[]$" or at:match "^(.*)%.[^.]*$" or ""
+        at = at:match "^(.*)%b[]$" or at:match "^(.*)%b()$" or at:match "^(.*)%.[^.]*$" or ""
     end
     return entry.line
 end
@@ -73,14 +73,6 @@ local function context(load, entry)
     end
     function ctx.place(path)
         return ("%s:%d"):format(entry.file, line_of(entry, path))
-    end
-    -- A function of the configuration raised.
-    function ctx.raised(path, why)
-        if type(why) == "string" and why:find "^[^:]+:%d+: " then
-            load.errors.add_sentence(why)
-        else
-            ctx.report(path, "the function failed: " .. (type(why) == "string" and why or "a " .. type(why)))
-        end
     end
     function ctx.plain(value, path)
         return load.plain(value, path, ctx.report)
@@ -158,8 +150,22 @@ local function check_service(load, entry, shared)
     elseif body.scale == nil then
         s.scale = check.types.scale({}, {}, "scale", ctx)
     end
-    s.tags = load.errors.count() == before and service_types.tags(s.tags, s, "tags", ctx) or check.array()
-    rules.service(s, body, ctx, shared.ports)
+    local clean = load.errors.count() == before
+    local tags = s.tags
+    s.tags = check.array()
+    if clean then
+        load.steps[#load.steps + 1] = {
+            run = function()
+                s.tags = service_types.tags(tags, s, "tags", ctx)
+            end,
+            failed = function(_, sentence)
+                load.errors.add_sentence(sentence, function(text)
+                    ctx.report("tags", text)
+                end)
+            end,
+        }
+    end
+    rules.service(s, body, ctx, shared.ports, clean)
     rules.routes(ctx, shared.admin, shared.routes)
     if body.collect ~= nil then
         ctx.warn("collect", "is accepted, but this version does nothing with it")

@@ -217,25 +217,48 @@ function M.keys(fields)
     return keys
 end
 
+-- The key of `fields` that is also called `word`, or nil.
+function M.meant(word, fields)
+    for _, field in ipairs(fields) do
+        for _, other in ipairs(field.also or {}) do
+            if other == word then
+                return field[1]
+            end
+        end
+    end
+end
+
+-- Keys in a fixed order: numbers, then words.
+local function sorted_keys(value)
+    local keys = {}
+    for key in next, value do
+        keys[#keys + 1] = key
+    end
+    table.sort(keys, function(a, b)
+        if type(a) == type(b) then
+            return a < b
+        end
+        return type(a) == "number"
+    end)
+    return keys
+end
+M.sorted_keys = sorted_keys
+
 -- Reports keys of `value` that `fields` does not have; `extra` collects them instead when given.
 local function check_keys(fields, value, path, ctx, extra)
     local known = {}
     for _, field in ipairs(fields) do
         known[field[1]] = true
     end
-    for key, item in next, value do
+    for _, key in ipairs(sorted_keys(value)) do
+        local item = value[key]
         if type(key) ~= "string" then
             local at = M.joined(path, type(key) == "number" and key or "[?]")
             ctx.report(at, "has no key: write key = value")
         elseif not known[key] and extra then
             extra[key] = item
         elseif not known[key] then
-            local meant
-            for _, field in ipairs(fields) do
-                for _, other in ipairs(field.also or {}) do
-                    meant = meant or (other == key and field[1])
-                end
-            end
+            local meant = M.meant(key, fields)
             ctx.report(M.joined(path, key), meant and ('unknown key: did you mean "%s"?'):format(meant) or
                 M.unknown(key, M.keys(fields), "key"))
         end

@@ -1,7 +1,6 @@
 /* convert.c: see convert.h. */
 #include "script/convert.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -15,9 +14,47 @@ enum {
     DEPTH = 32
 };
 
-static struct cJSON *value_of(lua_State *L, int index, int depth);
+struct member {
+    const char *key; /* lent by the table */
+    int type;
+    double number;
+    const char *text;   /* lent by the table */
+    struct cJSON *made; /* owned, of a table */
+};
 
-/* The raw field of the table on the top is true, looked up without making a string. */
+static struct cJSON *table_of(lua_State *L, int index, int depth);
+
+/* The value on the top of the stack, whatever it is. */
+static struct member read_top(lua_State *L, const char *key, int depth)
+{
+    struct member m = {.key = key, .type = lua_type(L, -1)};
+    if (m.type == LUA_TNUMBER) {
+        m.number = lua_tonumber(L, -1);
+    } else if (m.type == LUA_TBOOLEAN) {
+        m.number = lua_toboolean(L, -1);
+    } else if (m.type == LUA_TSTRING) {
+        m.text = lua_tostring(L, -1);
+    } else if (m.type == LUA_TTABLE && depth < DEPTH && lua_checkstack(L, 8)) {
+        m.made = table_of(L, lua_gettop(L), depth + 1);
+    }
+    return m;
+}
+
+/* Into an object, or into an array when its key is NULL. */
+static void put(struct cJSON *container, const struct member *m)
+{
+    if (m->type == LUA_TNUMBER && isfinite(m->number)) {
+        json_set_num(container, m->key, m->number);
+    } else if (m->type == LUA_TBOOLEAN) {
+        json_set_bool(container, m->key, m->number != 0);
+    } else if (m->type == LUA_TSTRING) {
+        json_set_str(container, m->key, m->text);
+    } else {
+        json_set(container, m->key, m->made);
+    }
+}
+
+/* Whether the table on the top has the raw field __array = true, without making a string. */
 static bool marked(lua_State *L)
 {
     bool found = false;
@@ -43,10 +80,18 @@ static bool is_array(lua_State *L, int index)
     return array;
 }
 
-struct member {
-    const char *key; /* lent by the table */
-    struct cJSON *value;
-};
+static struct cJSON *array_of(lua_State *L, int index, int depth)
+{
+    struct cJSON *array = json_array();
+    size_t count = lua_objlen(L, index);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, index, (int)i);
+        struct member m = read_top(L, NULL, depth);
+        put(array, &m);
+        lua_pop(L, 1);
+    }
+    return array;
+}
 
 static int by_key(const void *a, const void *b)
 {
@@ -66,15 +111,14 @@ static struct cJSON *object_of(lua_State *L, int index, int depth)
     lua_pushnil(L);
     while (lua_next(L, index)) {
         if (lua_type(L, -2) == LUA_TSTRING) {
-            members[at].key = lua_tostring(L, -2);
-            members[at++].value = value_of(L, lua_gettop(L), depth);
+            members[at++] = read_top(L, lua_tostring(L, -2), depth);
         }
         lua_pop(L, 1);
     }
     qsort(members, count, sizeof(*members), by_key);
     struct cJSON *object = json_object();
     for (size_t i = 0; i < count; i++) {
-        json_set(object, members[i].key, members[i].value);
+        put(object, &members[i]);
     }
     mem_free(members);
     return object;
@@ -82,41 +126,10 @@ static struct cJSON *object_of(lua_State *L, int index, int depth)
 
 static struct cJSON *table_of(lua_State *L, int index, int depth)
 {
-    if (is_array(L, index)) {
-        struct cJSON *array = json_array();
-        size_t count = lua_objlen(L, index);
-        for (size_t i = 1; i <= count; i++) {
-            lua_rawgeti(L, index, (int)i);
-            json_set(array, NULL, value_of(L, lua_gettop(L), depth));
-            lua_pop(L, 1);
-        }
-        return array;
-    }
-    return object_of(L, index, depth);
-}
-
-static struct cJSON *value_of(lua_State *L, int index, int depth)
-{
-    if (depth > DEPTH || !lua_checkstack(L, 8)) {
-        return cJSON_CreateNull();
-    }
-    switch (lua_type(L, index)) {
-    case LUA_TBOOLEAN:
-        return cJSON_CreateBool(lua_toboolean(L, index));
-    case LUA_TNUMBER: {
-        double number = lua_tonumber(L, index);
-        return isfinite(number) ? cJSON_CreateNumber(number) : cJSON_CreateNull();
-    }
-    case LUA_TSTRING:
-        return cJSON_CreateString(lua_tostring(L, index));
-    case LUA_TTABLE:
-        return table_of(L, index, depth + 1);
-    default:
-        return cJSON_CreateNull();
-    }
+    return is_array(L, index) ? array_of(L, index, depth) : object_of(L, index, depth);
 }
 
 struct cJSON *convert_to_json(lua_State *L, int index)
 {
-    return value_of(L, index < 0 ? lua_gettop(L) + index + 1 : index, 0);
+    return table_of(L, index < 0 ? lua_gettop(L) + index + 1 : index, 0);
 }

@@ -217,6 +217,9 @@ local function check_step(load)
 end
 
 local function policy_steps(load)
+    if not load.config then
+        return -- the check was stopped
+    end
     for _, step in ipairs(policies.steps(load)) do
         load.steps[#load.steps + 1] = step
     end
@@ -238,7 +241,11 @@ function M.new(host, request)
             return load.steps[at + 1] ~= nil
         end,
         failed = function(sentence)
-            local step = load.steps[at]
+            local step, prefix = load.steps[at], request.main .. ": "
+            if sentence:sub(1, #prefix) == prefix then
+                sentence = sentence:sub(#prefix + 1) -- state_run's word for "no line is known"
+            end
+            sentence = sentence:gsub("^script/[%w_]+:%d+: ", "") -- our own place tells an operator nothing
             if step.failed then
                 step.failed(load, sentence)
             else

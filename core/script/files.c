@@ -1,6 +1,7 @@
 /* files.c: see files.h. */
 #include "script/files.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,14 @@
 #include "base/str.h"
 #include "script/shipped.h"
 #include "base/ban.h"
+
+/* "no such file or directory", owned. */
+static char *sentence(int code)
+{
+    char *text = mem_copy(err_text(code));
+    text[0] = (char)tolower((unsigned char)text[0]);
+    return text;
+}
 
 static int resolve(const char *path, char **ret_resolved)
 {
@@ -38,7 +47,9 @@ int files_open(struct files *f, const char *path, char **reterr)
     int code = resolve(folder, &f->directory);
     mem_free(folder);
     if (code < 0) {
-        *reterr = mem_printf("%s: %s: give the path of a configuration", path, err_text(code));
+        char *why = sentence(code);
+        *reterr = mem_printf("%s: %s: give the path of a configuration", path, why);
+        mem_free(why);
         return code;
     }
     f->main = mem_copy(slash ? slash + 1 : path);
@@ -95,7 +106,7 @@ static int read_text(struct files *f, const char *path, char **ret_text, size_t 
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &info) < 0) {
         code = -errno;
-        why = err_text(code);
+        *reterr = sentence(code);
         goto out;
     }
     code = -EINVAL;
@@ -107,7 +118,7 @@ static int read_text(struct files *f, const char *path, char **ret_text, size_t 
     int failed = read_all(fd, text, LIMIT_CONFIG_BYTES, &len);
     if (failed < 0) {
         code = failed;
-        why = err_text(failed);
+        *reterr = sentence(failed);
     } else if (len > LIMIT_CONFIG_BYTES) {
         why = "larger than 1 MiB: split it and include the parts";
     } else if (len && text[0] == 0x1b) {
@@ -123,7 +134,9 @@ out:
     }
     if (code < 0) {
         mem_free(text);
-        *reterr = mem_copy(why);
+        if (why) {
+            *reterr = mem_copy(why);
+        }
         return code;
     }
     text[len] = '\0';
@@ -158,7 +171,7 @@ static int resolve_inside(const struct files *f, const char *name, char **ret_pa
     int code = resolve(path, &resolved);
     mem_free(path);
     if (code < 0) {
-        *reterr = mem_copy(err_text(code));
+        *reterr = sentence(code);
         return code;
     }
     if (name[0] == '/' || !inside(f, resolved)) {

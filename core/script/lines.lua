@@ -149,8 +149,9 @@ local function joined(path, key)
     return path .. "." .. key
 end
 
--- Reads the constructor whose `{` is token `i` into `block`; returns the token behind its `}`.
-local function read_table(t, i, path, block, depth)
+-- Reads the constructor whose `{` is token `i` into `block`; returns the token behind its `}`. `again`: it is
+-- the value of a key that was given before; the last one counts, as in Lua.
+local function read_table(t, i, path, block, depth, again)
     local position = 1
     i = i + 1
     while i <= t.count and not is_sign(t, i, "}") do
@@ -158,14 +159,14 @@ local function read_table(t, i, path, block, depth)
         local key, value = key_at(t, i, position)
         position = position + (value == i and 1 or 0)
         local full, line = joined(path, key), t.line[start]
-        if not block.keys[full] then
-            block.keys[full] = line
-        elseif key ~= "[?]" then
-            block.twice[#block.twice + 1] = { path = full, line = line, first = block.keys[full] }
+        local before = block.keys[full]
+        if before and not again and key ~= "[?]" then
+            block.twice[#block.twice + 1] = { path = full, line = line, first = before }
         end
+        block.keys[full] = line
         local after = expression_end(t, value)
         if is_sign(t, value, "{") and depth < 16 then
-            local behind = read_table(t, value, full, block, depth + 1)
+            local behind = read_table(t, value, full, block, depth + 1, again or before)
             after = behind > after and behind or after
         end
         i = after

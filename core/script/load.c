@@ -24,7 +24,7 @@
 #include "base/ban.h"
 
 enum {
-    STEP_BUDGET_MS = 2000, /* of CPU time for each step: reading all files, checking, one example */
+    STEP_BUDGET_MS = 1000, /* of CPU time for each step: reading all files, checking, one example */
     NAMES_BYTES = 300 * FILES_LISTED
 };
 
@@ -201,6 +201,16 @@ static int host_strict(lua_State *L)
     return 1;
 }
 
+/* host.try(policy, backends, request) -> the index that a balance policy picks, or nil */
+static int host_try(lua_State *L)
+{
+    lua_settop(L, 3);
+    state_push_prelude(L, "try");
+    lua_insert(L, 1);
+    lua_call(L, 3, 1);
+    return 1;
+}
+
 /* host.at() -> file and line of the innermost call that stands in a file */
 static int host_at(lua_State *L)
 {
@@ -274,6 +284,7 @@ static void push_host(lua_State *L, struct load *l)
         {"module", host_module},
         {"environment", host_environment},
         {"strict", host_strict},
+        {"try", host_try},
         {"at", host_at},
         {"function_at", host_function_at},
     };

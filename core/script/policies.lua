@@ -6,6 +6,8 @@
 --   scale:   { params = { cpu = 75 }, given = { cpu_percent = 92, instances = 2 }, want = 3 }
 --   balance: { params = {}, backends = { { in_flight = 3 }, { in_flight = 1 } }, request = {}, want = 2 }
 local check = require "script.check"
+local examples = require "script.examples"
+local lines = require "script.lines"
 local nearest = require "script.nearest"
 local schema = require "script.schema"
 local values = require "script.values"
@@ -18,27 +20,6 @@ local PARAM_TYPES = {
     duration = "seconds", size = "size", enum = "enum",
 }
 local MOST_EXAMPLES = 100
-
--- What the console and the errors show of a view: { cpu_percent = 92, instances = 2 }.
-local function shown(value, depth)
-    if type(value) ~= "table" then
-        return values.describe(value)
-    elseif depth > 3 then
-        return "{...}"
-    end
-    local keys, parts = {}, {}
-    for key in next, value do
-        keys[#keys + 1] = key
-    end
-    table.sort(keys, function(a, b)
-        return tostring(a) < tostring(b)
-    end)
-    for _, key in ipairs(keys) do
-        local item = shown(rawget(value, key), depth + 1)
-        parts[#parts + 1] = type(key) == "number" and item or tostring(key) .. " = " .. item
-    end
-    return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
-end
 
 -- ---- Finding ----------------------------------------------------------------------------------
 
@@ -94,9 +75,9 @@ end
 -- ---- Shape ------------------------------------------------------------------------------------
 
 local function param_field(policy, key, spec)
-    local path = ("params.%s"):format(tostring(key))
+    local path = ("params.%s"):format(type(key) == "string" and key or "?")
     local function bad(text)
-        policy.report(path .. ": " .. text)
+        policy.report(path, text)
     end
     if type(key) ~= "string" or not key:find "^[%a_][%w_]*$" then
         return bad "names of parameters are words"
@@ -120,9 +101,7 @@ local function param_field(policy, key, spec)
         field.required = type(field.required) == "string" and field.required or "it has no default"
     end
     if field.default ~= nil then
-        check.value(field, field.default, path .. ".default", { report = function(at, text)
-            policy.report(at .. ": " .. text)
-        end })
+        check.value(field, field.default, path .. ".default", policy)
     end
     return field
 end
@@ -131,7 +110,7 @@ end
 local function read_params(policy, params)
     policy.fields = {}
     if type(params) ~= "table" then
-        policy.report("params: expected a table, got " .. values.describe(params))
+        policy.report("params", "expected a table, got " .. values.describe(params))
         return
     end
     local keys = {}
@@ -147,8 +126,9 @@ local function read_params(policy, params)
 end
 
 local function check_shape(policy, module)
+    policy.examples = {}
     if type(module) ~= "table" then
-        policy.report("returns " .. values.describe(module) .. ": a policy file returns a table")
+        policy.report("", "returns " .. values.describe(module) .. ": a policy file returns a table")
         return
     end
     for key in next, module do
@@ -157,49 +137,63 @@ local function check_shape(policy, module)
             known = known or key == name
         end
         if not known then
-            policy.report(("%s: %s"):format(tostring(key), check.unknown(key, KEYS, "key")))
+            policy.report(type(key) == "string" and key or "?", check.unknown(key, KEYS, "key"))
         end
     end
-    local name, doc, examples = rawget(module, "name"), rawget(module, "doc"), rawget(module, "examples")
+    local name, doc, given = rawget(module, "name"), rawget(module, "doc"), rawget(module, "examples")
     if name ~= policy.name then
-        policy.report(("name: expected \"%s\" as the file is called, got %s"):format(policy.name,
+        policy.report("name", ('expected "%s" as the file is called, got %s'):format(policy.name,
             values.describe(name)))
     end
     if type(doc) ~= "string" or doc == "" then
-        policy.report("doc: expected a sentence that says what it decides, got " .. values.describe(doc))
+        policy.report("doc", "expected a sentence that says what it decides, got " .. values.describe(doc))
     end
     if type(rawget(module, "new")) ~= "function" then
-        policy.report("new: expected a function(params), got " .. values.describe(rawget(module, "new")))
+        policy.report("new", "expected a function(params), got " .. values.describe(rawget(module, "new")))
     end
-    if examples ~= nil and (type(examples) ~= "table" or not check.list_length(examples)) then
-        policy.report("examples: expected a list, got " .. values.describe(examples))
-        examples = nil
+    if given ~= nil and (type(given) ~= "table" or not check.list_length(given)) then
+        policy.report("examples", "expected a list, got " .. values.describe(given))
+        given = nil
     end
     read_params(policy, rawget(module, "params") or {})
-    policy.module, policy.examples = module, examples or {}
+    policy.module, policy.examples = module, given or {}
 end
 
 -- ---- Parameters -------------------------------------------------------------------------------
 
--- Checked parameters with defaults; report(path, text) hears what is wrong. `words` are other keys that
--- stand beside the parameters.
-local function checked_params(policy, params, path, report, words)
+-- Checked parameters with defaults; report(path, text) hears what is wrong. `beside` are the fields that
+-- stand in the same table.
+local function checked_params(policy, params, path, report, beside)
     local unknown = {}
     local out = check.record(policy.fields, params, path, { report = report }, unknown)
     local keys = check.keys(policy.fields)
-    for key in next, unknown do
-        local all = {}
-        for _, list in ipairs { keys, words } do
-            for _, word in ipairs(list) do
-                all[#all + 1] = word
-            end
+    for _, key in ipairs(check.sorted_keys(unknown)) do
+        local all = check.keys(policy.fields)
+        for _, word in ipairs(check.keys(beside)) do
+            all[#all + 1] = word
         end
-        local near = nearest(key, all)
+        local near = check.meant(key, beside) or nearest(key, all)
         report(check.joined(path, key), near and ('unknown key: did you mean "%s"?'):format(near) or
             #keys == 0 and ('unknown key: the policy "%s" takes no parameters'):format(policy.name) or
             ('unknown key: the policy "%s" takes %s'):format(policy.name, table.concat(keys, ", ")))
     end
     return out
+end
+
+-- What `new` returned: the function that decides, or for balance a table with one of two.
+local function check_made(policy, made)
+    if policy.kind ~= "balance" then
+        if type(made) ~= "function" then
+            policy.report("new", "returned " .. values.describe(made) .. ": it must return a function")
+        end
+        return
+    end
+    local score = type(made) == "table" and type(rawget(made, "score")) == "function"
+    local pick = type(made) == "table" and type(rawget(made, "pick")) == "function"
+    if score == pick then
+        policy.report("new", "must return { score = function } or { pick = function }, got " ..
+            (score and "both" or type(made) == "table" and "neither" or values.describe(made)))
+    end
 end
 
 -- The parameters of one place in the configuration, and whether the policy takes them.
@@ -216,10 +210,11 @@ local function use_step(use, policy)
                 end
             end
             local before = load.errors.count()
-            local words = use.kind == "scale" and check.keys(schema.scale) or { "policy" }
-            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, words)
+            local beside = use.kind == "scale" and schema.scale or { { "policy" } }
+            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside)
             if load.errors.count() == before and policy.usable then
-                policy.module.new(load.plain(use.owner.params, "params", use.ctx.report))
+                local made = policy.module.new(load.plain(use.owner.params, "params", use.ctx.report))
+                check_made(policy, made)
             end
         end,
         failed = function(_, sentence)
@@ -229,43 +224,11 @@ local function use_step(use, policy)
     }
 end
 
--- ---- Examples ---------------------------------------------------------------------------------
-
-local function same(got, want)
-    if type(got) == "number" and type(want) == "number" then
-        return math.abs(got - want) < 1e-9
-    end
-    return rawequal(got, want)
-end
-
--- What an example does not give; metrics that it does not give are unknown.
-local USUAL_VIEW = {
-    service = "example", now = 1000, instances = 2, starting = 0, min = 1, max = 1000,
-    sample_age_s = 0, since_up_s = 3600, since_down_s = 3600, hash = 0.5,
-}
-
-local run_example = {}
-
-function run_example.scale(load, policy, example, params)
-    local given = rawget(example, "given")
-    local view = load.plain(type(given) == "table" and given or {}, "given", policy.report)
-    local declared = load.host.strict {}
-    for key in next, view do
-        local _ = declared[key] -- raises and names the nearest field
-    end
-    for key, value in next, USUAL_VIEW do
-        if view[key] == nil then
-            view[key] = value
-        end
-    end
-    view.desired = view.desired or view.instances
-    local got, reason = policy.module.new(params)(load.host.strict(view))
-    return got, reason, shown(given or {}, 1)
-end
+-- ---- Steps ------------------------------------------------------------------------------------
 
 local function example_step(policy, number)
     local function blame(text)
-        policy.report(("example %d: %s"):format(number, text))
+        policy.report(("examples[%d]"):format(number), text)
     end
     return {
         run = function(load)
@@ -276,16 +239,17 @@ local function example_step(policy, number)
                 return blame("expected a table, got " .. values.describe(example))
             end
             local before = load.errors.count()
-            local params = load.plain(rawget(example, "params") or {}, "params", blame)
-            params = checked_params(policy, params, "params", function(path, text)
+            local function blame_part(path, text)
                 blame(path .. ": " .. text)
-            end, {})
-            if load.errors.count() > before or not run_example[policy.kind] then
+            end
+            local params = load.plain(rawget(example, "params") or {}, "params", blame_part)
+            params = checked_params(policy, params, "params", blame_part, {})
+            if load.errors.count() > before then
                 return
             end
-            local got, reason, given = run_example[policy.kind](load, policy, example, params)
+            local got, reason, given = examples.run[policy.kind](load, policy, example, params)
             local want = rawget(example, "want")
-            if not same(got, want) then
+            if not examples.same(got, want) then
                 reason = type(reason) == "string" and " (" .. reason:sub(1, 200):gsub("%c", " ") .. ")" or ""
                 blame(("given %s wanted %s, got %s%s"):format(given, values.describe(want),
                     values.describe(got), reason))
@@ -296,8 +260,6 @@ local function example_step(policy, number)
         end,
     }
 end
-
--- ---- Steps ------------------------------------------------------------------------------------
 
 local function load_step(policy)
     return {
@@ -314,9 +276,31 @@ local function load_step(policy)
             end
         end,
         failed = function(load, sentence)
-            load.errors.add_sentence(sentence)
+            load.errors.add_sentence(sentence, function(text)
+                policy.report("", text)
+            end)
         end,
     }
+end
+
+-- report(path, text) of a policy: with the line of that path in its table.
+local function reporter(load, policy)
+    local keys
+    local function line_of(path)
+        if not keys then
+            keys = {}
+            for _, block in ipairs(lines.blocks(policy.source, { ["return"] = true })) do
+                keys = block.keys.new and block.keys or keys
+            end
+        end
+        while path ~= "" and not keys[path] do
+            path = path:match "^(.*)%b[]$" or path:match "^(.*)%.[^.]*$" or ""
+        end
+        return keys[path]
+    end
+    return function(path, text)
+        load.errors.add(policy.origin, line_of(path), (path == "" and "" or path .. ": ") .. text)
+    end
 end
 
 -- One step for each policy, then one for each use of it; loading adds one for each example.
@@ -329,9 +313,7 @@ function M.steps(load)
             local policy, why = find(load.host, use.kind, use.name)
             found[key] = policy or { why = why }
             if policy then
-                function policy.report(text)
-                    load.errors.add(policy.origin, nil, text)
-                end
+                policy.report = reporter(load, policy)
                 load.files[#load.files + 1] = policy.origin
                 local list = load.config.policies
                 list[#list + 1] = { kind = policy.kind, name = policy.name, origin = policy.origin,

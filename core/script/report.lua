@@ -16,11 +16,14 @@ function M.new(files)
         end
     end
 
-    -- A sentence that begins with its own place, such as an error of Lua.
-    function R.add_sentence(sentence)
+    -- A sentence that may begin with its own place, such as an error of Lua; otherwise(text) hears one that
+    -- does not, or the first file is blamed.
+    function R.add_sentence(sentence, otherwise)
         local file, line, text = sentence:match "^([^:]+):(%d+): (.*)$"
         if file then
             R.add(file, tonumber(line), text)
+        elseif otherwise then
+            otherwise(sentence)
         else
             R.add(files[1], nil, sentence)
         end

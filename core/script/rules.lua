@@ -38,7 +38,7 @@ function M.only_own(fields, body, ctx)
     end
 end
 
-local function check_ports(service, body, ctx, taken)
+local function check_ports(service, body, ctx, taken, clean)
     local max = service.scale and service.scale.max or 1
     for i, port in ipairs(service.ports) do
         local path = ("ports[%d]"):format(i)
@@ -55,7 +55,7 @@ local function check_ports(service, body, ctx, taken)
             taken[key] = ctx.place(path)
         end
     end
-    if service.source ~= "image" or #service.ports > 0 then
+    if service.source ~= "image" or #service.ports > 0 or not clean then
         return
     end
     if body.route ~= nil then
@@ -66,8 +66,9 @@ local function check_ports(service, body, ctx, taken)
     end
 end
 
--- Rules of one checked service; `taken` carries host ports from service to service.
-function M.service(service, body, ctx, taken)
+-- Rules of one checked service; `taken` carries host ports from service to service; `clean`: nothing was
+-- wrong with it so far.
+function M.service(service, body, ctx, taken, clean)
     local memory = service.resources and service.resources.memory_bytes
     local ours = service.source ~= "backends"
     if ctx.engine == "docker" and ours and memory and memory < DOCKER_LEAST_MEMORY then
@@ -85,8 +86,19 @@ function M.service(service, body, ctx, taken)
             seen[backend.address] = true
         end
     elseif service.ports then
-        check_ports(service, body, ctx, taken)
+        check_ports(service, body, ctx, taken, clean)
     end
+end
+
+-- Whether two listening addresses would meet: the same, or one port on all addresses and on one of them.
+local function meet(a, b)
+    if a == b then
+        return true
+    end
+    local host_a, port_a = a:match "^(.*):(%d+)$"
+    local host_b, port_b = b:match "^(.*):(%d+)$"
+    return port_a ~= nil and port_a == port_b and (host_a == "0.0.0.0" or host_b == "0.0.0.0" or
+        host_a == "[::]" or host_b == "[::]")
 end
 
 -- No two routes on one address, host and path; none on the admin address. `seen` carries over services.
@@ -101,9 +113,9 @@ function M.routes(ctx, admin, seen)
             else
                 seen[key] = r.at
             end
-            if r.listen == admin then
-                ctx.report(check.joined(entry.path, "listen"), r.listen ..
-                    " is the admin address of the cluster: change one of them")
+            if meet(r.listen, admin or "") then
+                local text = "%s meets the admin address %s: change one of them"
+                ctx.report(check.joined(entry.path, "listen"), text:format(r.listen, admin))
             end
         end
     end

@@ -280,7 +280,7 @@ function types.service_tags(value)
     return value
 end
 
--- Tags of slots 1 .. max: one list for all, or what the function returns for each.
+-- Tags of slots 1 .. max: one list for all, or what the function returns for each. Raises what it raises.
 function M.tags(value, service, path, ctx)
     if value == nil then
         return check.array()
@@ -292,11 +292,7 @@ function M.tags(value, service, path, ctx)
     end
     local out = check.array()
     for index = 1, service.scale and service.scale.max or 1 do
-        local ok, list = pcall(value, { index = index, service = service.name })
-        if not ok then
-            ctx.raised(path, list)
-            return out
-        end
+        local list = value { index = index, service = service.name }
         local before = ctx.errors()
         out[index] = types.tags(ctx.plain(list, path), nil, ("%s(%d)"):format(path, index), ctx)
         if ctx.errors() > before then

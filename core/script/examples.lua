@@ -1,0 +1,104 @@
+-- examples.lua: runs the examples that a policy carries: a made-up view, and the answer that it wants.
+local check = require "script.check"
+local values = require "script.values"
+
+-- run.KIND(load, policy, example, params) -> answer, reason or nil, what was given as text; raises on a
+-- bad example.
+local M = { run = {} }
+
+-- A view as errors show it: { cpu_percent = 92, instances = 2 }.
+function M.shown(value, depth)
+    if type(value) ~= "table" then
+        return values.describe(value)
+    elseif depth > 3 then
+        return "{...}"
+    end
+    local keys, parts = {}, {}
+    for key in next, value do
+        keys[#keys + 1] = key
+    end
+    table.sort(keys, function(a, b)
+        return tostring(a) < tostring(b)
+    end)
+    for _, key in ipairs(keys) do
+        local item = M.shown(rawget(value, key), depth + 1)
+        parts[#parts + 1] = type(key) == "number" and item or tostring(key) .. " = " .. item
+    end
+    return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+-- Whether an answer is the wanted one.
+function M.same(got, want)
+    if type(got) == "number" and type(want) == "number" then
+        return math.abs(got - want) < 1e-9
+    end
+    return rawequal(got, want)
+end
+
+-- What an example does not give; metrics that it does not give are unknown.
+local USUAL_VIEW = {
+    service = "example", now = 1000, instances = 2, starting = 0, min = 1, max = 1000,
+    sample_age_s = 0, since_up_s = 3600, since_down_s = 3600, hash = 0.5,
+}
+
+local USUAL_BACKEND = {
+    in_flight = 0, weight = 1, max_connections = 100, capacity = 1000, response_ms = 0, error_rate = 0,
+    age_s = 3600, eligible = 1, index = 0,
+}
+local USUAL_REQUEST = { now_ms = 0, hash = 0, key = 0, method = 0, attempt = 0 }
+
+function M.run.scale(load, policy, example, params)
+    local given = rawget(example, "given") or {}
+    local view = load.plain(given, "given", policy.report)
+    local declared = load.host.strict {}
+    for key in next, view do
+        local _ = declared[key] -- raises and names the nearest field
+    end
+    for key, value in next, USUAL_VIEW do
+        if view[key] == nil then
+            view[key] = value
+        end
+    end
+    view.desired = view.desired or view.instances
+    local got, reason = policy.module.new(params)(load.host.strict(view))
+    return got, reason, M.shown(given, 1)
+end
+
+-- A table of an example with what it leaves out; unknown fields raise.
+local function filled(given, usual, what)
+    local names = {}
+    for name in next, usual do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    if type(given) ~= "table" then
+        error(("%s: expected a table, got %s"):format(what, values.describe(given)), 0)
+    end
+    for key in next, given do
+        if usual[key] == nil then
+            error(("%s: %s"):format(what, check.unknown(key, names, "field " .. values.describe(key))), 0)
+        end
+    end
+    local out = {}
+    for name, value in next, usual do
+        local own = rawget(given, name)
+        out[name] = own == nil and value or own
+    end
+    return out
+end
+
+function M.run.balance(load, policy, example, params)
+    local given, backends = rawget(example, "backends"), {}
+    if type(given) ~= "table" or not check.list_length(given) then
+        error("backends: expected a list, got " .. values.describe(given), 0)
+    end
+    for i = 1, check.list_length(given) do
+        backends[i] = filled(given[i], USUAL_BACKEND, ("backends[%d]"):format(i))
+        backends[i].index = i
+    end
+    local request = filled(rawget(example, "request") or {}, USUAL_REQUEST, "request")
+    local got = load.host.try(policy.module.new(params), backends, request)
+    return got, nil, M.shown({ backends = given, request = rawget(example, "request") }, 1)
+end
+
+return M

@@ -1,0 +1,68 @@
+-- configuration.lua: loads configurations through script_load, for unit specs.
+--
+--     local config, warnings = load [[ service "web" { image = "web:1" } ]]
+--     local none, errors, code = load { ["tidegate.lua"] = "...", ["policies/scale/x.lua"] = "..." }
+local room = require "ffi_room"
+local C, ffi = room.load("base/json.h", "script/script.h")
+pcall(ffi.cdef, "void mem_free(void *);")
+local json = require "dkjson"
+local lfs = require "lfs"
+
+local M = { directories = {} }
+
+local function make_folder(path)
+    local at = ""
+    for part in path:gmatch "[^/]+" do
+        at = at .. "/" .. part
+        lfs.mkdir(at)
+    end
+end
+
+-- A new directory with these files; a text alone is its tidegate.lua.
+function M.write(files)
+    local directory = os.tmpname()
+    os.remove(directory)
+    make_folder(directory)
+    M.directories[#M.directories + 1] = directory
+    for name, text in pairs(type(files) == "table" and files or { ["tidegate.lua"] = files }) do
+        local path = directory .. "/" .. name
+        make_folder(path:match "^(.*)/")
+        local file = assert(io.open(path, "wb"))
+        file:write(text)
+        file:close()
+    end
+    return directory
+end
+
+function M.clean()
+    for _, directory in ipairs(M.directories) do
+        os.execute("rm -rf '" .. directory .. "'")
+    end
+    M.directories = {}
+end
+
+local function taken(holder)
+    local text = holder[0] ~= nil and ffi.string(holder[0]) or nil
+    C.mem_free(holder[0])
+    return text
+end
+
+-- The configuration as a table and its warnings, or nil, the errors and the code.
+function M.load_path(path, overrides)
+    local config, warnings, why = ffi.new "struct cJSON *[1]", ffi.new "char *[1]", ffi.new "char *[1]"
+    local given = overrides and C.json_parse(overrides, #overrides)
+    local code = C.script_load(path, given, config, warnings, why)
+    C.json_free(given)
+    if code < 0 then
+        return nil, taken(why), code
+    end
+    local text = ffi.new("char *[1]", C.json_text(config[0]))
+    C.json_free(config[0])
+    return json.decode(taken(text), 1, nil, nil, nil), taken(warnings)
+end
+
+function M.load(files, overrides)
+    return M.load_path(M.write(files) .. "/tidegate.lua", overrides)
+end
+
+return M
