@@ -66,12 +66,12 @@ static char *printed(char *text)
 
 char *json_text(const struct cJSON *value)
 {
-    return printed(cJSON_PrintUnformatted(value));
+    return value ? printed(cJSON_PrintUnformatted(value)) : mem_copy("null");
 }
 
 char *json_pretty(const struct cJSON *value)
 {
-    return printed(cJSON_Print(value));
+    return value ? printed(cJSON_Print(value)) : mem_copy("null");
 }
 
 struct cJSON *json_get(const struct cJSON *object, const char *key)

@@ -46,4 +46,12 @@ describe("base/json", function()
         assert.equal('{"a":"2","n":0.5,"none":null}', ffi.string(text))
         C.mem_free(text)
     end)
+
+    it("writes no value as null", function()
+        for _, write in ipairs { C.json_text, C.json_pretty } do
+            local text = write(nil)
+            assert.equal("null", ffi.string(text))
+            C.mem_free(text)
+        end
+    end)
 end)
