@@ -240,7 +240,8 @@ static int refused(const struct command *command, const struct cJSON *answer)
         if (*detail) {
             buf_clear(&text);
             screen_lines(&text, detail);
-            fprintf(stderr, "%s:\n%s\n", DETAILS[i].title, buf_str(&text));
+            bool ended = text.data[text.len - 1] == '\n';
+            fprintf(stderr, "%s:\n%s%s", DETAILS[i].title, text.data, ended ? "" : "\n");
         }
     }
     buf_free(&text);

@@ -227,7 +227,8 @@ static void show_note(struct buf *to, const char *who, const char *state, const 
     mem_free(line);
 }
 
-static void show_instances(struct buf *to, const struct cJSON *service, unsigned width, bool colour)
+static void show_instances(struct buf *to, const struct cJSON *instances, unsigned width,
+                           bool colour)
 {
     static const struct screen_column COLUMNS[] = {
         {"INSTANCE", false, true}, {"STATE", false, false},   {"ADDRESS", false, true},
@@ -235,10 +236,6 @@ static void show_instances(struct buf *to, const struct cJSON *service, unsigned
         {"REQUESTS", true, false}, {"ERRORS", true, false},   {"CPU", true, false},
         {"MEMORY", true, false},
     };
-    const struct cJSON *instances = json_get(service, "instances");
-    if (!json_first(instances)) {
-        return;
-    }
     struct screen_table *t = screen_table_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS);
     for (const struct cJSON *i = json_first(instances); i; i = json_next(i)) {
         const char *state = json_str(i, "state", "?"), *address = json_str(i, "address", "");
@@ -256,9 +253,6 @@ static void show_instances(struct buf *to, const struct cJSON *service, unsigned
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(i, "cpu_percent"), 1, "%").text);
         screen_cell(t, SCREEN_PLAIN, "%s", bytes(json_get(i, "memory_bytes")).text);
     }
-    (void)buf_text(to, "\n");
-    screen_paint(to, SCREEN_BOLD, colour, json_str(service, "name", "?"));
-    (void)buf_text(to, "\n");
     screen_table_print(t, to, width, INDENT, colour);
     screen_table_free(t);
     for (const struct cJSON *i = json_first(instances); i; i = json_next(i)) {
@@ -267,14 +261,31 @@ static void show_instances(struct buf *to, const struct cJSON *service, unsigned
             show_note(to, json_str(i, "id", "?"), state, reason, width);
         }
     }
-    if (json_get(service, "manual_for_s")) {
+}
+
+/* Instances of a service and what is to be said about it; nothing when there is neither. */
+static void show_details(struct buf *to, const struct cJSON *service, unsigned width, bool colour)
+{
+    const struct cJSON *instances = json_get(service, "instances");
+    const struct cJSON *deploy = json_get(service, "deploy");
+    bool failed = !strcmp(json_str(deploy, "state", ""), "failed");
+    bool by_hand = json_get(service, "manual_for_s") != NULL;
+    if (!json_first(instances) && !failed && !by_hand) {
+        return;
+    }
+    (void)buf_text(to, "\n");
+    screen_paint(to, SCREEN_BOLD, colour, json_str(service, "name", "?"));
+    (void)buf_text(to, "\n");
+    if (json_first(instances)) {
+        show_instances(to, instances, width, colour);
+    }
+    if (by_hand) {
         struct word left = age(json_num(service, "manual_for_s", 0));
         char *line = mem_printf("scaled by hand: the policy decides again in %s", left.text);
         screen_line(to, width, INDENT, line);
         mem_free(line);
     }
-    const struct cJSON *deploy = json_get(service, "deploy");
-    if (!strcmp(json_str(deploy, "state", ""), "failed")) {
+    if (failed) {
         show_note(to, "deploy", "failed", json_str(deploy, "reason", ""), width);
     }
 }
@@ -302,7 +313,7 @@ void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned c
     show_services(to, services, columns, colour);
     show_last_decisions(to, services, columns, colour);
     for (const struct cJSON *s = json_first(services); s; s = json_next(s)) {
-        show_instances(to, s, columns, colour);
+        show_details(to, s, columns, colour);
     }
 }
 

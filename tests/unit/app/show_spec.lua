@@ -82,6 +82,13 @@ describe("app/commands_show", function()
         assert.matches("refused.*\ntidegate.lua:3: no such key\ntidegate.lua:9: bad\n", text)
     end)
 
+    it("tells of a failed deploy, without instances too", function()
+        local answer = example()
+        answer.services[1].instances = {}
+        answer.services[1].deploy = { state = "failed", reason = "GET /health answered 500" }
+        assert.matches("\ncatalog\n  deploy failed: GET /health answered 500\n", status(answer))
+    end)
+
     it("keeps within the columns whatever the names", function()
         local answer = example()
         for i = 1, 3 do
