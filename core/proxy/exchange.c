@@ -1,0 +1,549 @@
+/* exchange.c: one request and its answer.
+ *
+ *   SENDING -> ANSWER -> BODY -> (finished)
+ *                 +----> TUNNEL -> (gone)
+ *
+ * Called by: session.c; every step returns what it came to, and frees the exchange itself when that
+ * is PROGRESS_OVER.
+ * Invariants: `request` holds the head and the first body bytes exactly as the backend gets them,
+ * so another attempt is sending it again. An attempt is repeated only while no byte of an answer
+ * came, nothing beyond `request` went out, and either the method may be repeated or the kernel
+ * took no byte. Once the head of a final answer went to the client, failing means cutting it. */
+#include "proxy/parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "board/board.h"
+
+static struct proxy *proxy_of(const struct exchange *ex)
+{
+    return ex->session->proxy;
+}
+
+static bool unsent(const struct exchange *ex)
+{
+    return ex->request->at < ex->request->len;
+}
+
+/* Takes everything of the exchange apart; the session has none afterwards. */
+static void drop(struct exchange *ex, bool keep_upstream)
+{
+    struct proxy *p = proxy_of(ex);
+    if (ex->backend) {
+        proxy_tally_end(ex);
+    }
+    if (ex->up) {
+        proxy_upstream_release(ex->up, keep_upstream);
+    }
+    proxy_pipe_give(p, ex->pipe);
+    proxy_pool_give(&p->block_pool, ex->request);
+    proxy_generation_unref(ex->generation);
+    ex->session->ex = NULL;
+    proxy_pool_give(&p->exchange_pool, ex);
+}
+
+enum progress proxy_exchange_finish(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    drop(ex, ex->up_keep && !unsent(ex));
+    proxy_session_next(s);
+    return PROGRESS_OVER;
+}
+
+enum progress proxy_exchange_abort(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    if (ex->head_sent) {
+        board_add(&s->proxy->numbers->aborted, 1);
+    }
+    drop(ex, false);
+    proxy_session_kill(s, true);
+    return PROGRESS_OVER;
+}
+
+enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why)
+{
+    struct session *s = ex->session;
+    if (ex->head_sent) {
+        return proxy_exchange_abort(ex);
+    }
+    char id[REQUEST_ID_BYTES + 1];
+    (void)str_copy(id, sizeof id, ex->id);
+    bool head_only = ex->method == HTTP1_HEAD;
+    bool keep = ex->client_keep && ex->in.done;
+    if (!ex->in.done) {
+        s->untidy = true;
+    }
+    if (ex->backend && status >= 500) {
+        proxy_tally_failure(ex, false);
+    }
+    drop(ex, false);
+    (void)proxy_answer(s, status, id, why, head_only, keep);
+    return PROGRESS_OVER;
+}
+
+static enum progress give_up(struct exchange *ex)
+{
+    return ex->timed_out ? proxy_exchange_refuse(ex, 504, "no backend answered in time")
+                         : proxy_exchange_refuse(ex, 502, "no backend answered");
+}
+
+/* Sends the request to the next backend that may have it. */
+static enum progress attempt(struct exchange *ex)
+{
+    struct proxy *p = proxy_of(ex);
+    for (;;) {
+        struct backend *b = proxy_pick(ex);
+        if (!b) {
+            if (ex->tries) {
+                return give_up(ex);
+            }
+            board_add(&p->numbers->no_backend, 1);
+            return proxy_exchange_refuse(ex, 503, "no backend is ready");
+        }
+        proxy_tally_begin(ex, b);
+        ex->request->at = 0;
+        ex->timed_out = false;
+        if (!proxy_upstream_open(ex, false)) {
+            ex->state = EXCHANGE_SENDING;
+            return PROGRESS_SOME;
+        }
+        bool more = ex->tries < ex->route->max_retries && ex->tries < TRIES - 1;
+        ex->tried[ex->tries++] = b;
+        proxy_tally_failure(ex, more);
+        proxy_tally_end(ex);
+        if (!more) {
+            return give_up(ex);
+        }
+    }
+}
+
+enum progress proxy_exchange_failed(struct exchange *ex)
+{
+    bool untouched = ex->request->at == 0;
+    bool reused = ex->up->reused && !ex->timed_out;
+    bool may = !ex->answered && !ex->streamed && (untouched || http1_idempotent(ex->method));
+    proxy_upstream_release(ex->up, false);
+    if (may && reused && !ex->again) {
+        /* It was closing while we took it from the pool: no fault of the backend. */
+        ex->again = true;
+        ex->request->at = 0;
+        board_add(&ex->backend->row->retries, 1);
+        if (!proxy_upstream_open(ex, true)) {
+            ex->state = EXCHANGE_SENDING;
+            return PROGRESS_SOME;
+        }
+    }
+    if (!may) {
+        return give_up(ex);
+    }
+    bool more = ex->tries < ex->route->max_retries && ex->tries < TRIES - 1;
+    if (!more) {
+        return give_up(ex);
+    }
+    ex->tried[ex->tries++] = ex->backend;
+    proxy_tally_failure(ex, true);
+    proxy_tally_end(ex);
+    return attempt(ex);
+}
+
+/* ---- beginning --------------------------------------------------------------------------- */
+
+static bool id_valid(struct str id)
+{
+    if (!id.len || id.len > REQUEST_ID_BYTES) {
+        return false;
+    }
+    for (size_t i = 0; i < id.len; i++) {
+        if (id.ptr[i] <= ' ' || id.ptr[i] >= 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool wants_websocket(const struct http1_head *head)
+{
+    const struct http1_field *f = head->upgrade ? http1_find(head, HTTP1_UPGRADE) : NULL;
+    return f && head->method == HTTP1_GET && head->framing == HTTP1_NO_BODY &&
+           str_is_nocase(f->value, "websocket");
+}
+
+static void refuse(struct session *s, const struct http1_head *head, int status, const char *why)
+{
+    bool bodiless = head->framing == HTTP1_NO_BODY;
+    bool keep = head->keep_alive && bodiless && status != 405;
+    const struct http1_field *f = http1_find(head, HTTP1_X_REQUEST_ID);
+    char id[REQUEST_ID_BYTES + 1];
+    if (f && id_valid(f->value)) {
+        (void)str_put(id, sizeof id, f->value);
+    } else {
+        proxy_request_id(s->proxy, id);
+    }
+    s->untidy = s->untidy || !bodiless;
+    (void)proxy_answer(s, status, id, why, head->method == HTTP1_HEAD, keep);
+}
+
+/* What is answered here, whatever the routes say; false: go on. */
+static bool refuse_early(struct session *s, const struct http1_head *head)
+{
+    const struct http1_field *hops = http1_find(head, HTTP1_MAX_FORWARDS);
+    bool last = hops && str_is(hops->value, "0");
+    if (head->method == HTTP1_CONNECT || (head->method == HTTP1_TRACE && last)) {
+        refuse(s, head, 405, "this method is not for a proxy like this one");
+    } else if (head->method == HTTP1_OPTIONS && last) {
+        refuse(s, head, 200, "this is tidegate");
+    } else if (head->content_length > INT64_MAX) {
+        refuse(s, head, 413, "no body is that long");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static struct exchange *new_exchange(struct session *s, struct route *route,
+                                     const struct http1_head *head)
+{
+    struct proxy *p = s->proxy;
+    struct exchange *ex = proxy_pool_take(&p->exchange_pool);
+    if (!ex) {
+        return NULL;
+    }
+    memset(ex, 0, offsetof(struct exchange, id));
+    ex->request = proxy_pool_take(&p->block_pool);
+    if (!ex->request) {
+        proxy_pool_give(&p->exchange_pool, ex);
+        return NULL;
+    }
+    ex->request->at = ex->request->len = 0;
+    ex->session = s;
+    ex->route = route;
+    ex->generation = route->generation;
+    proxy_generation_ref(ex->generation);
+    ex->method = head->method;
+    ex->client_minor = (uint8_t)head->minor;
+    ex->client_keep = head->keep_alive;
+    ex->upgrade = wants_websocket(head);
+    ex->in = (struct body){.framing = head->framing,
+                           .left = head->content_length,
+                           .done = head->framing == HTTP1_NO_BODY};
+    const struct http1_field *f = http1_find(head, HTTP1_X_REQUEST_ID);
+    if (f && id_valid(f->value)) {
+        (void)str_put(ex->id, sizeof ex->id, f->value);
+    } else {
+        proxy_request_id(p, ex->id);
+    }
+    s->ex = ex;
+    s->state = SESSION_EXCHANGE;
+    proxy_timeout_stop(&s->conn);
+    return ex;
+}
+
+/* Puts what came of the body already behind the head. -EPROTO. */
+static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_taken)
+{
+    struct block *b = ex->request;
+    char *at = (char *)(uintptr_t)rest.ptr; /* our own buffer: decoded in place */
+    ssize_t n = proxy_body_take(&ex->in, rest, at, ret_taken);
+    if (n < 0) {
+        return (int)n;
+    }
+    bool chunked = ex->in.framing == HTTP1_CHUNKED;
+    /* `rest` has at most SCRATCH_BYTES less the received head, the block has room for both. */
+    if (n && chunked) {
+        b->len += (uint32_t)snprintf(b->bytes + b->len, 32, "%zx\r\n", (size_t)n);
+    }
+    memcpy(b->bytes + b->len, at, (size_t)n);
+    b->len += (uint32_t)n;
+    if (n && chunked) {
+        memcpy(b->bytes + b->len, "\r\n", 2);
+        b->len += 2;
+    }
+    if (chunked && ex->in.done) {
+        memcpy(b->bytes + b->len, "0\r\n\r\n", 5);
+        b->len += 5;
+    }
+    return 0;
+}
+
+void proxy_exchange_begin(struct session *s, const struct http1_head *head, struct str rest,
+                          size_t *ret_taken)
+{
+    struct proxy *p = s->proxy;
+    *ret_taken = 0;
+    if (refuse_early(s, head)) {
+        return;
+    }
+    struct route *route =
+        s->listener->port ? proxy_route_find(s->listener->port, head->host, head->path) : NULL;
+    if (!route) {
+        board_add(&p->numbers->no_route, 1);
+        refuse(s, head, 404, "no service is here");
+        return;
+    }
+    struct exchange *ex = new_exchange(s, route, head);
+    if (!ex) {
+        board_add(&p->numbers->no_backend, 1);
+        proxy_fact(p, "limit", "out of exchanges: a request was refused");
+        refuse(s, head, 503, "too much is going on");
+        return;
+    }
+    ssize_t n =
+        proxy_forward_request(ex, head, ex->request->bytes, LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES);
+    if (n < 0) {
+        (void)proxy_exchange_refuse(ex, 431, "the head is too long");
+        return;
+    }
+    ex->request->len = (uint32_t)n;
+    if (!ex->in.done && rest.len && take_first_body(ex, rest, ret_taken)) {
+        board_add(&p->numbers->bad_requests, 1);
+        s->untidy = true;
+        ex->client_keep = false;
+        (void)proxy_exchange_refuse(ex, 400, "the body is not well chunked");
+        return;
+    }
+    (void)attempt(ex);
+}
+
+/* ---- going on ---------------------------------------------------------------------------- */
+
+static enum progress send_request(struct exchange *ex)
+{
+    struct upstream *u = ex->up;
+    struct block *b = ex->request;
+    if (!u->conn.writable || u->broken) {
+        return PROGRESS_NONE;
+    }
+    struct iovec iov = {b->bytes + b->at, b->len - b->at};
+    ssize_t n = proxy_conn_send(&u->conn, &iov, 1);
+    if (n < 0) {
+        if (u->connecting) {
+            return proxy_exchange_failed(ex);
+        }
+        /* It closed; but it may have answered before, for instance that it wants no body. */
+        u->broken = true;
+        u->conn.readable = true;
+        return PROGRESS_SOME;
+    }
+    if (!n) {
+        return PROGRESS_NONE;
+    }
+    u->connecting = false;
+    b->at += (uint32_t)n;
+    if (!unsent(ex) && ex->state == EXCHANGE_SENDING) {
+        ex->state = EXCHANGE_ANSWER;
+    }
+    return PROGRESS_SOME;
+}
+
+static int send_head(struct exchange *ex, const struct http1_head *head)
+{
+    struct proxy *p = proxy_of(ex);
+    ssize_t n = proxy_forward_answer(ex, head, p->head_bytes, sizeof p->head_bytes);
+    if (n < 0) {
+        return (int)n;
+    }
+    struct iovec iov = {p->head_bytes, (size_t)n};
+    return proxy_session_send(ex->session, &iov, 1);
+}
+
+static enum progress begin_tunnel(struct exchange *ex, const struct http1_head *head,
+                                  struct str rest)
+{
+    if (!ex->upgrade || !head->upgrade) {
+        return proxy_exchange_refuse(ex, 502, "the backend switched protocols unasked");
+    }
+    proxy_tally_answer(ex, 101);
+    struct iovec iov = {(char *)(uintptr_t)rest.ptr, rest.len};
+    if (send_head(ex, head) || (rest.len && proxy_session_send(ex->session, &iov, 1))) {
+        return proxy_exchange_abort(ex);
+    }
+    ex->head_sent = true;
+    ex->session->last = true;
+    ex->state = EXCHANGE_TUNNEL;
+    return PROGRESS_SOME;
+}
+
+static enum progress begin_answer(struct exchange *ex, const struct http1_head *head,
+                                  struct str rest)
+{
+    struct proxy *p = proxy_of(ex);
+    struct session *s = ex->session;
+    bool streams = head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE;
+    ex->out = (struct body){.framing = head->framing,
+                            .left = head->content_length,
+                            .done = head->framing == HTTP1_NO_BODY};
+    ex->up_keep = head->keep_alive && ex->in.done && !ex->up->broken;
+    ex->to_client = !streams                ? head->framing
+                    : ex->client_minor == 1 ? HTTP1_CHUNKED
+                                            : HTTP1_UNTIL_CLOSE;
+    s->last = !ex->client_keep || !ex->in.done || ex->to_client == HTTP1_UNTIL_CLOSE || p->draining;
+    if (!ex->in.done) {
+        s->untidy = true;
+    }
+    ssize_t n = proxy_forward_answer(ex, head, p->head_bytes, sizeof p->head_bytes);
+    if (n < 0) {
+        return proxy_exchange_refuse(ex, 502, "the backend's head is too long");
+    }
+    proxy_tally_answer(ex, head->status);
+    ex->state = EXCHANGE_BODY;
+    return proxy_stream_answer(ex, (struct str){p->head_bytes, (size_t)n}, rest);
+}
+
+/* Part of a head: waits for more of it. */
+static enum progress keep_part(struct exchange *ex, struct str bytes)
+{
+    struct proxy *p = proxy_of(ex);
+    struct upstream *u = ex->up;
+    if (!u->in) {
+        u->in = proxy_pool_take(&p->block_pool);
+        if (!u->in) {
+            return proxy_exchange_refuse(ex, 503, "out of memory for heads");
+        }
+    }
+    memmove(u->in->bytes, bytes.ptr, bytes.len);
+    u->in->at = 0;
+    u->in->len = (uint32_t)bytes.len;
+    return PROGRESS_SOME;
+}
+
+static enum progress take_heads(struct exchange *ex, struct str bytes)
+{
+    struct proxy *p = proxy_of(ex);
+    for (;;) {
+        size_t used = 0;
+        switch (http1_parse_response(bytes, ex->method, &p->head, &used)) {
+        case HTTP1_MORE:
+            return keep_part(ex, bytes);
+        case HTTP1_BAD:
+        case HTTP1_RESULTS:
+            return proxy_exchange_refuse(ex, 502, "the backend's answer could not be understood");
+        case HTTP1_DONE:
+            break;
+        }
+        bytes = str_sub(bytes, used, bytes.len);
+        if (p->head.status == 101) {
+            return begin_tunnel(ex, &p->head, bytes);
+        }
+        if (p->head.status >= 200) {
+            return begin_answer(ex, &p->head, bytes);
+        }
+        if (ex->client_minor == 1 && send_head(ex, &p->head)) {
+            return proxy_exchange_abort(ex);
+        }
+        if (!bytes.len) {
+            if (ex->up->in) {
+                proxy_pool_give(&p->block_pool, ex->up->in);
+                ex->up->in = NULL;
+            }
+            return PROGRESS_SOME;
+        }
+    }
+}
+
+static enum progress wait_head(struct exchange *ex)
+{
+    struct upstream *u = ex->up;
+    if (!u->conn.readable || (u->connecting && !u->conn.error)) {
+        return PROGRESS_NONE;
+    }
+    int rc = proxy_session_flush(ex->session);
+    if (rc <= 0) {
+        return rc < 0 ? proxy_exchange_abort(ex) : PROGRESS_NONE;
+    }
+    struct block *b = u->in;
+    struct proxy *p = proxy_of(ex);
+    ssize_t n = b ? proxy_conn_recv(&u->conn, b->bytes + b->len, SCRATCH_BYTES - b->len)
+                  : proxy_conn_recv(&u->conn, p->scratch, SCRATCH_BYTES);
+    if (n == -EAGAIN) {
+        return u->broken ? proxy_exchange_failed(ex) : PROGRESS_NONE;
+    }
+    if (n <= 0) {
+        return proxy_exchange_failed(ex);
+    }
+    ex->answered = true;
+    if (b) {
+        b->len += (uint32_t)n;
+        return take_heads(ex, (struct str){b->bytes, b->len});
+    }
+    return take_heads(ex, (struct str){p->scratch, (size_t)n});
+}
+
+/* Which side we wait for now, and for how long. */
+static void set_timeouts(struct exchange *ex, bool moved)
+{
+    struct proxy *p = proxy_of(ex);
+    struct session *s = ex->session;
+    const struct route *r = ex->route;
+    struct timeout *up = NULL, *client = NULL;
+    bool blocked = s->out || ex->pipe;
+    if (ex->up->connecting) {
+        up = r->connect_timeout;
+    } else if (blocked) {
+        client = r->client_timeout;
+    } else if (!unsent(ex) && !ex->up->out && !ex->in.done && ex->state == EXCHANGE_ANSWER) {
+        client = r->client_timeout;
+    } else {
+        up = r->backend_timeout;
+    }
+    if (!ex->in.done || blocked || ex->state == EXCHANGE_TUNNEL) {
+        if (proxy_conn_register(p, &s->conn)) {
+            s->conn.error = true; /* the next step cuts it */
+        }
+    } else if (!s->conn.registered) {
+        client = p->register_timeout;
+        moved = false;
+    }
+    proxy_timeout_keep(p, &ex->up->conn, up, moved);
+    proxy_timeout_keep(p, &s->conn, client, moved);
+}
+
+static enum progress stronger(enum progress a, enum progress b)
+{
+    return a > b ? a : b;
+}
+
+static enum progress step(struct exchange *ex)
+{
+    if (ex->state == EXCHANGE_TUNNEL) {
+        return proxy_tunnel_step(ex);
+    }
+    enum progress sent = PROGRESS_NONE;
+    if (unsent(ex)) {
+        struct upstream *before = ex->up;
+        sent = send_request(ex);
+        if (sent == PROGRESS_OVER || ex->up != before) {
+            return sent;
+        }
+    } else if (!ex->in.done) {
+        sent = proxy_stream_in(ex);
+        if (sent == PROGRESS_OVER) {
+            return sent;
+        }
+    } else if (ex->up->out) {
+        int rc = proxy_upstream_flush(ex->up);
+        ex->up->broken = ex->up->broken || rc < 0;
+        sent = rc ? PROGRESS_SOME : PROGRESS_NONE;
+    }
+    return stronger(sent, ex->state == EXCHANGE_BODY ? proxy_stream_out(ex) : wait_head(ex));
+}
+
+enum progress proxy_exchange_step(struct exchange *ex)
+{
+    enum progress progress = step(ex);
+    if (progress != PROGRESS_OVER) {
+        set_timeouts(ex, progress == PROGRESS_SOME);
+    }
+    return progress;
+}
+
+void proxy_exchange_timeout(struct exchange *ex)
+{
+    bool uploading = !ex->in.done && !ex->head_sent;
+    (void)(uploading ? proxy_exchange_refuse(ex, 408, "the body took too long")
+                     : proxy_exchange_abort(ex));
+}

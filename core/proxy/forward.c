@@ -1,0 +1,242 @@
+/* forward.c: heads written anew from the model.
+ *
+ * Nothing of a received head is copied but names and values that the codec took as valid: framing,
+ * Connection and what it names, and every other hop-by-hop field are our own.
+ * X-Forwarded-For is appended to what came; X-Forwarded-Proto and -Host say what we saw
+ * ourselves, since nothing vouches for what a client claims. */
+#include "proxy/parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ban.h"
+
+struct writer {
+    char *at, *end;
+    bool full;
+};
+
+static void put(struct writer *w, const char *bytes, size_t len)
+{
+    if ((size_t)(w->end - w->at) < len) {
+        w->full = true;
+        return;
+    }
+    if (len) {
+        memcpy(w->at, bytes, len);
+        w->at += len;
+    }
+}
+
+static void put_str(struct writer *w, struct str s)
+{
+    put(w, s.ptr, s.len);
+}
+
+#define put_text(w, text) put(w, text, sizeof(text) - 1)
+
+static void put_field(struct writer *w, const struct http1_field *f)
+{
+    put_str(w, f->name);
+    put_text(w, ": ");
+    put_str(w, f->value);
+    put_text(w, "\r\n");
+}
+
+static void put_number(struct writer *w, uint64_t n)
+{
+    char digits[20]; /* of a uint64_t */
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    put(w, digits + at, sizeof digits - at);
+}
+
+static void put_length(struct writer *w, uint64_t length)
+{
+    put_text(w, "Content-Length: ");
+    put_number(w, length);
+    put_text(w, "\r\n");
+}
+
+static void put_via(struct writer *w, int minor)
+{
+    if (minor) {
+        put_text(w, "Via: 1.1 tidegate\r\n");
+    } else {
+        put_text(w, "Via: 1.0 tidegate\r\n");
+    }
+}
+
+static ssize_t finish(struct writer *w, char *from)
+{
+    put_text(w, "\r\n");
+    return w->full ? -ENOBUFS : w->at - from;
+}
+
+/* HTTP/1.0 may come without a Host, HTTP/1.1 may not go without: then it is the service's name. */
+static void put_request_line(struct writer *w, const struct exchange *ex,
+                             const struct http1_head *head)
+{
+    const char *name = ex->route->service->name;
+    put_str(w, head->method_text);
+    put_text(w, " ");
+    put_str(w, head->path);
+    if (head->query.ptr) {
+        put_text(w, "?");
+        put_str(w, head->query);
+    }
+    put_text(w, " HTTP/1.1\r\nHost: ");
+    put_str(w, head->host.len ? head->host : str_of(name));
+    put_text(w, "\r\n");
+}
+
+/* One hop less for methods that count them; other methods' field goes on as it is. */
+static void put_max_forwards(struct writer *w, const struct http1_head *head,
+                             const struct http1_field *f)
+{
+    uint64_t hops;
+    bool counts = head->method == HTTP1_TRACE || head->method == HTTP1_OPTIONS;
+    if (!counts || str_to_u64(f->value, &hops) || !hops) {
+        put_field(w, f);
+        return;
+    }
+    put_text(w, "Max-Forwards: ");
+    put_number(w, hops - 1);
+    put_text(w, "\r\n");
+}
+
+static void put_request_fields(struct writer *w, const struct exchange *ex,
+                               const struct http1_head *head)
+{
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct http1_field *f = &head->fields[i];
+        if (f->hop) {
+            continue;
+        }
+        switch (f->known) {
+        case HTTP1_EXPECT:
+            if (ex->client_minor == 1) {
+                put_field(w, f);
+            }
+            break;
+        case HTTP1_MAX_FORWARDS:
+            put_max_forwards(w, head, f);
+            break;
+        case HTTP1_HOST:
+        case HTTP1_CONTENT_LENGTH:
+        case HTTP1_X_FORWARDED_FOR:
+        case HTTP1_X_FORWARDED_HOST:
+        case HTTP1_X_FORWARDED_PROTO:
+        case HTTP1_X_REQUEST_ID:
+            break;
+        case HTTP1_OTHER:
+        case HTTP1_CONNECTION:
+        case HTTP1_DATE:
+        case HTTP1_KEEP_ALIVE:
+        case HTTP1_PROXY_AUTHENTICATE:
+        case HTTP1_PROXY_AUTHORIZATION:
+        case HTTP1_PROXY_CONNECTION:
+        case HTTP1_TE:
+        case HTTP1_TRAILER:
+        case HTTP1_TRANSFER_ENCODING:
+        case HTTP1_UPGRADE:
+        case HTTP1_VIA:
+        case HTTP1_KNOWN:
+            put_field(w, f);
+            break;
+        }
+    }
+}
+
+static void put_forwarded(struct writer *w, const struct exchange *ex,
+                          const struct http1_head *head)
+{
+    put_text(w, "X-Forwarded-For: ");
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct http1_field *f = &head->fields[i];
+        if (f->known == HTTP1_X_FORWARDED_FOR && !f->hop && f->value.len) {
+            put_str(w, f->value);
+            put_text(w, ", ");
+        }
+    }
+    put(w, ex->session->peer, strlen(ex->session->peer));
+    put_text(w, "\r\nX-Forwarded-Proto: http\r\n");
+    if (head->host.len) {
+        put_text(w, "X-Forwarded-Host: ");
+        put_str(w, head->host);
+        put_text(w, "\r\n");
+    }
+    put_text(w, "X-Request-Id: ");
+    put(w, ex->id, strlen(ex->id));
+    put_text(w, "\r\n");
+}
+
+ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head *head, char *to,
+                              size_t size)
+{
+    struct writer w = {to, to + size, false};
+    put_request_line(&w, ex, head);
+    put_request_fields(&w, ex, head);
+    put_forwarded(&w, ex, head);
+    put_via(&w, head->minor);
+    if (head->framing == HTTP1_CHUNKED) {
+        put_text(&w, "Transfer-Encoding: chunked\r\n");
+    } else if (head->has_content_length) {
+        put_length(&w, head->content_length);
+    }
+    if (ex->upgrade) {
+        put_text(&w, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    }
+    return finish(&w, to);
+}
+
+static void put_framing(struct writer *w, const struct exchange *ex, const struct http1_head *head)
+{
+    bool bodiless = head->status < 200 || head->status == 204;
+    if (ex->to_client == HTTP1_CHUNKED && !bodiless) {
+        put_text(w, "Transfer-Encoding: chunked\r\n");
+    } else if (head->has_content_length && !bodiless) {
+        put_length(w, head->content_length);
+    }
+    if (head->status == 101) {
+        put_text(w, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    } else if (head->status >= 200 && ex->session->last) {
+        put_text(w, "Connection: close\r\n");
+    } else if (head->status >= 200 && ex->client_minor == 0) {
+        put_text(w, "Connection: keep-alive\r\n");
+    }
+}
+
+ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head *head, char *to,
+                             size_t size)
+{
+    struct writer w = {to, to + size, false};
+    bool dated = head->status < 200;
+    put_text(&w, "HTTP/1.1 ");
+    put_number(&w, (uint64_t)head->status);
+    put_text(&w, " ");
+    put_str(&w, head->reason);
+    put_text(&w, "\r\n");
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct http1_field *f = &head->fields[i];
+        if (!f->hop && f->known != HTTP1_CONTENT_LENGTH) {
+            put_field(&w, f);
+            dated = dated || f->known == HTTP1_DATE;
+        }
+    }
+    if (!dated) {
+        const char *date = proxy_date(ex->session->proxy);
+        put_text(&w, "Date: ");
+        put(&w, date, strlen(date));
+        put_text(&w, "\r\n");
+    }
+    if (head->status >= 200) {
+        put_via(&w, head->minor);
+    }
+    put_framing(&w, ex, head);
+    return finish(&w, to);
+}

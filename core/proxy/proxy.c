@@ -1,0 +1,133 @@
+/* proxy.c: the worker's data plane as a whole: made, told things, taken down; see proxy.h. */
+#include "proxy/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "board/board.h"
+
+enum {
+    SESSIONS_MOST = 32768,
+    BLOCKS_MOST = 16384,
+    OTHER_FDS = 64,         /* epoll, listeners, libuv's, pipes */
+    UPSTREAMS_BESIDE = 1024 /* idle ones beside one for each session */
+};
+
+/* Sessions that our descriptors suffice for: each may need two. */
+static uint32_t session_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur > 2u * SESSIONS_MOST + OTHER_FDS) {
+        return SESSIONS_MOST;
+    }
+    return files.rlim_cur > OTHER_FDS + 32 ? (uint32_t)(files.rlim_cur - OTHER_FDS) / 2 : 16;
+}
+
+static int init_pools(struct proxy *p)
+{
+    uint32_t sessions = session_limit();
+    uint32_t blocks = sessions * 2 < BLOCKS_MOST ? sessions * 2 : BLOCKS_MOST;
+    int rc = proxy_pool_init(&p->session_pool, sizeof(struct session), sessions);
+    rc = rc ? rc : proxy_pool_init(&p->exchange_pool, sizeof(struct exchange), sessions);
+    rc = rc ? rc
+            : proxy_pool_init(&p->upstream_pool, sizeof(struct upstream),
+                              sessions + UPSTREAMS_BESIDE);
+    return rc ? rc : proxy_pool_init(&p->block_pool, sizeof(struct block), blocks);
+}
+
+static void init_lists(struct proxy *p)
+{
+    list_init(&p->sessions);
+    list_init(&p->listeners);
+    list_init(&p->ready);
+    list_init(&p->grave);
+    p->register_timeout = proxy_timeout_of(p, 10);
+    p->drain_timeout = proxy_timeout_of(p, 1000);
+    p->linger_timeout = proxy_timeout_of(p, 2000);
+    p->idle_timeout = proxy_timeout_of(p, 30000);
+}
+
+int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
+{
+    struct proxy *p = mem_new(sizeof *p);
+    p->options = *options;
+    p->numbers = board_worker(options->board, options->worker);
+    p->epoll = epoll_create1(EPOLL_CLOEXEC);
+    p->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    init_lists(p);
+    proxy_now(p);
+    if (getrandom(p->random, sizeof p->random, 0) != (ssize_t)sizeof p->random) {
+        p->random[0] = p->now_us;
+    }
+    p->random[0] |= 1;
+    /* splice(2) cannot be told otherwise not to raise it. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    int rc = p->epoll < 0 ? -errno : init_pools(p);
+    if (!rc) {
+        proxy_conn_init(&p->uv, CONN_UV, uv_backend_fd(options->loop));
+        rc = proxy_conn_register(p, &p->uv);
+    }
+    if (rc) {
+        proxy_free(p);
+        return rc;
+    }
+    *ret_proxy = p;
+    return 0;
+}
+
+void proxy_free(struct proxy *p)
+{
+    if (!p) {
+        return;
+    }
+    while (!list_empty(&p->sessions)) {
+        proxy_session_kill(list_owner(p->sessions.next, struct session, node), true);
+    }
+    while (!list_empty(&p->listeners)) {
+        proxy_listener_close(p, list_owner(p->listeners.next, struct listener, node));
+    }
+    proxy_abort(p);
+    proxy_generation_unref(p->current);
+    proxy_roster_free(p);
+    proxy_pipes_free(p);
+    proxy_pool_free(&p->session_pool);
+    proxy_pool_free(&p->exchange_pool);
+    proxy_pool_free(&p->upstream_pool);
+    proxy_pool_free(&p->block_pool);
+    while (p->timeouts) {
+        struct timeout *t = p->timeouts;
+        p->timeouts = t->next;
+        mem_free(t);
+    }
+    if (p->reserve >= 0) {
+        close(p->reserve);
+    }
+    if (p->epoll >= 0) {
+        close(p->epoll);
+    }
+    mem_free(p);
+}
+
+void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg)
+{
+    p->on_fact = fn;
+    p->fact_arg = arg;
+}
+
+void proxy_fact(struct proxy *p, const char *kind, const char *text)
+{
+    unsigned skipped;
+    if (p->on_fact && log_allowed(&p->fact_limit, 1, &skipped)) {
+        p->on_fact(p->fact_arg, kind, text);
+        p->uv_due = true;
+    }
+}

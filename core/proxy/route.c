@@ -1,0 +1,348 @@
+/* route.c: generations of routes, and finding the one for a request.
+ *
+ *   address -> port -> host -> site -> longest path prefix -> route
+ *
+ * Invariants: a generation is read-only once built, but for the rows of its pickers. It is freed
+ * when neither the proxy nor an exchange holds it, so a request ends on the routes it began with.
+ * A path prefix ends at a segment: "/a" is for "/a" and "/a/b", not for "/ab". */
+#include "proxy/parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "board/board.h"
+
+enum {
+    ROWS_LEAST = 64
+};
+
+/* ---- finding ----------------------------------------------------------------------------- */
+
+struct port *proxy_generation_port(const struct generation *g, const char *address)
+{
+    for (uint32_t i = 0; i < g->port_count; i++) {
+        if (!strcmp(g->ports[i].address, address)) {
+            return &g->ports[i];
+        }
+    }
+    return NULL;
+}
+
+/* The host without port and last dot, in lower case; false when it is longer than any. */
+static bool host_name(struct str host, char *to, size_t size, size_t *ret_len)
+{
+    size_t len = host.len;
+    if (len && host.ptr[0] == '[') {
+        ptrdiff_t end = str_find(host, ']');
+        len = end < 0 ? len : (size_t)end + 1;
+    } else {
+        ptrdiff_t colon = str_find(host, ':');
+        len = colon < 0 ? len : (size_t)colon;
+    }
+    if (len && host.ptr[len - 1] == '.') {
+        len--;
+    }
+    if (len >= size) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        char c = host.ptr[i];
+        to[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    to[len] = '\0';
+    *ret_len = len;
+    return true;
+}
+
+static struct route *match_path(const struct site *site, struct str path)
+{
+    for (uint32_t i = 0; i < site->count; i++) {
+        struct route *r = site->routes[i];
+        if (path.len >= r->path_len && !memcmp(path.ptr, r->path, r->path_len) &&
+            (path.len == r->path_len || r->path[r->path_len - 1] == '/' ||
+             path.ptr[r->path_len] == '/')) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+struct route *proxy_route_find(const struct port *port, struct str host, struct str path)
+{
+    char name[HOST_BYTES];
+    size_t len;
+    if (str_is(path, "*")) {
+        path = str_of("/");
+    }
+    if (!host_name(host, name, sizeof name, &len)) {
+        return NULL;
+    }
+    struct site *exact = len ? map_get(&port->exact, name) : NULL;
+    struct route *found = exact ? match_path(exact, path) : NULL;
+    /* Suffixes, longest first, then "": every host. */
+    for (uint32_t i = 0; !found && i < port->count; i++) {
+        const struct site *site = &port->sites[i];
+        size_t suffix = strlen(site->host);
+        bool matches = !suffix || (site->host[0] == '.' && len > suffix &&
+                                   !memcmp(name + len - suffix, site->host, suffix));
+        if (matches) {
+            found = match_path(site, path);
+        }
+    }
+    return found;
+}
+
+/* ---- building ---------------------------------------------------------------------------- */
+
+static struct port *add_port(struct generation *g, const char *address)
+{
+    struct port *port = proxy_generation_port(g, address);
+    if (!port) {
+        port = &g->ports[g->port_count++];
+        port->address = mem_copy(address);
+    }
+    return port;
+}
+
+/* "*.shop.example" becomes ".shop.example". */
+static char *host_key(const char *host)
+{
+    char *key = mem_copy(host[0] == '*' && host[1] == '.' ? host + 1 : host);
+    for (char *c = key; *c; c++) {
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    }
+    return key;
+}
+
+/* Sites stand by length of host, longest first. */
+static struct site *add_site(struct port *port, const char *host)
+{
+    char *key = host_key(host);
+    uint32_t at = 0;
+    while (at < port->count && strlen(port->sites[at].host) >= strlen(key)) {
+        if (!strcmp(port->sites[at].host, key)) {
+            mem_free(key);
+            return &port->sites[at];
+        }
+        at++;
+    }
+    port->sites = mem_resize(port->sites, (port->count + 1) * sizeof *port->sites);
+    memmove(&port->sites[at + 1], &port->sites[at], (port->count - at) * sizeof *port->sites);
+    port->sites[at] = (struct site){.host = key};
+    port->count++;
+    return &port->sites[at];
+}
+
+/* -EEXIST: another route has the same path. */
+static int add_route(struct site *site, struct route *r)
+{
+    uint32_t at = 0;
+    while (at < site->count && site->routes[at]->path_len >= r->path_len) {
+        if (!strcmp(site->routes[at]->path, r->path)) {
+            return -EEXIST;
+        }
+        at++;
+    }
+    site->routes = mem_resize(site->routes, (site->count + 1) * sizeof(struct route *));
+    memmove(&site->routes[at + 1], &site->routes[at], (site->count - at) * sizeof(struct route *));
+    site->routes[at] = r;
+    site->count++;
+    return 0;
+}
+
+/* Room for every backend that the service may ever have, and the old ones beside the new in a roll.
+ */
+static uint32_t capacity_of(const struct cJSON *service)
+{
+    double most = json_num(json_get(service, "scale"), "max", 0);
+    double given = (double)json_count(json_get(service, "backends"));
+    double rows = 2 * (most > given ? most : given) + 16;
+    if (rows < ROWS_LEAST) {
+        return ROWS_LEAST;
+    }
+    return rows > LIMIT_BACKENDS ? LIMIT_BACKENDS : (uint32_t)rows;
+}
+
+static struct timeout *timeout_of(struct proxy *p, const struct cJSON *route, const char *key,
+                                  double otherwise)
+{
+    double ms = json_num(route, key, otherwise);
+    return proxy_timeout_of(p, ms >= 1 && ms <= 1e9 ? (uint32_t)ms : (uint32_t)otherwise);
+}
+
+static int build_route(struct proxy *p, struct generation *g, const struct cJSON *service,
+                       const struct cJSON *json, char **reterr)
+{
+    struct route *r = &g->routes[g->route_count++];
+    const char *name = json_str(service, "name", "");
+    const char *address = json_str(json, "listen", "");
+    const char *host = json_str(json, "host", "");
+    const struct cJSON *balance = json_get(json, "balance");
+    r->generation = g;
+    r->path = mem_copy(json_str(json, "path", "/"));
+    if (r->path[0] != '/') {
+        *reterr = mem_printf("service %s: a path begins with '/': %s", name, r->path);
+        return -EINVAL;
+    }
+    r->path_len = strlen(r->path);
+    r->max_retries = (uint32_t)json_num(json, "max_retries", 3);
+    r->backend_timeout = timeout_of(p, json, "backend_timeout_ms", 300000);
+    r->connect_timeout = timeout_of(p, json, "connect_timeout_ms", 2000);
+    r->client_timeout = timeout_of(p, json, "client_timeout_ms", 60000);
+    struct port *port = add_port(g, address);
+    if (!port->client_timeout || port->client_timeout->ms > r->client_timeout->ms) {
+        port->client_timeout = r->client_timeout;
+    }
+    if (add_route(add_site(port, host), r)) {
+        *reterr = mem_printf("service %s: another route has listen %s, host \"%s\" and path %s",
+                             name, address, host, r->path);
+        return -EINVAL;
+    }
+    r->service = proxy_service_of(p, name);
+    list_append(&r->service->routes, &r->node);
+    r->capacity = capacity_of(service);
+    r->rows = mem_array(r->capacity, sizeof *r->rows);
+    int rc =
+        script_picker_new(g->hot, json_str(balance, "policy", "least_connections"),
+                          json_get(balance, "params"), r->rows, r->capacity, &r->picker, reterr);
+    if (rc) {
+        r->picker = NULL;
+    }
+    return rc;
+}
+
+static void point_sites(struct generation *g)
+{
+    for (uint32_t i = 0; i < g->port_count; i++) {
+        struct port *port = &g->ports[i];
+        for (uint32_t k = 0; k < port->count; k++) {
+            struct site *site = &port->sites[k];
+            if (site->host[0] && site->host[0] != '.') {
+                (void)map_put(&port->exact, site->host, site);
+            }
+        }
+    }
+}
+
+static void free_generation(struct generation *g)
+{
+    if (!g) {
+        return;
+    }
+    for (uint32_t i = 0; i < g->route_count; i++) {
+        struct route *r = &g->routes[i];
+        if (r->service) {
+            list_remove(&r->node);
+        }
+        script_picker_free(r->picker);
+        mem_free(r->rows);
+        mem_free(r->path);
+    }
+    for (uint32_t i = 0; i < g->port_count; i++) {
+        struct port *port = &g->ports[i];
+        for (uint32_t k = 0; k < port->count; k++) {
+            mem_free(port->sites[k].host);
+            mem_free(port->sites[k].routes);
+        }
+        map_free(&port->exact);
+        mem_free(port->sites);
+        mem_free(port->address);
+    }
+    script_hot_free(g->hot);
+    mem_free(g->ports);
+    mem_free(g->routes);
+    mem_free(g);
+}
+
+void proxy_generation_ref(struct generation *g)
+{
+    g->refs++;
+}
+
+void proxy_generation_unref(struct generation *g)
+{
+    if (g && --g->refs == 0) {
+        free_generation(g);
+    }
+}
+
+static size_t count_routes(const struct cJSON *config)
+{
+    size_t count = 0;
+    for (struct cJSON *s = json_first(json_get(config, "services")); s; s = json_next(s)) {
+        count += json_count(json_get(s, "routes"));
+    }
+    return count;
+}
+
+int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *config, char **reterr)
+{
+    proxy_abort(p);
+    struct generation *g = mem_new(sizeof *g);
+    size_t count = count_routes(config);
+    g->number = generation;
+    g->refs = 1;
+    g->routes = mem_array(count ? count : 1, sizeof *g->routes);
+    g->ports = mem_array(count ? count : 1, sizeof *g->ports);
+    int rc = script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);
+    if (rc) {
+        g->hot = NULL;
+    }
+    for (struct cJSON *s = json_first(json_get(config, "services")); !rc && s; s = json_next(s)) {
+        for (struct cJSON *r = json_first(json_get(s, "routes")); !rc && r; r = json_next(r)) {
+            rc = build_route(p, g, s, r, reterr);
+        }
+    }
+    if (rc) {
+        free_generation(g);
+        return rc;
+    }
+    point_sites(g);
+    p->prepared = g;
+    for (uint32_t i = 0; i < g->route_count; i++) {
+        proxy_route_fill(g->routes[i].service);
+    }
+    return 0;
+}
+
+int proxy_commit(struct proxy *p)
+{
+    if (!p->prepared) {
+        return -ENOENT;
+    }
+    struct generation *old = p->current;
+    p->current = p->prepared;
+    p->prepared = NULL;
+    script_hot_live(p->current->hot);
+    proxy_listeners_point(p);
+    proxy_generation_unref(old);
+    return 0;
+}
+
+void proxy_abort(struct proxy *p)
+{
+    proxy_generation_unref(p->prepared);
+    p->prepared = NULL;
+}
+
+void proxy_route_fill(struct service *service)
+{
+    for (struct list *at = service->routes.next; at != &service->routes; at = at->next) {
+        struct route *r = list_owner(at, struct route, node);
+        uint32_t count = service->count < r->capacity ? service->count : r->capacity;
+        for (uint32_t i = 0; i < count; i++) {
+            const struct backend *b = service->backends[i];
+            r->rows[i].weight = b->weight;
+            r->rows[i].max_connections = b->max_connections;
+            r->rows[i].capacity = b->capacity;
+            r->rows[i].index = (int32_t)i + 1;
+        }
+        if (r->picker) {
+            script_picker_resize(r->picker, count);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+/* server.c: listening sockets and what comes out of them.
+ *
+ * Invariants: a listener is in the loop exactly while the present generation names its address and
+ * nobody drains. Its memory lives until its last session has ended.
+ * Running out of descriptors: the reserve is given up for a moment to take the connection and
+ * refuse it, since a level-triggered listener that is not emptied would keep the loop busy. */
+#include "proxy/parts.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "board/board.h"
+
+enum {
+    ACCEPTS = 64, /* of one listener before others have their turn */
+    DEFER_S = 5
+};
+
+static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                           "Content-Length: 0\r\nConnection: close\r\n\r\n";
+
+static int reserve_open(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void refuse(int fd)
+{
+    (void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+}
+
+/* Takes one connection with the reserved descriptor; false when none waits. */
+static bool refuse_one(struct proxy *p, struct listener *l)
+{
+    if (p->reserve >= 0) {
+        close(p->reserve);
+        p->reserve = -1;
+    }
+    int fd = accept4(l->conn.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    bool taken = fd >= 0;
+    if (taken) {
+        refuse(fd);
+        proxy_fact(p, "limit", "out of file descriptors: a connection was refused");
+    }
+    p->reserve = reserve_open();
+    return taken;
+}
+
+static void accept_some(struct proxy *p, struct listener *l, int most)
+{
+    for (int i = 0; i < most && l->conn.fd >= 0; i++) {
+        struct sockaddr_storage addr;
+        socklen_t len = sizeof addr;
+        addr.ss_family = AF_UNSPEC;
+        int fd = accept4(l->conn.fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            board_add(&p->numbers->accepted, 1);
+            if (p->session_pool.used == p->session_pool.count) {
+                refuse(fd);
+                proxy_fact(p, "limit", "out of sessions: a connection was refused");
+            } else {
+                proxy_session_new(p, l, fd, &addr);
+            }
+        } else if (errno == EMFILE || errno == ENFILE) {
+            if (!refuse_one(p, l)) {
+                return;
+            }
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+void proxy_listener_event(struct proxy *p, struct listener *l)
+{
+    accept_some(p, l, ACCEPTS);
+}
+
+void proxy_listener_leave(struct proxy *p, struct listener *l)
+{
+    (void)p;
+    must(l->sessions > 0);
+    if (--l->sessions == 0 && l->conn.fd < 0) {
+        mem_free(l);
+    }
+}
+
+void proxy_listener_close(struct proxy *p, struct listener *l)
+{
+    if (l->conn.fd >= 0) {
+        if (l->conn.registered) {
+            (void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, l->conn.fd, NULL);
+        }
+        close(l->conn.fd);
+        l->conn.fd = -1;
+    }
+    list_remove(&l->node);
+    l->port = NULL;
+    if (!l->sessions) {
+        mem_free(l);
+    }
+}
+
+/* Points every listener at its port of the present generation and starts or ends it accordingly. */
+void proxy_listeners_point(struct proxy *p)
+{
+    struct list *next;
+    for (struct list *at = p->listeners.next; at != &p->listeners; at = next) {
+        struct listener *l = list_owner(at, struct listener, node);
+        next = at->next;
+        l->port = p->current ? proxy_generation_port(p->current, l->address) : NULL;
+        if (l->port) {
+            int rc = proxy_conn_register(p, &l->conn);
+            if (rc) {
+                proxy_fact(p, "listen", err_text(rc));
+            }
+        } else if (p->current && !(p->prepared && proxy_generation_port(p->prepared, l->address))) {
+            proxy_listener_close(p, l);
+        }
+    }
+}
+
+static struct listener *find(struct proxy *p, const char *address)
+{
+    for (struct list *at = p->listeners.next; at != &p->listeners; at = at->next) {
+        struct listener *l = list_owner(at, struct listener, node);
+        if (!strcmp(l->address, address)) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+int proxy_listen(struct proxy *p, const char *address, int fd)
+{
+    if (p->draining || find(p, address)) {
+        close(fd);
+        return 0;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        strlen(address) >= NET_ADDR_TEXT) {
+        int rc = flags < 0 ? -errno : -EINVAL;
+        close(fd);
+        return rc;
+    }
+    /* Inherited by accepted sockets; they fail on unix sockets, where they mean nothing. */
+    int one = 1, seconds = DEFER_S;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
+    struct listener *l = mem_new(sizeof *l);
+    proxy_conn_init(&l->conn, CONN_LISTENER, fd);
+    (void)str_copy(l->address, sizeof l->address, address);
+    list_append(&p->listeners, &l->node);
+    l->port = p->current ? proxy_generation_port(p->current, address) : NULL;
+    return l->port ? proxy_conn_register(p, &l->conn) : 0;
+}
+
+void proxy_drain(struct proxy *p, uint32_t deadline_ms)
+{
+    proxy_now(p);
+    if (!p->draining) {
+        p->draining = true;
+        p->drain_ms = p->now_ms + deadline_ms;
+        while (!list_empty(&p->listeners)) {
+            struct listener *l = list_owner(p->listeners.next, struct listener, node);
+            l->sessions++; /* holds it while its queue is emptied */
+            if (l->port) {
+                accept_some(p, l, 1 << 16);
+            }
+            proxy_listener_close(p, l);
+            proxy_listener_leave(p, l);
+        }
+    }
+    p->drain_ms = p->now_ms + deadline_ms;
+    /* Idle connections may still send one request; after a second of silence they are closed. */
+    for (struct list *at = p->sessions.next; at != &p->sessions; at = at->next) {
+        struct session *s = list_owner(at, struct session, node);
+        if (s->state == SESSION_HEAD && !s->in) {
+            proxy_timeout_start(p, &s->conn, p->drain_timeout);
+        }
+    }
+}

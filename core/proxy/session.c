@@ -1,0 +1,435 @@
+/* session.c: a client connection.
+ *
+ *   HEAD -> EXCHANGE -> HEAD -> ... -> CLOSING -> LINGER -> (gone)
+ *
+ * Invariants: one exchange at a time, so pipelined requests are answered in order; the next head is
+ * looked at only when the answer before has left for the kernel. A connection is registered with
+ * the loop only when it must wait: most that close after one answer never are. A session is stepped
+ * a bounded number of times in a row, then others have their turn. */
+#include "proxy/parts.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "board/board.h"
+
+enum {
+    STEPS = 16,
+    LINGER_BYTES = 256 << 10
+};
+
+static void write_peer(struct session *s, const struct sockaddr_storage *addr)
+{
+    const void *bytes = NULL;
+    size_t len = 0;
+    int family = addr->ss_family;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)addr;
+    if (family == AF_INET) {
+        bytes = &((const struct sockaddr_in *)(const void *)addr)->sin_addr;
+        len = 4;
+    } else if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+        bytes = six->sin6_addr.s6_addr + 12;
+        len = 4;
+        family = AF_INET;
+    } else if (family == AF_INET6) {
+        bytes = &six->sin6_addr;
+        len = 16;
+    }
+    if (!bytes || !inet_ntop(family, bytes, s->peer, sizeof s->peer)) {
+        (void)str_copy(s->peer, sizeof s->peer, "unknown");
+        return;
+    }
+    s->key = (uint32_t)hash_bytes(bytes, len);
+}
+
+void proxy_session_new(struct proxy *p, struct listener *l, int fd,
+                       const struct sockaddr_storage *addr)
+{
+    struct session *s = proxy_pool_take(&p->session_pool);
+    must(s);
+    memset(s, 0, sizeof *s);
+    proxy_conn_init(&s->conn, CONN_CLIENT, fd);
+    s->conn.readable = s->conn.writable = true;
+    s->proxy = p;
+    s->listener = l;
+    list_init(&s->ready);
+    list_append(&p->sessions, &s->node);
+    write_peer(s, addr);
+    l->sessions++;
+    p->session_count++;
+    board_add(&p->numbers->connections, 1);
+    proxy_session_step(s);
+}
+
+static void drop_block(struct proxy *p, struct block **block)
+{
+    if (*block) {
+        proxy_pool_give(&p->block_pool, *block);
+        *block = NULL;
+    }
+}
+
+void proxy_session_kill(struct session *s, bool reset)
+{
+    struct proxy *p = s->proxy;
+    if (s->ex) {
+        (void)proxy_exchange_abort(s->ex);
+        return;
+    }
+    if (s->state == SESSION_DEAD) {
+        return;
+    }
+    s->state = SESSION_DEAD;
+    drop_block(p, &s->in);
+    drop_block(p, &s->out);
+    if (reset) {
+        struct linger hard = {.l_onoff = 1};
+        (void)setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    }
+    list_remove(&s->node);
+    list_remove(&s->ready);
+    proxy_conn_bury(p, &s->conn);
+    proxy_listener_leave(p, s->listener);
+    s->listener = NULL;
+    p->session_count--;
+    board_sub(&p->numbers->connections, 1);
+}
+
+void proxy_session_next(struct session *s)
+{
+    must(!s->ex);
+    proxy_timeout_stop(&s->conn);
+    s->starved = false;
+    s->state = s->last ? SESSION_CLOSING : SESSION_HEAD;
+}
+
+/* Appends what lies behind the first `skip` bytes of iov. */
+static int keep_rest(struct block *to, const struct iovec *iov, int count, size_t skip)
+{
+    for (int i = 0; i < count; i++) {
+        size_t len = iov[i].iov_len;
+        size_t from = skip < len ? skip : len;
+        skip -= from;
+        if (len - from > sizeof to->bytes - to->len) {
+            return -ENOBUFS;
+        }
+        if (len > from) {
+            memcpy(to->bytes + to->len, (const char *)iov[i].iov_base + from, len - from);
+            to->len += (uint32_t)(len - from);
+        }
+    }
+    return 0;
+}
+
+/* Sends and keeps the rest in *out; what waits there already goes first. */
+static int send_or_keep(struct proxy *p, struct conn *c, struct block **out,
+                        const struct iovec *iov, int count)
+{
+    size_t size = 0;
+    ssize_t sent = 0;
+    for (int i = 0; i < count; i++) {
+        size += iov[i].iov_len;
+    }
+    if (!*out && c->writable) {
+        sent = proxy_conn_send(c, iov, count);
+        if (sent < 0) {
+            return (int)sent;
+        }
+    }
+    if ((size_t)sent == size) {
+        return 0;
+    }
+    if (!*out) {
+        *out = proxy_pool_take(&p->block_pool);
+        if (!*out) {
+            return -ENOBUFS;
+        }
+        (*out)->at = (*out)->len = 0;
+    }
+    return keep_rest(*out, iov, count, (size_t)sent);
+}
+
+static int flush(struct proxy *p, struct conn *c, struct block **out)
+{
+    struct block *b = *out;
+    if (!b) {
+        return 1;
+    }
+    if (!c->writable) {
+        return 0;
+    }
+    struct iovec iov = {b->bytes + b->at, b->len - b->at};
+    ssize_t n = proxy_conn_send(c, &iov, 1);
+    if (n < 0) {
+        return (int)n;
+    }
+    b->at += (uint32_t)n;
+    if (b->at < b->len) {
+        return 0;
+    }
+    drop_block(p, out);
+    return 1;
+}
+
+int proxy_session_send(struct session *s, const struct iovec *iov, int count)
+{
+    return send_or_keep(s->proxy, &s->conn, &s->out, iov, count);
+}
+
+int proxy_session_flush(struct session *s)
+{
+    return flush(s->proxy, &s->conn, &s->out);
+}
+
+int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count)
+{
+    return send_or_keep(u->proxy, &u->conn, &u->out, iov, count);
+}
+
+int proxy_upstream_flush(struct upstream *u)
+{
+    return flush(u->proxy, &u->conn, &u->out);
+}
+
+static void watch(struct session *s)
+{
+    if (proxy_conn_register(s->proxy, &s->conn)) {
+        proxy_session_kill(s, true);
+    }
+}
+
+static struct timeout *client_timeout(const struct session *s)
+{
+    const struct port *port = s->listener->port;
+    return port ? port->client_timeout : s->proxy->idle_timeout;
+}
+
+/* Between two requests, or within a head: waits for bytes, but not for ever. */
+static void wait_for_bytes(struct session *s)
+{
+    struct proxy *p = s->proxy;
+    bool idle = !s->in;
+    struct timeout *t = p->draining && idle ? p->drain_timeout : client_timeout(s);
+    proxy_timeout_keep(p, &s->conn, t, false);
+    watch(s);
+}
+
+/* Keeps bytes of the scratch for later. */
+static bool stash(struct session *s, struct str bytes)
+{
+    struct block *b = proxy_pool_take(&s->proxy->block_pool);
+    if (!b) {
+        return false;
+    }
+    memcpy(b->bytes, bytes.ptr, bytes.len);
+    b->at = 0;
+    b->len = (uint32_t)bytes.len;
+    s->in = b;
+    return true;
+}
+
+/* What was used of the received bytes is gone; what is left waits in s->in. */
+static void consume(struct session *s, struct str bytes, size_t used)
+{
+    struct str rest = str_sub(bytes, used, bytes.len);
+    if (s->in) {
+        s->in->at += (uint32_t)used;
+        if (s->in->at == s->in->len) {
+            drop_block(s->proxy, &s->in);
+        }
+    } else if (rest.len && !stash(s, rest)) {
+        proxy_session_kill(s, true);
+    }
+}
+
+static bool refuse_head(struct session *s, int status, const char *why)
+{
+    board_add(&s->proxy->numbers->bad_requests, 1);
+    s->untidy = true;
+    (void)proxy_answer(s, status, "", why, false, false);
+    return s->state != SESSION_DEAD;
+}
+
+static bool take_head(struct session *s, struct str bytes)
+{
+    struct proxy *p = s->proxy;
+    size_t used = 0, taken = 0;
+    int status = 400;
+    switch (http1_parse_request(bytes, &p->head, &used, &status)) {
+    case HTTP1_MORE:
+        if (!s->in) {
+            if (!stash(s, bytes)) {
+                return refuse_head(s, 503, "out of memory for heads");
+            }
+            proxy_timeout_stop(&s->conn); /* the head's own time begins */
+        }
+        s->starved = true;
+        return true;
+    case HTTP1_DONE:
+        proxy_exchange_begin(s, &p->head, str_sub(bytes, used, bytes.len), &taken);
+        if (s->state == SESSION_DEAD) {
+            return false;
+        }
+        consume(s, bytes, used + taken);
+        return s->state != SESSION_DEAD;
+    case HTTP1_BAD:
+    case HTTP1_RESULTS:
+        break;
+    }
+    return refuse_head(s, status, "the request could not be understood");
+}
+
+/* Returns whether to go on. */
+static bool step_head(struct session *s)
+{
+    struct proxy *p = s->proxy;
+    int rc = proxy_session_flush(s);
+    if (rc < 0 || s->conn.error) {
+        proxy_session_kill(s, true);
+        return false;
+    }
+    if (!rc) {
+        proxy_timeout_keep(p, &s->conn, client_timeout(s), false);
+        watch(s);
+        return false;
+    }
+    struct block *in = s->in;
+    if (in && !s->starved) {
+        return take_head(s, (struct str){in->bytes + in->at, in->len - in->at});
+    }
+    if (!s->conn.readable) {
+        wait_for_bytes(s);
+        return false;
+    }
+    if (in && in->at) {
+        memmove(in->bytes, in->bytes + in->at, in->len - in->at);
+        in->len -= in->at;
+        in->at = 0;
+    }
+    ssize_t n = in ? proxy_conn_recv(&s->conn, in->bytes + in->len, SCRATCH_BYTES - in->len)
+                   : proxy_conn_recv(&s->conn, p->scratch, SCRATCH_BYTES);
+    if (n == -EAGAIN) {
+        return true;
+    }
+    if (n <= 0) {
+        proxy_session_kill(s, false);
+        return false;
+    }
+    if (in) {
+        in->len += (uint32_t)n;
+        return take_head(s, (struct str){in->bytes, in->len});
+    }
+    return take_head(s, (struct str){p->scratch, (size_t)n});
+}
+
+static bool step_exchange(struct session *s)
+{
+    if (s->conn.error && s->ex->state != EXCHANGE_TUNNEL) {
+        proxy_session_kill(s, true);
+        return false;
+    }
+    return proxy_exchange_step(s->ex) != PROGRESS_NONE && s->state != SESSION_DEAD;
+}
+
+static bool step_closing(struct session *s)
+{
+    int rc = proxy_session_flush(s);
+    if (rc < 0) {
+        proxy_session_kill(s, true);
+        return false;
+    }
+    if (!rc) {
+        proxy_timeout_keep(s->proxy, &s->conn, client_timeout(s), false);
+        watch(s);
+        return false;
+    }
+    if (!s->untidy && !s->in && !s->conn.readable) {
+        proxy_session_kill(s, false);
+        return false;
+    }
+    (void)shutdown(s->conn.fd, SHUT_WR);
+    s->state = SESSION_LINGER;
+    proxy_timeout_start(s->proxy, &s->conn, s->proxy->linger_timeout);
+    watch(s);
+    return s->state == SESSION_LINGER;
+}
+
+/* Closing with unread bytes would reset the connection, and the client might lose our answer. */
+static bool step_linger(struct session *s)
+{
+    if (!s->conn.readable) {
+        return false;
+    }
+    ssize_t n = proxy_conn_recv(&s->conn, s->proxy->scratch, SCRATCH_BYTES);
+    if (n > 0) {
+        s->lingered += (uint32_t)n;
+    }
+    if (n == -EAGAIN || (n > 0 && s->lingered < LINGER_BYTES)) {
+        return n > 0;
+    }
+    proxy_session_kill(s, false);
+    return false;
+}
+
+void proxy_session_step(struct session *s)
+{
+    bool more = true;
+    list_remove(&s->ready);
+    for (int i = 0; more && i < STEPS; i++) {
+        switch ((enum session_state)s->state) {
+        case SESSION_HEAD:
+            more = step_head(s);
+            break;
+        case SESSION_EXCHANGE:
+            more = step_exchange(s);
+            break;
+        case SESSION_CLOSING:
+            more = step_closing(s);
+            break;
+        case SESSION_LINGER:
+            more = step_linger(s);
+            break;
+        case SESSION_DEAD:
+        case SESSION_STATES:
+            more = false;
+            break;
+        }
+    }
+    if (more && s->state != SESSION_DEAD) {
+        list_append(&s->proxy->ready, &s->ready);
+    }
+}
+
+void proxy_session_timeout(struct session *s)
+{
+    switch ((enum session_state)s->state) {
+    case SESSION_HEAD:
+        if (s->out || !s->in) {
+            proxy_session_kill(s, s->out != NULL);
+        } else {
+            (void)refuse_head(s, 408, "the head took too long");
+        }
+        break;
+    case SESSION_EXCHANGE:
+        if (!s->conn.registered) {
+            watch(s); /* so that we learn when it goes away */
+        } else {
+            proxy_exchange_timeout(s->ex);
+        }
+        break;
+    case SESSION_CLOSING:
+    case SESSION_LINGER:
+        proxy_session_kill(s, s->state == SESSION_CLOSING);
+        break;
+    case SESSION_DEAD:
+    case SESSION_STATES:
+        break;
+    }
+    proxy_session_step(s);
+}

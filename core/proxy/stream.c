@@ -1,0 +1,204 @@
+/* stream.c: bodies both ways.
+ *
+ * Invariants: one side is read only while nothing waits to be written to the other, so what is kept
+ * for a slow reader is at most one receive. Chunked bodies are decoded and framed anew; a body that
+ * ends too early never gets a clean end on the other side. */
+#include "proxy/parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "board/board.h"
+
+static ssize_t take_chunks(struct body *body, struct str in, char *to, size_t *ret_used)
+{
+    size_t at = 0, len = 0;
+    while (at < in.len && !body->chunks.done) {
+        struct str piece;
+        size_t used;
+        if (http1_chunks_next(&body->chunks, str_sub(in, at, in.len), &piece, &used)) {
+            return -EPROTO;
+        }
+        if (piece.len) {
+            memmove(to + len, piece.ptr, piece.len);
+            len += piece.len;
+        }
+        at += used;
+    }
+    body->done = body->chunks.done;
+    *ret_used = at;
+    return (ssize_t)len;
+}
+
+ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_used)
+{
+    size_t len = in.len;
+    switch (body->framing) {
+    case HTTP1_CHUNKED:
+        return take_chunks(body, in, to, ret_used);
+    case HTTP1_LENGTH:
+        if (len >= body->left) {
+            len = (size_t)body->left;
+            body->done = true;
+        }
+        body->left -= len;
+        break;
+    case HTTP1_UNTIL_CLOSE:
+        break;
+    case HTTP1_NO_BODY:
+    case HTTP1_FRAMINGS:
+        len = 0;
+        body->done = true;
+        break;
+    }
+    if (to != in.ptr) {
+        memmove(to, in.ptr, len);
+    }
+    *ret_used = len;
+    return (ssize_t)len;
+}
+
+/* Adds a piece of body in the receiver's framing; `line` (20 bytes) must live as long as iov. */
+static int add_body(struct iovec *iov, int count, struct str data, bool chunked, bool last,
+                    char *line)
+{
+    static const char ends[] = "\r\n0\r\n\r\n";
+    if (data.len && chunked) {
+        int len = snprintf(line, 20, "%zx\r\n", data.len);
+        iov[count++] = (struct iovec){line, (size_t)len};
+    }
+    if (data.len) {
+        iov[count++] = (struct iovec){(char *)(uintptr_t)data.ptr, data.len};
+    }
+    if (chunked && (data.len || last)) {
+        size_t from = data.len ? 0 : 2;
+        size_t to = last ? 7 : 2;
+        iov[count++] = (struct iovec){(char *)(uintptr_t)ends + from, to - from};
+    }
+    return count;
+}
+
+/* Pipelined bytes behind the body wait for their turn. */
+static int keep_rest(struct session *s, struct str rest)
+{
+    if (!rest.len) {
+        return 0;
+    }
+    must(!s->in);
+    s->in = proxy_pool_take(&s->proxy->block_pool);
+    if (!s->in) {
+        return -ENOBUFS;
+    }
+    memcpy(s->in->bytes, rest.ptr, rest.len);
+    s->in->at = 0;
+    s->in->len = (uint32_t)rest.len;
+    s->starved = false;
+    return 0;
+}
+
+enum progress proxy_stream_in(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    struct upstream *u = ex->up;
+    int rc = u->broken ? 0 : proxy_upstream_flush(u);
+    if (rc < 0) {
+        u->broken = true;
+        u->conn.readable = true;
+        return PROGRESS_SOME;
+    }
+    if (!rc || !s->conn.readable) {
+        return PROGRESS_NONE;
+    }
+    char *scratch = s->proxy->scratch;
+    ssize_t n = proxy_conn_recv(&s->conn, scratch, SCRATCH_BYTES);
+    if (n == -EAGAIN) {
+        return PROGRESS_NONE;
+    }
+    if (n <= 0) {
+        return proxy_exchange_abort(ex); /* the client left in the middle of its request */
+    }
+    struct str in = {scratch, (size_t)n};
+    size_t used = 0;
+    ssize_t len = proxy_body_take(&ex->in, in, scratch, &used);
+    if (len < 0) {
+        board_add(&s->proxy->numbers->bad_requests, 1);
+        return proxy_exchange_refuse(ex, 400, "the body is not well chunked");
+    }
+    if (keep_rest(s, str_sub(in, used, in.len))) {
+        return proxy_exchange_abort(ex);
+    }
+    struct iovec iov[3];
+    char line[20]; /* a size_t in hexadecimal, CR LF and NUL */
+    int count = add_body(iov, 0, (struct str){scratch, (size_t)len},
+                         ex->in.framing == HTTP1_CHUNKED, ex->in.done, line);
+    ex->streamed = true;
+    board_add(&ex->backend->row->bytes_in, (uint64_t)len);
+    if (count && proxy_upstream_send(u, iov, count)) {
+        u->broken = true;
+        u->conn.readable = true;
+    }
+    return PROGRESS_SOME;
+}
+
+enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct str bytes)
+{
+    struct session *s = ex->session;
+    char *at = (char *)(uintptr_t)bytes.ptr; /* our own buffer: decoded in place */
+    size_t used = 0;
+    ssize_t len = 0;
+    if (bytes.len && !ex->out.done) {
+        len = proxy_body_take(&ex->out, bytes, at, &used);
+        if (len < 0) {
+            return proxy_exchange_refuse(ex, 502, "the backend's body is not well chunked");
+        }
+    }
+    if (used < bytes.len) {
+        ex->up_keep = false; /* more than it had announced */
+    }
+    ex->head_sent = true;
+    struct iovec iov[4];
+    char line[20];
+    int count = 0;
+    if (head.len) {
+        iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
+    }
+    count = add_body(iov, count, (struct str){at, (size_t)len}, ex->to_client == HTTP1_CHUNKED,
+                     ex->out.done, line);
+    board_add(&ex->backend->row->bytes_out, (uint64_t)len);
+    if (count && proxy_session_send(s, iov, count)) {
+        return proxy_exchange_abort(ex);
+    }
+    return ex->out.done ? proxy_exchange_finish(ex) : PROGRESS_SOME;
+}
+
+enum progress proxy_stream_out(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    struct upstream *u = ex->up;
+    int rc = proxy_session_flush(s);
+    if (rc <= 0) {
+        return rc < 0 ? proxy_exchange_abort(ex) : PROGRESS_NONE;
+    }
+    if (ex->pipe || (u->conn.readable && proxy_splice_wanted(ex))) {
+        return proxy_splice_out(ex);
+    }
+    if (!u->conn.readable) {
+        return PROGRESS_NONE;
+    }
+    char *scratch = s->proxy->scratch;
+    ssize_t n = proxy_conn_recv(&u->conn, scratch, SCRATCH_BYTES);
+    if (n == -EAGAIN) {
+        return PROGRESS_NONE;
+    }
+    if (n == 0 && ex->out.framing == HTTP1_UNTIL_CLOSE) {
+        ex->out.done = true;
+        return proxy_stream_answer(ex, (struct str){NULL, 0}, (struct str){NULL, 0});
+    }
+    if (n <= 0) {
+        return proxy_exchange_abort(ex); /* cut off: the client must not take it for the end */
+    }
+    return proxy_stream_answer(ex, (struct str){NULL, 0}, (struct str){scratch, (size_t)n});
+}

@@ -1,0 +1,86 @@
+/* tally.c: what an attempt leaves on the board.
+ *
+ * Latency is the time from sending to the head of the final answer: what the backend takes, and not
+ * what a slow client does. Averages decay by time: a sample after dt weighs dt / (dt + 10 s), but
+ * never less than 1/50, so that they follow also under load. */
+#include "proxy/parts.h"
+
+#include "base/ban.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "board/board.h"
+
+static double decayed(double old, double sample, uint64_t dt_us)
+{
+    double dt = (double)dt_us;
+    double weight = dt / (dt + 10e6);
+    return old + (sample - old) * (weight < 0.02 ? 0.02 : weight);
+}
+
+void proxy_tally_begin(struct exchange *ex, struct backend *b)
+{
+    must(!ex->backend);
+    ex->backend = b;
+    ex->tallied = false;
+    b->attempts++;
+    board_add(&b->row->in_flight, 1);
+    ex->attempt_us = ex->session->proxy->now_us;
+}
+
+static enum board_outcome outcome_of(int status)
+{
+    static const enum board_outcome classes[] = {BOARD_NO_ANSWER, BOARD_1XX, BOARD_2XX,
+                                                 BOARD_3XX,       BOARD_4XX, BOARD_5XX};
+    return classes[status / 100];
+}
+
+void proxy_tally_answer(struct exchange *ex, int status)
+{
+    struct proxy *p = ex->session->proxy;
+    struct backend *b = ex->backend;
+    struct board_row *row = b->row;
+    proxy_now(p);
+    uint64_t took_us = p->now_us > ex->attempt_us ? p->now_us - ex->attempt_us : 0;
+    uint64_t since_us = p->now_us - row->ewma_at_us;
+    ex->tallied = true;
+    board_add(&row->outcomes[outcome_of(status)], 1);
+    board_add(&row->latency_us_sum, took_us);
+    board_observe(p->options.board, p->options.worker, b->slot, took_us);
+    double took_ms = (double)took_us / 1000.0;
+    row->ewma_ms = row->ewma_ms > 0 ? decayed(row->ewma_ms, took_ms, since_us) : took_ms;
+    row->ewma_at_us = p->now_us;
+    if (row->consecutive_failures) {
+        board_set(&row->consecutive_failures, 0);
+    }
+    if (b->error_rate > 0 || status >= 500) {
+        b->error_rate = decayed(b->error_rate, status >= 500, since_us);
+        b->failed_ms = status >= 500 ? p->now_ms : b->failed_ms;
+    }
+}
+
+void proxy_tally_failure(struct exchange *ex, bool repeated)
+{
+    struct proxy *p = ex->session->proxy;
+    struct backend *b = ex->backend;
+    if (ex->tallied) {
+        return;
+    }
+    ex->tallied = true;
+    board_add(&b->row->outcomes[BOARD_NO_ANSWER], 1);
+    board_add(&b->row->consecutive_failures, 1);
+    board_set(&b->row->last_failure_ms, p->now_ms);
+    if (repeated) {
+        board_add(&b->row->retries, 1);
+    }
+    b->error_rate = decayed(b->error_rate, 1, (p->now_ms - b->failed_ms) * 1000u);
+    b->failed_ms = p->now_ms;
+}
+
+void proxy_tally_end(struct exchange *ex)
+{
+    struct backend *b = ex->backend;
+    ex->backend = NULL;
+    board_sub(&b->row->in_flight, 1);
+    b->attempts--;
+    proxy_backend_settle(ex->session->proxy, b);
+}

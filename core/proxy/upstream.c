@@ -1,0 +1,217 @@
+/* upstream.c: connections to backends and the idle ones of each, last used first.
+ *
+ * Invariants: an idle connection stays in the loop; whatever comes on it (bytes nobody asked for,
+ * the end) closes it. When connections or descriptors run out, the one that is idle longest goes.
+ */
+#include "proxy/parts.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/ban.h"
+#include "base/err.h"
+#include "board/board.h"
+
+enum {
+    IDLE_PER_BACKEND = 256
+};
+
+static void drop_block(struct proxy *p, struct block **block)
+{
+    if (*block) {
+        proxy_pool_give(&p->block_pool, *block);
+        *block = NULL;
+    }
+}
+
+static void leave_idle(struct upstream *u)
+{
+    list_remove(&u->idle);
+    proxy_timeout_stop(&u->conn);
+    u->backend->idle_count--;
+    board_sub(&u->backend->row->pooled, 1);
+}
+
+static void destroy(struct upstream *u)
+{
+    struct proxy *p = u->proxy;
+    struct backend *b = u->backend;
+    drop_block(p, &u->in);
+    drop_block(p, &u->out);
+    proxy_conn_bury(p, &u->conn);
+    u->backend = NULL;
+    b->connections--;
+    proxy_backend_settle(p, b);
+}
+
+static void close_idle(struct upstream *u)
+{
+    leave_idle(u);
+    destroy(u);
+}
+
+void proxy_upstream_close_idle(struct backend *b)
+{
+    /* The backend itself must outlive its last connection here. */
+    b->attempts++;
+    while (!list_empty(&b->idle)) {
+        close_idle(list_owner(b->idle.next, struct upstream, idle));
+    }
+    b->attempts--;
+}
+
+/* Makes room by closing what is idle longest; false when nothing is idle. */
+static bool evict(struct proxy *p)
+{
+    struct list *oldest = p->idle_timeout->conns.next;
+    for (; oldest != &p->idle_timeout->conns; oldest = oldest->next) {
+        struct conn *c = list_owner(oldest, struct conn, node);
+        if (c->kind == CONN_UPSTREAM) {
+            close_idle(list_owner(c, struct upstream, conn));
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the other side is still there and has said nothing; costs a system call. */
+static bool quiet(struct conn *c)
+{
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        c->readable = false;
+        return true;
+    }
+    return false;
+}
+
+static bool take_idle(struct exchange *ex)
+{
+    struct backend *b = ex->backend;
+    while (!list_empty(&b->idle)) {
+        struct upstream *u = list_owner(b->idle.next, struct upstream, idle);
+        leave_idle(u);
+        /* What may not be sent twice is not sent into a connection that has ended already. */
+        if (u->conn.hup || (!http1_idempotent(ex->method) && !quiet(&u->conn))) {
+            destroy(u);
+            continue;
+        }
+        u->reused = true;
+        u->ex = ex;
+        ex->up = u;
+        return true;
+    }
+    return false;
+}
+
+static int open_socket(struct proxy *p, const struct net_addr *addr)
+{
+    sa_family_t family = ((const struct sockaddr *)(const void *)addr->bytes)->sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && evict(p)) {
+        fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    }
+    if (fd < 0) {
+        return -errno;
+    }
+    int one = 1;
+    if (family != AF_UNIX) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    return fd;
+}
+
+int proxy_upstream_open(struct exchange *ex, bool fresh)
+{
+    struct proxy *p = ex->session->proxy;
+    struct backend *b = ex->backend;
+    if (!fresh && take_idle(ex)) {
+        return 0;
+    }
+    int fd = open_socket(p, &b->addr);
+    if (fd < 0) {
+        return fd;
+    }
+    bool pending = false;
+    if (connect(fd, (const struct sockaddr *)(const void *)b->addr.bytes, b->addr.len)) {
+        int error = errno;
+        pending = error == EINPROGRESS;
+        if (!pending) {
+            close(fd);
+            return -error;
+        }
+    }
+    struct upstream *u = proxy_pool_take(&p->upstream_pool);
+    if (!u) {
+        close(fd);
+        return -ENOBUFS;
+    }
+    memset(u, 0, sizeof *u);
+    proxy_conn_init(&u->conn, CONN_UPSTREAM, fd);
+    list_init(&u->idle);
+    u->conn.writable = !pending;
+    u->connecting = true;
+    u->proxy = p;
+    u->backend = b;
+    b->connections++;
+    int rc = proxy_conn_register(p, &u->conn);
+    if (rc) {
+        destroy(u);
+        return rc;
+    }
+    u->ex = ex;
+    ex->up = u;
+    return 0;
+}
+
+void proxy_upstream_release(struct upstream *u, bool keep)
+{
+    struct proxy *p = u->proxy;
+    struct backend *b = u->backend;
+    u->ex->up = NULL;
+    u->ex = NULL;
+    proxy_timeout_stop(&u->conn);
+    if (!keep || u->conn.hup || u->out || u->broken || !b->service || b->draining ||
+        b->idle_count >= IDLE_PER_BACKEND || (u->conn.readable && !quiet(&u->conn))) {
+        destroy(u);
+        return;
+    }
+    drop_block(p, &u->in);
+    list_prepend(&b->idle, &u->idle);
+    b->idle_count++;
+    board_add(&b->row->pooled, 1);
+    proxy_timeout_start(p, &u->conn, p->idle_timeout);
+}
+
+void proxy_upstream_event(struct upstream *u)
+{
+    if (u->ex) {
+        proxy_session_step(u->ex->session);
+    } else if (u->conn.hup || (u->conn.readable && !quiet(&u->conn))) {
+        close_idle(u);
+    }
+}
+
+void proxy_upstream_timeout(struct upstream *u)
+{
+    struct exchange *ex = u->ex;
+    if (!ex) {
+        close_idle(u);
+        return;
+    }
+    struct session *s = ex->session;
+    ex->timed_out = true;
+    if (u->connecting) {
+        (void)proxy_exchange_failed(ex);
+    } else if (ex->state == EXCHANGE_TUNNEL) {
+        (void)proxy_exchange_abort(ex);
+    } else {
+        (void)proxy_exchange_refuse(ex, 504, "the backend did not answer in time");
+    }
+    proxy_session_step(s);
+}

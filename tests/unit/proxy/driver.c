@@ -1,0 +1,246 @@
+/* driver.c: a proxy in a child process, told what to do over a socket pair.
+ *
+ * The parent shares the board with the child, so a spec reads the numbers as the master would.
+ * Commands are lines "verb rest"; the child answers each with one line. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/ban.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "board/board.h"
+#include "net/net.h"
+#include "proxy/proxy.h"
+
+enum {
+    LINE_BYTES = 1 << 20
+};
+
+struct proxydriver {
+    struct board *board;
+    pid_t pid;
+    int fd;
+    char reply[4096];
+};
+
+struct child {
+    struct proxy *proxy;
+    uv_loop_t loop;
+    uv_poll_t poll;
+    int fd;
+    struct buf in;
+    unsigned facts;
+    char fact[256];
+};
+
+struct proxydriver *proxydriver_start(unsigned files);
+const char *proxydriver_tell(struct proxydriver *d, const char *line);
+int proxydriver_end(struct proxydriver *d);
+struct board *proxydriver_board(struct proxydriver *d);
+
+static void on_fact(void *arg, const char *kind, const char *text)
+{
+    struct child *c = arg;
+    c->facts++;
+    snprintf(c->fact, sizeof c->fact, "%s: %s", kind, text);
+}
+
+static int open_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+/* listen ADDRESS: opens it too; answers with the port. */
+static int do_listen(struct child *c, const char *rest, char *reply, size_t size)
+{
+    struct net_addr addr;
+    int fd = -1;
+    int rc = net_addr_parse("127.0.0.1:0", &addr);
+    rc = rc ? rc : net_listen(&addr, true, &fd);
+    if (!rc) {
+        struct sockaddr_storage bound;
+        socklen_t len = sizeof bound;
+        unsigned char *bytes = (unsigned char *)&bound;
+        getsockname(fd, (struct sockaddr *)&bound, &len);
+        snprintf(reply, size, "%d", bytes[2] << 8 | bytes[3]);
+        rc = proxy_listen(c->proxy, rest, fd);
+    }
+    return rc;
+}
+
+static int do_json(struct child *c, const char *verb, const char *rest, char *reply, size_t size)
+{
+    struct cJSON *json = json_parse(rest, strlen(rest));
+    char *error = NULL;
+    int rc = str_same(verb, "roster") ? proxy_roster(c->proxy, json)
+                                      : proxy_prepare(c->proxy, 1, json, &error);
+    if (rc) {
+        snprintf(reply, size, "error %s", error ? error : err_text(rc));
+    }
+    mem_free(error);
+    json_free(json);
+    return 0;
+}
+
+static void obey(struct child *c, char *line)
+{
+    char reply[512] = "ok"; /* every reply below is shorter or cut */
+    char *rest = strchr(line, ' ');
+    rest = rest ? (*rest = '\0', rest + 1) : line + strlen(line);
+    int rc = 0;
+    if (str_same(line, "listen")) {
+        rc = do_listen(c, rest, reply, sizeof reply);
+    } else if (str_same(line, "roster") || str_same(line, "prepare")) {
+        rc = do_json(c, line, rest, reply, sizeof reply);
+    } else if (str_same(line, "commit")) {
+        rc = proxy_commit(c->proxy);
+    } else if (str_same(line, "abort")) {
+        proxy_abort(c->proxy);
+    } else if (str_same(line, "drain")) {
+        proxy_drain(c->proxy, (uint32_t)strtoul(rest, NULL, 10));
+    } else if (str_same(line, "fact")) {
+        snprintf(reply, sizeof reply, "%u %s", c->facts, c->fact);
+    } else if (str_same(line, "files")) {
+        snprintf(reply, sizeof reply, "%d", open_descriptors());
+    } else if (str_same(line, "stop")) {
+        proxy_stop(c->proxy);
+    } else {
+        rc = -EINVAL;
+    }
+    if (rc) {
+        snprintf(reply, sizeof reply, "error %s", err_text(rc));
+    }
+    size_t len = strlen(reply);
+    reply[len < sizeof reply - 1 ? len : sizeof reply - 2] = '\n';
+    if (write(c->fd, reply, len + 1) < 0) {
+        proxy_stop(c->proxy);
+    }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct child *c = poll->data;
+    char bytes[65536];
+    (void)events;
+    ssize_t n = status ? -1 : read(c->fd, bytes, sizeof bytes);
+    if (n <= 0) {
+        uv_poll_stop(poll);
+        proxy_stop(c->proxy);
+        return;
+    }
+    (void)buf_append(&c->in, bytes, (size_t)n);
+    char *end;
+    while (c->in.len && (end = memchr(c->in.data, '\n', c->in.len))) {
+        *end = '\0';
+        size_t used = (size_t)(end - c->in.data) + 1;
+        obey(c, c->in.data);
+        buf_consume(&c->in, used);
+    }
+}
+
+static int run_child(struct board *board, int fd, unsigned files)
+{
+    struct child c = {.fd = fd};
+    buf_init(&c.in, LINE_BYTES);
+    if (files) {
+        struct rlimit limit = {files, files};
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    uv_loop_init(&c.loop);
+    struct proxy_options options = {.loop = &c.loop, .board = board, .worker = 0};
+    if (proxy_new(&options, &c.proxy)) {
+        return 3;
+    }
+    proxy_on_fact(c.proxy, on_fact, &c);
+    uv_poll_init(&c.loop, &c.poll, fd);
+    c.poll.data = &c;
+    uv_poll_start(&c.poll, UV_READABLE, on_readable);
+    proxy_run(c.proxy);
+    proxy_free(c.proxy);
+    uv_close((uv_handle_t *)&c.poll, NULL);
+    uv_run(&c.loop, UV_RUN_DEFAULT);
+    buf_free(&c.in);
+    return uv_loop_close(&c.loop) ? 4 : 0;
+}
+
+/* `files` limits the child's descriptors; 0 = as they are. */
+struct proxydriver *proxydriver_start(unsigned files)
+{
+    struct proxydriver *d = mem_new(sizeof *d);
+    int pair[2];
+    if (board_new(1, &d->board) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        mem_free(d);
+        return NULL;
+    }
+    d->pid = fork();
+    if (!d->pid) {
+        for (int fd = 3; fd < 512; fd++) {
+            if (fd != pair[1] && fd != board_fd(d->board)) {
+                close(fd);
+            }
+        }
+        int rc = run_child(d->board, pair[1], files);
+        board_free(d->board);
+        mem_free(d);
+#if defined(__SANITIZE_ADDRESS__)
+        exit(rc); /* looks for leaks */
+#else
+        _exit(rc);
+#endif
+    }
+    close(pair[1]);
+    d->fd = pair[0];
+    struct timeval patience = {.tv_sec = 10};
+    setsockopt(d->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    return d;
+}
+
+/* Sends a command and waits for its answer; lends the line. */
+const char *proxydriver_tell(struct proxydriver *d, const char *line)
+{
+    size_t len = strlen(line), at = 0;
+    if (send(d->fd, line, len, MSG_NOSIGNAL) != (ssize_t)len ||
+        send(d->fd, "\n", 1, MSG_NOSIGNAL) != 1) {
+        return "error gone";
+    }
+    while (at < sizeof d->reply - 1 && read(d->fd, d->reply + at, 1) == 1) {
+        if (d->reply[at] == '\n') {
+            d->reply[at] = '\0';
+            return d->reply;
+        }
+        at++;
+    }
+    return "error no reply";
+}
+
+struct board *proxydriver_board(struct proxydriver *d)
+{
+    return d->board;
+}
+
+/* Ends the child and frees `d`; its exit status, or 1000 + the signal that killed it. */
+int proxydriver_end(struct proxydriver *d)
+{
+    int status = 0;
+    close(d->fd);
+    waitpid(d->pid, &status, 0);
+    board_free(d->board);
+    mem_free(d);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
