@@ -85,7 +85,10 @@ end
 
 local function value(text)
     local decoded = cjson.decode(ffi.string(text))
-    return decoded ~= cjson.null and decoded or nil
+    if decoded == cjson.null then
+        return nil
+    end
+    return decoded
 end
 
 function World:set(t) C.world_set(self.w, cjson.encode(t)) end
@@ -93,6 +96,7 @@ function World:image(name, t) C.world_image(self.w, name, cjson.encode(t)) end
 function World:foreign(name) C.world_foreign(self.w, name) end
 function World:die(name, code, oom) assert(C.world_die(self.w, name, code or 1, oom or false)) end
 function World:sick(name, sick) assert(C.world_sick(self.w, name, sick)) end
+function World:mute(name, mute) assert(C.world_mute(self.w, name, mute)) end
 function World:pause(name, paused) assert(C.world_pause(self.w, name, paused)) end
 function World:vanish(name) C.world_vanish(self.w, name) end
 function World:host(address, answers) C.world_host(self.w, address, answers) end

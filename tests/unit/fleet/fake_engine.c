@@ -352,7 +352,9 @@ static void answer_sample(struct fake_engine *e, struct op *op, struct engine_er
                           const struct container *c)
 {
     struct engine_sample s = {.cpu_cores_allotted = 1, .memory_limit_bytes = 1000};
-    if (c) {
+    if (c && c->mute && !error->code) {
+        error->code = -EAGAIN;
+    } else if (c) {
         s.cpu_seconds = c->cpu_seconds;
         s.memory_bytes = (uint64_t)(1000 * fake_engine_image(e, c->image)->memory);
         s.at_us = world_now(e->world) * 1000;

@@ -412,6 +412,15 @@ bool world_sick(struct world *w, const char *name, bool sick)
     return c != NULL;
 }
 
+bool world_mute(struct world *w, const char *name, bool mute)
+{
+    struct container *c = fake_engine_find(&w->engine, name);
+    if (c) {
+        c->mute = mute;
+    }
+    return c != NULL;
+}
+
 bool world_pause(struct world *w, const char *name, bool paused)
 {
     struct container *c = fake_engine_find(&w->engine, name);

@@ -29,6 +29,8 @@ void world_image(struct world *w, const char *name, const char *text);
 void world_foreign(struct world *w, const char *name);
 bool world_die(struct world *w, const char *name, int exit_code, bool oom);
 bool world_sick(struct world *w, const char *name, bool sick);
+/* Its samples fail. */
+bool world_mute(struct world *w, const char *name, bool mute);
 bool world_pause(struct world *w, const char *name, bool paused);
 /* Removed behind our back, without an event. */
 void world_vanish(struct world *w, const char *name);
