@@ -101,7 +101,9 @@ local function param_field(policy, key, spec)
         field.required = type(field.required) == "string" and field.required or "it has no default"
     end
     if field.default ~= nil then
-        check.value(field, field.default, path .. ".default", policy)
+        if check.value(field, field.default, path .. ".default", policy) == nil then
+            field.default = nil
+        end
     end
     return field
 end
@@ -200,8 +202,8 @@ end
 local function use_step(use, policy)
     return {
         run = function(load)
-            if not policy.module then
-                return
+            if not policy.usable then
+                return -- what is wrong with it was said
             end
             local params = use.params
             for key, value in next, use.inherited do
@@ -212,7 +214,7 @@ local function use_step(use, policy)
             local before = load.errors.count()
             local beside = use.kind == "scale" and schema.scale or { { "policy" } }
             use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside)
-            if load.errors.count() == before and policy.usable then
+            if load.errors.count() == before then
                 local made = policy.module.new(load.plain(use.owner.params, "params", use.ctx.report))
                 check_made(policy, made)
             end

@@ -34,20 +34,26 @@
  *       "explicit": true },                           false: nothing was configured (engine's, else HTTP, else running)
  *     "deploy": { "timeout_ms": 120000 },
  *     "stop_timeout_ms": 10000, "drain_timeout_ms": 30000,
- *     "tags": [ ["zone:1"], ["zone:0"] ... ]          per slot 1, 2, ...; one entry = for all; [] = none
+ *     "tags": [ ["zone:1"], ["zone:0"] ... ]          per slot 1, 2, ... scale.max; one entry = for all; [] = none
  *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,
  *       "up_cooldown_ms": 300000, "down_cooldown_ms": 600000, "interval_ms": 15000 },    absent for "backends"
  *     "routes": [ { "listen": "0.0.0.0:8080", "host": "catalog.local" ("" = any), "path": "/",
  *       "balance": { "policy": "least_connections", "params": {} },
  *       "max_retries": 3, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
- *       "client_timeout_ms": 60000, "at": "tidegate.lua:12" } ],
+ *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
+ *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3 } } ],  when given
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
- *     "weight": 1, "max_connections": 100, "capacity": 1000       of each of our own instances
+ *     "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
+ *     "collect": { "performance": "/performance", "data": "/data", "prometheus": "/metrics", "interval_ms": 15000 }  when given
  *   } ],
+ *   "channels": [ { "name": "ops", "at": "tidegate.lua:24", ... } ],      whatever the block says
+ *   "alerts": [ { "name": "HighErrorRate", "at": "tidegate.lua:25", "when": { ... } | { "function": "tidegate.lua:25" },
+ *     "severity": "warning", "message": "", "channels": ["ops"], "duration_ms": 0, "cooldown_ms": 300000 } ],
  *   "policies": [ { "kind": "balance", "name": "least_connections",
  *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}" } ],
  *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ] }
+ * Members of objects are sorted by name, so that equal parts have equal text.
  */
 #ifndef SCRIPT_SCRIPT_H
 #define SCRIPT_SCRIPT_H

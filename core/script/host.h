@@ -1,0 +1,41 @@
+/* host.h: what the trusted modules of the configuration language may ask of C. Private to script/. */
+#ifndef SCRIPT_HOST_H
+#define SCRIPT_HOST_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "script/files.h"
+
+struct cJSON;
+struct state;
+
+enum {
+    HOST_NAMES_BYTES = 300 * FILES_LISTED
+};
+
+/* One load (load.c). What a host function must free hangs here, so that a Lua error loses nothing. */
+struct load {
+    struct state *state;
+    struct files files;
+    const struct cJSON *overrides;
+    char *source; /* of the main file */
+    size_t source_len;
+    char *text, *why;     /* of the host function under way */
+    struct buf names;     /* NUL-separated, of the same */
+    bool more;            /* steps are left */
+    const char *sentence; /* why the last step was stopped */
+    struct cJSON *config;
+    char *errors, *warnings;
+};
+
+/* The table `host`: functions that dsl.lua and friends call. `l` is lent for the state's life. [-0, +1, e] */
+void host_push(lua_State *L, struct load *l);
+/* `require` for trusted modules, which run in the environment on the top; it stays there. [-0, +1, e] */
+void host_push_require(lua_State *L);
+/* Frees what the last host function left. */
+void host_clear(struct load *l);
+
+#endif
