@@ -22,6 +22,8 @@ enum {
     LIMIT_REASON_BYTES = 512,        /* a reason that is kept for status */
     LIMIT_DECISIONS = 1024,          /* decision records kept in memory */
     LIMIT_POLICY_MEMORY_BYTES = 64 << 20, /* one Lua state */
+    LIMIT_POLICY_CPU_MS = 50,        /* thread CPU time of one cold decision */
+    LIMIT_POLICY_LOAD_CPU_MS = 500,  /* of loading one policy and making its instance */
 };
 
 #endif

@@ -51,9 +51,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
         return;
     }
     if (b->live) {
-        uint64_t beat = __atomic_load_n(b->beat, __ATOMIC_RELAXED);
-        if (!(beat & 1) || beat != b->seen) {
-            b->seen = beat;
+        uint64_t calls = __atomic_load_n(&b->calls, __ATOMIC_RELAXED);
+        if (!(calls & 1) || calls != b->seen) {
+            b->seen = calls;
             return;
         }
     }
@@ -85,7 +85,6 @@ int budget_open(struct budget *b, lua_State *L)
 {
     memset(b, 0, sizeof(*b));
     b->L = L;
-    b->beat = &b->own_beat;
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigemptyset(&action.sa_mask);
     if (sigaction(STATE_SIGNAL, &action, NULL) < 0) {
@@ -103,16 +102,18 @@ void budget_close(struct budget *b)
     timer_delete(b->timer);
 }
 
-static void beat(struct budget *b)
+static void count(struct budget *b)
 {
-    uint64_t now = __atomic_load_n(b->beat, __ATOMIC_RELAXED);
-    __atomic_store_n(b->beat, now + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&b->calls, b->calls + 1, __ATOMIC_RELAXED);
+    if (b->beat) {
+        __atomic_store_n(b->beat, __atomic_load_n(b->beat, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+    }
 }
 
 void budget_start(struct budget *b, uint32_t ms)
 {
     b->budget_ms = b->live ? BUDGET_TICK_MS : ms;
-    beat(b);
+    count(b);
     if (!b->live) {
         arm(b, ms ? ms : 1, 0);
     }
@@ -123,8 +124,8 @@ bool budget_stop(struct budget *b)
     if (!b->live) {
         arm(b, 0, 0);
     }
-    beat(b);
-    /* From here on the handler sees an even beat, so `expired` cannot change any more. */
+    count(b);
+    /* From here on the handler sees an even count, so `expired` cannot change any more. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (!b->expired) {
         return false;

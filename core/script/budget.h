@@ -24,9 +24,9 @@ struct budget {
     timer_t timer;      /* of this thread's CPU time */
     uint32_t budget_ms; /* of the call under way */
     volatile sig_atomic_t expired;
-    bool live;      /* JIT on, the periodic timer runs */
-    uint64_t *beat; /* odd while Lua runs */
-    uint64_t own_beat, seen;
+    bool live;            /* JIT on, the periodic timer runs */
+    uint64_t calls, seen; /* calls is odd inside a call; seen: what it was at the last tick */
+    uint64_t *beat;       /* odd inside too, for others to watch; lent, may be NULL */
 };
 
 /* Kernel clock ticks are 4 ms, so a live call ends 10 to 24 ms after it began to loop. */

@@ -1,12 +1,13 @@
 -- prelude.lua: the trusted Lua of every state: builds sandboxes, strict views and pickers.
 --
--- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), find,
--- match, gmatch, gsub, print, library, and in hot states ffi, backend_bytes, request_bytes }. Returns the
--- functions that C calls. Policies see none of this file's locals but what `environment` copies.
+-- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), driver
+-- (which compiles driver.lua), find, match, gmatch, gsub, print, library, and in hot states ffi,
+-- backend_bytes, request_bytes }. Returns the functions that C calls. Policies see none of this file's locals but what
+-- `environment` copies.
 local host = ...
 local lib = host.libraries
-local error, pairs, pcall, select, setmetatable, type =
-    lib.base.error, lib.base.pairs, lib.base.pcall, lib.base.select, lib.base.setmetatable, lib.base.type
+local assert, error, pairs, pcall = lib.base.assert, lib.base.error, lib.base.pairs, lib.base.pcall
+local select, setmetatable, type = lib.base.select, lib.base.setmetatable, lib.base.type
 local tostring, concat, insert, remove, find = lib.base.tostring, lib.table.concat, lib.table.insert,
     lib.table.remove, lib.string.find
 local rep = lib.string.rep
@@ -181,6 +182,56 @@ end
 
 function P.strict(view, class)
     return setmetatable(view, strict[class])
+end
+
+-- ---- Pickers ------------------------------------------------------------------------------------
+
+local function driver(...)
+    return host.driver()(error, type, lib.math.huge)(...)
+end
+
+-- One pick among backends and for a request that are plain tables: for a policy's examples.
+function P.try(policy, backends, request)
+    local pick, resize = driver(policy, backends, request)
+    resize(#backends)
+    local index = pick()
+    return index ~= 0 and index or nil
+end
+
+if not host.ffi then
+    return P
+end
+
+-- The structs of script.h. Policies get const references to them: only scalars, so that nothing can be
+-- written or read out of bounds. The pointers stay in this file.
+local ffi = host.ffi
+ffi.cdef [[
+struct backend {
+    double in_flight, weight, max_connections, capacity, response_ms, error_rate, age_s;
+    int32_t eligible, index;
+};
+struct request {
+    double now_ms;
+    uint32_t hash, key;
+    int32_t method, attempt;
+};
+]]
+assert(ffi.sizeof "struct backend" == host.backend_bytes)
+assert(ffi.sizeof "struct request" == host.request_bytes)
+
+-- `rows` and `request` are light userdata; the rows stay where they are as long as the picker lives.
+function P.picker(policy, rows, capacity, request)
+    local base, refs, backends = ffi.cast("const struct backend *", rows), {}, {}
+    for i = 1, capacity do
+        refs[i] = base[i - 1]
+    end
+    local pick, resize = driver(policy, backends, ffi.cast("const struct request *", request)[0])
+    return pick, function(count)
+        for i = 1, capacity do
+            backends[i] = i <= count and refs[i] or nil
+        end
+        resize(count)
+    end
 end
 
 return P

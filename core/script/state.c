@@ -81,6 +81,23 @@ lua_State *state_lua(struct state *s)
     return s->L;
 }
 
+/* The trusted chunk of a shipped file of this room. [-0, +1, e] */
+static void push_own(lua_State *L, const char *name)
+{
+    const struct shipped_file *file = shipped_find(name);
+    must(file);
+    if (luaL_loadbufferx(L, file->source, file->len, "=tidegate", "t") != 0) {
+        lua_error(L);
+    }
+}
+
+/* host.driver() -> chunk */
+static int host_driver(lua_State *L)
+{
+    push_own(L, "script/driver");
+    return 1;
+}
+
 /* host.print(text) */
 static int host_print(lua_State *L)
 {
@@ -132,22 +149,12 @@ static void set_number(lua_State *L, const char *name, size_t number)
     lua_setfield(L, -2, name);
 }
 
-/* The trusted chunk of a shipped file of this room. [-0, +1, e] */
-static void push_own(lua_State *L, const char *name)
-{
-    const struct shipped_file *file = shipped_find(name);
-    must(file);
-    if (luaL_loadbufferx(L, file->source, file->len, "=tidegate", "t") != 0) {
-        lua_error(L);
-    }
-}
-
 /* The table `host` of prelude.lua. [-0, +1, e] */
 static void push_host(lua_State *L, enum state_kind kind)
 {
     static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
     static const luaL_Reg functions[] = {
-        {"print", host_print}, {"library", host_library}, {NULL, NULL}};
+        {"driver", host_driver}, {"print", host_print}, {"library", host_library}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, pattern_functions);
@@ -170,6 +177,19 @@ static void push_host(lua_State *L, enum state_kind kind)
     }
 }
 
+/* A picker takes up to ten traces; past LuaJIT's own 1000 all are thrown away, again and again.
+ * Measured with 200 pickers in turn: 720 ns a pick before, 65 ns now. [-0, +0, e] */
+static void make_room_for_traces(lua_State *L)
+{
+    lua_getglobal(L, "jit");
+    lua_getfield(L, -1, "opt");
+    lua_getfield(L, -1, "start");
+    lua_pushliteral(L, "maxtrace=16000");
+    lua_pushliteral(L, "maxmcode=32768"); /* kB */
+    lua_call(L, 2, 0);
+    lua_settop(L, 0);
+}
+
 /* Body: libraries and prelude; afterwards the globals are empty. */
 static int body_open(lua_State *L)
 {
@@ -182,6 +202,7 @@ static int body_open(lua_State *L)
     open(L, luaopen_bit);
     if (kind == STATE_HOT) {
         open(L, luaopen_jit);
+        make_room_for_traces(L);
     }
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     push_own(L, "script/prelude");
@@ -252,6 +273,14 @@ void state_set_libraries(struct state *s, state_library_fn fn, void *arg)
     s->library_arg = arg;
 }
 
+void state_collect(struct state *s)
+{
+    size_t cap = s->cap;
+    s->cap = SIZE_MAX; /* the collector itself must not fail, unprotected as it is here */
+    lua_gc(s->L, LUA_GCCOLLECT, 0);
+    s->cap = cap;
+}
+
 struct run {
     lua_CFunction body;
     void *arg;
@@ -289,11 +318,8 @@ int state_run(struct state *s, lua_CFunction body, void *arg, uint32_t budget_ms
         return 0;
     }
     if (status == LUA_ERRMEM) {
-        size_t cap = s->cap;
-        *reterr = mem_printf("%s: not enough memory: a state may hold %zu MiB", what, cap >> 20);
-        s->cap = SIZE_MAX;
-        lua_gc(s->L, LUA_GCCOLLECT, 0);
-        s->cap = cap;
+        *reterr = mem_printf("%s: not enough memory: a state may hold %zu MiB", what, s->cap >> 20);
+        state_collect(s);
     } else if (run.text && where_known(run.text)) {
         *reterr = mem_copy(run.text);
     } else {

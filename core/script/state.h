@@ -82,5 +82,7 @@ void state_push_prelude(lua_State *L, const char *name);
 /* Main thread of the state, for the hot call. */
 lua_State *state_lua(struct state *s);
 struct budget *state_budget(lua_State *L);
+/* Throws away what is garbage, after memory ran out in a call. */
+void state_collect(struct state *s);
 
 #endif

@@ -8,6 +8,9 @@
 
 #include "base/ban.h"
 
+/* How messages call the prelude. */
+static const char OURS[] = "tidegate:";
+
 /* Fills `ar` with the innermost (or outermost) frame that came from a file. */
 static bool frame(lua_State *L, bool outermost, lua_Debug *ret_ar)
 {
@@ -32,6 +35,19 @@ void where_policy(lua_State *L, char *to, size_t size)
     to[0] = '\0';
     if (frame(L, false, &ar)) {
         snprintf(to, size, "%s:%d: ", ar.short_src, ar.currentline);
+    }
+}
+
+void where_function(lua_State *L, char *to, size_t size)
+{
+    lua_Debug ar;
+    to[0] = '\0';
+    if (lua_isfunction(L, -1) && !lua_iscfunction(L, -1)) {
+        lua_pushvalue(L, -1);
+        lua_getinfo(L, ">S", &ar);
+        if (ar.source[0] == '@') {
+            snprintf(to, size, "%s:%d", ar.short_src, ar.linedefined);
+        }
     }
 }
 
@@ -67,6 +83,11 @@ int where_handler(lua_State *L)
         lua_pushfstring(L, "raised a %s value", luaL_typename(L, 1));
     }
     const char *text = lua_tostring(L, -1);
+    if (strncmp(text, OURS, strlen(OURS)) == 0) {
+        /* The prelude stumbled over what a policy gave it: its own line helps nobody. */
+        text += strlen(OURS);
+        text += strspn(text, "0123456789: ");
+    }
     if (!where_known(text)) {
         where_policy(L, where, sizeof(where));
         lua_pushfstring(L, "%s%s", where, text);

@@ -1,0 +1,69 @@
+-- driver.lua: the loop around a balance policy; trusted. Returns drive(policy, backends, request) ->
+--   pick()        the index of a backend, 0 or nil for none
+--   resize(count) the first `count` backends are in use
+--
+-- Compiled anew for every picker: LuaJIT binds a trace to the functions it saw, and pickers that shared this
+-- code would leave each other's traces at every row.
+local error, type, huge = ...
+
+-- One pick by score: the lowest wins. The round begins behind the last one chosen, so that equal backends get
+-- their turns evenly, however they lie among others. Two half loops and one branch a row: what LuaJIT likes.
+local function scored(score, backends, request)
+    local n, last = 0, -1
+    local function pick()
+        if last < 0 then
+            last = request.hash % n
+        end
+        local best, chosen = huge, 0
+        for i = last + 1, n do
+            local backend = backends[i]
+            if backend.eligible ~= 0 then
+                local cost = score(backend, request)
+                if cost and cost < best then
+                    best, chosen = cost, i
+                end
+            end
+        end
+        for i = 1, last do
+            local backend = backends[i]
+            if backend.eligible ~= 0 then
+                local cost = score(backend, request)
+                if cost and cost < best then
+                    best, chosen = cost, i
+                end
+            end
+        end
+        if chosen > 0 then
+            last = chosen
+        end
+        return chosen
+    end
+    local function resize(count)
+        n = count
+        last = n > 0 and last >= 0 and last % n or -1
+    end
+    return pick, resize
+end
+
+-- One pick by the policy's own loop. Not a tail call: LuaJIT compiles that badly when C is the caller.
+local function picked(choose, backends, request)
+    local n = 0
+    local function pick()
+        local index = choose(backends, n, request)
+        return index
+    end
+    local function resize(count)
+        n = count
+    end
+    return pick, resize
+end
+
+return function(policy, backends, request)
+    if type(policy) ~= "table" or (type(policy.score) == "function") == (type(policy.pick) == "function") then
+        error("`new` must return { score = function } or { pick = function }", 0)
+    end
+    if policy.pick then
+        return picked(policy.pick, backends, request)
+    end
+    return scored(policy.score, backends, request)
+end

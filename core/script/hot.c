@@ -1,0 +1,290 @@
+/* hot.c: picks in a worker; see script.h.
+ *
+ * Owns: one HOT state for each generation, its pickers, and the only process-wide thing of the
+ * room: which generation is live, because LuaJIT's profiler (budget.h) is process-wide too. Called
+ * by: the worker's loop, once for each request. Invariants: a pick allocates nothing, neither here
+ * nor in the prelude; the policy sees rows and request only through const references. */
+#include "script/script.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "script/budget.h"
+#include "script/hot.h"
+#include "script/policy.h"
+#include "script/state.h"
+#include "script/where.h"
+#include "base/ban.h"
+
+struct script_hot {
+    struct state *state;
+    const struct cJSON *config;    /* lent */
+    struct script_request request; /* at this address for all pickers */
+    struct list pickers;
+    int handler; /* registry references, here and below */
+};
+
+struct script_picker {
+    struct list link;
+    struct script_hot *hot;
+    struct script_backend *rows; /* lent */
+    uint32_t capacity, count;
+    int pick, resize;
+    char origin[WHERE_BYTES]; /* file, and line of the function once it is known */
+    char error[LIMIT_REASON_BYTES];
+};
+
+/* The one whose JIT is on. Not in struct worker: the profiler behind it exists once in a process.
+ */
+static struct script_hot *live;
+
+static int body_handler(lua_State *L)
+{
+    struct script_hot *hot = lua_touserdata(L, 1);
+    lua_pushcfunction(L, where_handler);
+    hot->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+int script_hot_new(const struct cJSON *config, uint64_t *heartbeat, struct script_hot **ret_hot,
+                   char **reterr)
+{
+    struct script_hot *hot = mem_new(sizeof(*hot));
+    list_init(&hot->pickers);
+    hot->config = config;
+    int code = state_new(STATE_HOT, LIMIT_POLICY_MEMORY_BYTES, &hot->state, reterr);
+    if (code == 0) {
+        state_set_libraries(hot->state, policy_library, (void *)config);
+        code = state_run(hot->state, body_handler, hot, LIMIT_POLICY_LOAD_CPU_MS, "worker", reterr);
+    }
+    if (code < 0) {
+        script_hot_free(hot);
+        return -EINVAL;
+    }
+    if (heartbeat && *heartbeat & 1) {
+        ++*heartbeat; /* of a worker that was killed in Lua */
+    }
+    state_budget(state_lua(hot->state))->beat = heartbeat;
+    *ret_hot = hot;
+    return 0;
+}
+
+void script_hot_free(struct script_hot *hot)
+{
+    if (!hot) {
+        return;
+    }
+    while (!list_empty(&hot->pickers)) {
+        script_picker_free(list_owner(hot->pickers.next, struct script_picker, link));
+    }
+    if (live == hot) {
+        live = NULL;
+    }
+    state_free(hot->state);
+    mem_free(hot);
+}
+
+void script_hot_live(struct script_hot *hot)
+{
+    if (live == hot) {
+        return;
+    }
+    if (live) {
+        budget_live(state_budget(state_lua(live->state)), false);
+    }
+    live = hot;
+    budget_live(state_budget(state_lua(hot->state)), true);
+}
+
+struct build {
+    struct script_picker *picker;
+    const struct cJSON *policy, *params;
+};
+
+/* Notes where the policy's function stands, for errors without a line. [-0, +0, e] */
+static void note_origin(lua_State *L, struct script_picker *picker)
+{
+    static const char *const names[] = {"pick", "score"};
+    char where[WHERE_BYTES];
+    for (size_t i = 0; lua_istable(L, -1) && i < sizeof(names) / sizeof(*names); i++) {
+        lua_getfield(L, -1, names[i]);
+        where_function(L, where, sizeof(where));
+        if (*where) {
+            str_copy(picker->origin, sizeof(picker->origin), where);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static int body_build(lua_State *L)
+{
+    struct build *b = lua_touserdata(L, 1);
+    struct script_picker *picker = b->picker;
+    state_push_prelude(L, "picker");
+    policy_push_instance(L, b->policy, b->params);
+    note_origin(L, picker);
+    lua_pushlightuserdata(L, picker->rows);
+    lua_pushnumber(L, picker->capacity);
+    lua_pushlightuserdata(L, &picker->hot->request);
+    lua_call(L, 4, 2);
+    picker->resize = luaL_ref(L, LUA_REGISTRYINDEX);
+    picker->pick = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+int script_picker_new(struct script_hot *hot, const char *policy, const struct cJSON *params,
+                      struct script_backend *rows, uint32_t capacity,
+                      struct script_picker **ret_picker, char **reterr)
+{
+    struct build build = {.policy = policy_find(hot->config, "balance", policy), .params = params};
+    if (!build.policy) {
+        *reterr = mem_printf("no balance policy \"%s\"", policy);
+        return -EINVAL;
+    }
+    struct script_picker *picker = mem_new(sizeof(*picker));
+    picker->hot = hot;
+    picker->rows = rows;
+    picker->capacity = capacity;
+    picker->pick = picker->resize = LUA_NOREF;
+    str_copy(picker->origin, sizeof(picker->origin), json_str(build.policy, "origin", policy));
+    list_append(&hot->pickers, &picker->link);
+    build.picker = picker;
+    int code =
+        state_run(hot->state, body_build, &build, LIMIT_POLICY_LOAD_CPU_MS, picker->origin, reterr);
+    if (code < 0) {
+        script_picker_free(picker);
+        return -EINVAL;
+    }
+    *ret_picker = picker;
+    return 0;
+}
+
+static int body_forget(lua_State *L)
+{
+    struct script_picker *picker = lua_touserdata(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, picker->pick);
+    luaL_unref(L, LUA_REGISTRYINDEX, picker->resize);
+    return 0;
+}
+
+void script_picker_free(struct script_picker *picker)
+{
+    if (!picker) {
+        return;
+    }
+    char *why = NULL;
+    state_run(picker->hot->state, body_forget, picker, LIMIT_POLICY_LOAD_CPU_MS, "worker", &why);
+    mem_free(why); /* at worst the functions stay until the generation goes */
+    list_remove(&picker->link);
+    mem_free(picker);
+}
+
+static int body_resize(lua_State *L)
+{
+    struct script_picker *picker = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, picker->resize);
+    lua_pushnumber(L, picker->count);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+void script_picker_resize(struct script_picker *picker, uint32_t count)
+{
+    must(count <= picker->capacity);
+    char *why = NULL;
+    picker->count = count;
+    if (state_run(picker->hot->state, body_resize, picker, LIMIT_POLICY_LOAD_CPU_MS, picker->origin,
+                  &why) < 0) {
+        /* Only memory can be short here; then the policy keeps its old rows, and C checks each
+         * index. */
+        str_copy(picker->error, sizeof(picker->error), why);
+        mem_free(why);
+    }
+}
+
+static int failed(struct script_picker *picker, const char *text)
+{
+    if (where_known(text)) {
+        str_copy(picker->error, sizeof(picker->error), text);
+    } else {
+        snprintf(picker->error, sizeof(picker->error), "%s: %s", picker->origin, text);
+    }
+    return -EIO;
+}
+
+/* The number that Lua answered, as an index from 0. */
+static int checked(struct script_picker *picker, double answer)
+{
+    char text[96]; /* three numbers of at most 24 bytes and 24 of words */
+    if (answer == 0) {
+        return -ENOENT;
+    }
+    if (!(answer >= 1 && answer <= picker->count) || answer != (double)(uint32_t)answer) {
+        snprintf(text, sizeof(text), "picked %.17g of %u backends", answer, picker->count);
+        return failed(picker, text);
+    }
+    if (!picker->rows[(uint32_t)answer - 1].eligible) {
+        snprintf(text, sizeof(text), "picked backend %u, which is not eligible", (uint32_t)answer);
+        return failed(picker, text);
+    }
+    return (int)answer - 1;
+}
+
+int script_pick(struct script_picker *picker, const struct script_request *request)
+{
+    struct script_hot *hot = picker->hot;
+    struct budget *budget = state_budget(state_lua(hot->state));
+    lua_State *L = budget->L;
+    if (picker->count == 0) {
+        return -ENOENT;
+    }
+    hot->request = *request;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, hot->handler);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, picker->pick);
+    budget_start(budget, BUDGET_TICK_MS);
+    int status = lua_pcall(L, 0, 1, 1);
+    budget_stop(budget);
+    int code, type = lua_type(L, -1);
+    if (status) {
+        /* Only a string or nothing: the handler made it, or LuaJIT had no memory for one. */
+        code = failed(picker, type == LUA_TSTRING ? lua_tostring(L, -1) : "failed");
+    } else if (type == LUA_TNUMBER) {
+        code = checked(picker, lua_tonumber(L, -1));
+    } else if (type == LUA_TNIL) {
+        code = -ENOENT;
+    } else {
+        char text[64]; /* a type's name and words */
+        snprintf(text, sizeof(text), "picked a %s: an index, or nil for none",
+                 lua_typename(L, type));
+        code = failed(picker, text);
+    }
+    lua_settop(L, 0);
+    if (status == LUA_ERRMEM) {
+        state_collect(hot->state);
+    }
+    return code;
+}
+
+const char *script_picker_error(const struct script_picker *picker)
+{
+    return picker->error;
+}
+
+struct state *hot_state(struct script_hot *hot)
+{
+    return hot->state;
+}
+
+void hot_push_pick(lua_State *L, const struct script_picker *picker)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, picker->pick);
+}

@@ -1,0 +1,171 @@
+-- policy.lua: runs a policy file unchanged in a spec, without the program.
+--
+--   local policy = require "policy"
+--   local decide = policy.new("scale/threshold", { cpu = 50 })
+--   local want, reason = decide(policy.view { cpu_percent = 60 })
+--   local pick = policy.picker("balance/round_robin", {}, policy.backends { {}, { eligible = 0 } })
+--   local index = pick(policy.request { hash = 7 })
+--
+-- The environment holds the names that the sandbox allows; views, backends and requests raise on a field that
+-- policies/meta.lua does not declare, as in the program.
+local M = {}
+
+local allowed = {
+    base = "assert error getmetatable ipairs next pairs pcall print rawequal rawget select setmetatable "
+        .. "tonumber tostring type unpack xpcall",
+    string = "byte char find format gmatch gsub len lower match rep reverse sub upper",
+    table = "concat insert maxn remove sort",
+    math = "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min "
+        .. "modf pi pow rad sin sinh sqrt tan tanh",
+    bit = "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex",
+    coroutine = "create resume running status wrap yield",
+}
+
+local function environment()
+    local env, loaded = {}, {}
+    for part, names in pairs(allowed) do
+        local into, from = env, _G
+        if part ~= "base" then
+            env[part] = {}
+            into, from = env[part], part == "bit" and require "bit" or _G[part]
+        end
+        for name in names:gmatch "%S+" do
+            into[name] = from[name]
+        end
+    end
+    env._G = env
+    function env.require(name)
+        if not loaded[name] then
+            loaded[name] = setfenv(assert(loadfile("policies/" .. name:gsub("%.", "/") .. ".lua")), env)()
+        end
+        return loaded[name]
+    end
+    return env
+end
+
+-- The module table of policies/<path>.lua, or of a source.
+function M.load(path, source)
+    local chunk = source and assert(loadstring(source, "@" .. path)) or assert(loadfile("policies/" .. path .. ".lua"))
+    return setfenv(chunk, environment())()
+end
+
+-- `given` with the defaults of the policy's schema.
+function M.params(module, given)
+    local params = {}
+    for name, spec in pairs(module.params) do
+        params[name] = spec.default
+    end
+    for name, value in pairs(given or {}) do
+        assert(module.params[name], "no parameter " .. name)
+        params[name] = value
+    end
+    return params
+end
+
+-- What new(params) returns; `policy` is a path or a module.
+function M.new(policy, given)
+    local module = type(policy) == "string" and M.load(policy) or policy
+    return module.new(M.params(module, given))
+end
+
+local classes
+
+-- Fields of a class of policies/meta.lua: { name = type }.
+function M.fields(class)
+    if not classes then
+        classes = {}
+        local fields
+        for line in io.lines "policies/meta.lua" do
+            local name = line:match "^%-%-%-@class tidegate%.(%w+)"
+            if name then
+                fields = {}
+                classes[name] = fields
+            end
+            local field, kind = line:match "^%-%-%-@field ([%w_]+%??) (%S+)"
+            if field then
+                fields[field:gsub("%?", "")] = kind
+            end
+        end
+    end
+    assert(classes[class], "policies/meta.lua has no class " .. class)
+    return classes[class]
+end
+
+local function strict(class, defaults, given)
+    local fields, view = M.fields(class), {}
+    for _, from in ipairs { defaults, given or {} } do
+        for key, value in pairs(from) do
+            assert(fields[key], class .. " has no field " .. key)
+            view[key] = value
+        end
+    end
+    return setmetatable(view, {
+        __index = function(_, key)
+            if not fields[key] then
+                error(class .. " has no field " .. tostring(key), 2)
+            end
+        end,
+    })
+end
+
+function M.view(given)
+    return strict("ServiceView", {
+        service = "example", now = 1000, instances = 2, desired = given and given.instances or 2, starting = 0,
+        min = 1, max = 1000, sample_age_s = 0, since_up_s = 3600, since_down_s = 3600, hash = 0.5,
+    }, given)
+end
+
+function M.backends(list)
+    local backends = {}
+    for i, given in ipairs(list) do
+        backends[i] = strict("Backend", {
+            in_flight = 0, weight = 1, max_connections = 100, capacity = 1000, response_ms = 0, error_rate = 0,
+            age_s = 60, eligible = 1, index = i,
+        }, given)
+    end
+    return backends
+end
+
+function M.request(given)
+    return strict("Request", { now_ms = 0, hash = 0, key = 0, method = 0, attempt = 0 }, given)
+end
+
+-- pick(request) -> index or nil, as the program would: by the policy's own pick, or the eligible backend with the
+-- lowest score, the first one behind the last chosen when scores are equal.
+function M.picker(policy, given, backends)
+    local balance, last = M.new(policy, given), nil
+    return function(request)
+        if balance.pick then
+            return (balance.pick(backends, #backends, request))
+        end
+        last = last or request.hash % #backends
+        local best, chosen = math.huge, nil
+        for step = 1, #backends do
+            local backend = backends[(last + step - 1) % #backends + 1]
+            local cost = backend.eligible ~= 0 and balance.score(backend, request)
+            if cost and cost < best then
+                best, chosen = cost, backend.index
+            end
+        end
+        last = chosen or last
+        return chosen
+    end
+end
+
+-- Runs the policy's own examples; returns how many.
+function M.examples(path)
+    local module = M.load(path)
+    for i, example in ipairs(module.examples) do
+        local got
+        if example.given then
+            got = M.new(module, example.params)(M.view(example.given))
+        else
+            got = M.picker(module, example.params, M.backends(example.backends))(M.request(example.request))
+        end
+        assert(got == example.want, ("%s: example %d: wanted %s, got %s"):format(path, i, tostring(example.want),
+            tostring(got)))
+    end
+    return #module.examples
+end
+
+return M

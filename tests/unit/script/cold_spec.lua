@@ -1,0 +1,147 @@
+local script = require "script_room"
+
+local C = script.C
+
+local function service(name, policy, params)
+    return { name = name, scale = { policy = policy, params = params } }
+end
+
+-- Decisions for views, by policies { name = source } and services.
+local function decide(sources, services, views)
+    local config = script.config({ scale = sources }, { services = services,
+        libraries = { { name = "lib.half", origin = "policies/lib/half.lua",
+            source = "return function(x) return x / 2 end" } } })
+    local cold = assert(script.cold(config))
+    local decisions = script.value(C.script_cold_decide(cold, script.json { now_ms = 1, services = views }))
+    C.script_cold_free(cold)
+    return decisions.services
+end
+
+local function policy(body)
+    return "return { name = 'x', new = function(params)\nreturn function(s)\n" .. body .. "\nend end }"
+end
+
+local function one(body, view)
+    return decide({ x = policy(body) }, { service("web", "x", { per = 10 }) }, { web = view or { instances = 2 } }).web
+end
+
+local X = "policies/scale/x.lua"
+
+describe("script/cold", function()
+    it("answers for each service that has a scale policy and a view", function()
+        local threshold = script.read "policies/scale/threshold.lua"
+        local got = decide({ threshold = threshold, x = policy "return s.in_flight / params.per" }, {
+            service("catalog", "threshold", { cpu = 75, memory = 80 }),
+            service("orders", "x", { per = 10 }),
+            service("absent", "x", { per = 10 }),
+            { name = "legacy" },
+        }, {
+            catalog = { instances = 2, min = 2, max = 20, cpu_percent = 91, memory_percent = 40.1 },
+            orders = { instances = 2, in_flight = 30 },
+            legacy = { instances = 1 },
+        })
+        assert.same({
+            catalog = { want = 3, reason = "High resource usage - CPU: 91.0%, Memory: 40.1%",
+                policy = "threshold", origin = "policies/scale/threshold.lua" },
+            orders = { want = 3, reason = "", policy = "x", origin = X },
+        }, got)
+    end)
+
+    it("keeps what a policy declared as its own state, for each service its own", function()
+        local source = "local all = 0\nreturn { new = function()\nlocal n = 0\nreturn function()\n"
+            .. "n, all = n + 1, all + 1\nreturn n * 10 + all end end }"
+        local config = script.config({ scale = { x = source } }, { services = { service("a", "x"), service("b", "x") } })
+        local cold = assert(script.cold(config))
+        for i = 1, 3 do
+            local got = script.value(C.script_cold_decide(cold,
+                script.json { services = { a = { instances = 1 }, b = { instances = 1 } } })).services
+            assert.equal(i * 11, got.a.want)
+            assert.equal(i * 11, got.b.want)
+        end
+        C.script_cold_free(cold)
+    end)
+
+    it("takes nil as no opinion", function()
+        local got = one "return nil, 'no samples yet'"
+        assert.is_nil(got.want)
+        assert.is_nil(got.error)
+        assert.equal("no samples yet", got.reason)
+        assert.is_nil(one("return").error)
+    end)
+
+    it("requires libraries of the configuration", function()
+        assert.equal(4, one("return require('lib.half')(8)").want)
+    end)
+
+    it("refuses answers that are none", function()
+        local cases = {
+            { "return 2.5", X .. ":2: answered 2.5: a whole number of instances, 0 or more" },
+            { "return -1", X .. ":2: answered -1" },
+            { "return 0/0", X .. ":2: answered " },
+            { "return 1/0", X .. ":2: answered inf" },
+            { "return '3'", X .. ":2: answered a string: a whole number of instances, or nil" },
+            { "return {}", X .. ":2: answered a table" },
+            { "return false", X .. ":2: answered a boolean" },
+            { "\nreturn s.cpu.percent", X .. ":4: the view has no field 'cpu': did you mean 'cpu_percent'?" },
+            { "return s.cpu_percent + 1", X .. ":3: attempt to perform arithmetic" },
+            { "while true do end", X .. ":3: ran longer than 50 ms of CPU time" },
+            { "while true do pcall(function() while true do end end) end", X .. ":3: ran longer than 50 ms" },
+            { "coroutine.wrap(function() while true do end end)()", X .. ":3: " },
+            { "local t = {}\nfor i = 1, 1e9 do t[i] = ('x'):rep(1e5 + i) end", X .. ": not enough memory" },
+            { "require 'io'", X .. ":3: no library \"io\"" },
+            { "return io.open('/etc/passwd')", X .. ":3: attempt to index global 'io'" },
+        }
+        for _, case in ipairs(cases) do
+            local got = one(case[1])
+            assert.is_nil(got.want)
+            assert.truthy(got.error and got.error:find(case[2], 1, true) == 1, case[1] .. " -> " .. tostring(got.error))
+        end
+    end)
+
+    it("lets one service's failure touch no other", function()
+        local bad = "return { new = function() return function(s)\nif s.rate > 1 then while true do end end\n"
+            .. "local t = {} for i = 1, 1e9 do t[i] = {} end end end }"
+        local good = "return { new = function() return function(s) return s.instances end end }"
+        local config = script.config({ scale = { bad = bad, good = good } },
+            { services = { service("a", "bad"), service("b", "good"), service("c", "bad"), service("d", "good") } })
+        local cold = assert(script.cold(config))
+        for _ = 1, 2 do
+            local got = script.value(C.script_cold_decide(cold, script.json { services = {
+                a = { rate = 2 }, b = { instances = 3 }, c = { rate = 0 }, d = { instances = 4 } } })).services
+            assert.truthy(got.a.error:find("policies/scale/bad.lua:2: ran longer", 1, true), got.a.error)
+            assert.truthy(got.c.error:find("not enough memory", 1, true)
+                or got.c.error:find("ran longer", 1, true), got.c.error)
+            assert.equal(3, got.b.want)
+            assert.equal(4, got.d.want)
+        end
+        C.script_cold_free(cold)
+    end)
+
+    it("bounds and cleans reasons", function()
+        assert.equal(511, #one("return 1, ('x'):rep(10000)").reason)
+        local got = one("return 1, 'caf\195\169 \255 \27[31m\\nline'")
+        assert.equal("café ?  [31m line", got.reason)
+        assert.equal(510, #one("return 1, ('\195\169'):rep(1000)").reason)
+        assert.equal("", one("return 1, {}").reason)
+    end)
+
+    it("refuses a policy that cannot be built", function()
+        local cases = {
+            { "return 1", X .. ":1: a policy returns a table, this one a number" },
+            { "return {}", X .. ":1: the policy has no function `new`" },
+            { "return { new = function() end }", X .. ":1: `new` must return a function, not a nil" },
+            { "return {\nnew = function() error 'no' end }", X .. ":2: no" },
+            { "return {", X .. ":1: " },
+            { "while true do end", X .. ":1: ran longer than 500 ms of CPU time" },
+        }
+        for _, case in ipairs(cases) do
+            local config = script.config({ scale = { x = case[1] } }, { services = { service("web", "x") } })
+            local cold, why = script.cold(config)
+            assert.is_nil(cold)
+            assert.truthy(why:find(case[2], 1, true) == 1, why)
+        end
+        local cold, why = script.cold(script.config({}, { services = { service("web", "none") } }))
+        assert.is_nil(cold)
+        assert.equal("service web: no scale policy \"none\"", why)
+    end)
+end)

@@ -1,0 +1,338 @@
+local script = require "script_room"
+local reference = require "policy"
+local ffi = require "ffi"
+local vmdef = require "jit.vmdef"
+
+local C = script.C
+ffi.cdef [[
+double script_test_picks(struct script_picker *picker, uint32_t count, uint32_t seed, uint32_t *ret_counts,
+                         uint32_t *ret_failed);
+double script_test_kbytes(struct script_hot *hot);
+int script_test_opcodes(struct script_hot *hot, const struct script_picker *picker, uint8_t *ret_ops, int most);
+]]
+
+local ENOENT, EIO = -2, -5
+local X = "policies/balance/x.lua"
+
+local shipped = {}
+for _, name in ipairs { "round_robin", "least_connections" } do
+    shipped[name] = script.read("policies/balance/" .. name .. ".lua")
+end
+
+local open = {}
+
+local function hot(sources, heartbeat)
+    local config = script.config { balance = sources }
+    local h, why = script.hot(config, heartbeat)
+    assert(h, why)
+    open[#open + 1] = { h, config }
+    return h
+end
+
+local function picker(h, policy, rows, count)
+    local p, why = script.picker(h, policy, {}, rows, count)
+    assert(p, why)
+    C.script_picker_resize(p, count)
+    return p
+end
+
+local function pick(p, given)
+    local request = ffi.new("struct script_request", given or {})
+    return C.script_pick(p, request)
+end
+
+local function why(p)
+    return ffi.string(C.script_picker_error(p))
+end
+
+-- A policy whose pick or score has this body.
+local function source(kind, body)
+    local args = kind == "pick" and "backends, n, request" or "backend, request"
+    return ("return { new = function(params)\nreturn { %s = function(%s)\n%s\nend } end }"):format(kind, args, body)
+end
+
+local function begins(text, part)
+    assert(text:find(part, 1, true) == 1, ("%q does not begin with %q"):format(text, part))
+end
+
+describe("script/hot", function()
+    after_each(function()
+        for _, it in ipairs(open) do
+            C.script_hot_free(it[1])
+        end
+        open = {}
+    end)
+
+    for _, live in ipairs { false, true } do
+        for name in pairs(shipped) do
+            it(("picks with %s as the reference does, %s"):format(name, live and "live" or "not live"), function()
+                local h = hot(shipped)
+                if live then
+                    C.script_hot_live(h)
+                end
+                local random = 12345
+                local function chance(n)
+                    random = (random * 16807) % 2147483647
+                    return random % n
+                end
+                for n = 1, 12 do
+                    local list = {}
+                    for i = 1, n do
+                        list[i] = { weight = 1 + chance(3) }
+                    end
+                    local rows, backends = script.rows(list), reference.backends(list)
+                    local p = picker(h, name, rows, n)
+                    local expected = reference.picker("balance/" .. name, {}, backends)
+                    for _ = 1, live and 500 or 50 do
+                        local i = chance(n)
+                        rows[i].in_flight, rows[i].eligible = chance(4), chance(4) > 0 and 1 or 0
+                        backends[i + 1].in_flight, backends[i + 1].eligible = rows[i].in_flight, rows[i].eligible
+                        local hash = chance(4294967296)
+                        local want = expected(reference.request { hash = hash })
+                        assert.equal(want and want - 1 or ENOENT, pick(p, { hash = hash }))
+                    end
+                    C.script_picker_free(p)
+                end
+            end)
+        end
+    end
+
+    it("checks every answer", function()
+        local cases = {
+            { "pick", "return nil", ENOENT },
+            { "pick", "return 0", ENOENT },
+            { "pick", "return", ENOENT },
+            { "pick", "return 4", EIO, X .. ":2: picked 4 of 3 backends" },
+            { "pick", "return -1", EIO, X .. ":2: picked -1 of 3 backends" },
+            { "pick", "return 1.5", EIO, X .. ":2: picked 1.5 of 3 backends" },
+            { "pick", "return 0/0", EIO, X .. ":2: picked " },
+            { "pick", "return 1/0", EIO, X .. ":2: picked inf of 3 backends" },
+            { "pick", "return 2^32 + 1", EIO, X .. ":2: picked 4294967297 of 3 backends" },
+            { "pick", "return 2", EIO, X .. ":2: picked backend 2, which is not eligible" },
+            { "pick", "return '1'", EIO, X .. ":2: picked a string: an index, or nil for none" },
+            { "pick", "return backends[1]", EIO, X .. ":2: picked a cdata" },
+            { "pick", "return backends[1], 2", EIO, X .. ":2: picked a cdata" },
+            { "pick", "return backends[9].weight", EIO, X .. ":3: attempt to index" },
+            { "score", "return nil", ENOENT },
+            { "score", "return 1/0", ENOENT },
+            { "score", "return 0/0", ENOENT },
+            { "score", "return 'x'", EIO, X .. ":2: attempt to compare" },
+            { "score", "return {}", EIO, X .. ":2: attempt to compare" },
+            { "score", "error 'no'", EIO, X .. ":3: no" },
+            { "score", "error {}", EIO, X .. ":3: raised a table value" },
+            { "score", "return backend.wait", EIO, X .. ":3: 'struct backend' has no member named 'wait'" },
+            { "score", "backend.eligible = 1", EIO, X .. ":3: attempt to write to constant location" },
+            { "score", "return backend[1]", EIO, X .. ":3: 'struct backend' cannot be indexed" },
+            { "score", "return backend + 1", EIO, X .. ":3: attempt to perform arithmetic" },
+            { "score", "return request.hash.x", EIO, X .. ":3: attempt to index" },
+            { "score", "return ffi.cast", EIO, X .. ":3: attempt to index global 'ffi'" },
+            { "score", "local x = require 'ffi'", EIO, X .. ":3: no library" },
+        }
+        for _, live in ipairs { false, true } do
+            for _, case in ipairs(cases) do
+                local h = hot { x = source(case[1], case[2]), rr = shipped.round_robin }
+                if live then
+                    C.script_hot_live(h)
+                end
+                local rows = script.rows { {}, { eligible = 0 }, {} }
+                local p, other = picker(h, "x", rows, 3), picker(h, "rr", rows, 3)
+                for _ = 1, live and 200 or 2 do
+                    assert.equal(case[3], pick(p), case[2])
+                    assert.equal(0, pick(other) % 2)
+                end
+                if case[4] then
+                    begins(why(p), case[4])
+                end
+            end
+        end
+    end)
+
+    it("follows the roster", function()
+        local rows = script.rows({}, 8)
+        local h = hot(shipped)
+        C.script_hot_live(h)
+        for name in pairs(shipped) do
+            local p = assert(script.picker(h, name, {}, rows, 8))
+            assert.equal(ENOENT, pick(p))
+            for _, count in ipairs { 3, 8, 1, 0, 5 } do
+                C.script_picker_resize(p, count)
+                local seen = {}
+                for i = 1, count * 2 do
+                    local index = pick(p, { hash = i * 7919 })
+                    assert.is_true(index >= 0 and index < count)
+                    seen[index] = (seen[index] or 0) + 1
+                end
+                for i = 0, count - 1 do
+                    assert.equal(2, seen[i])
+                end
+                assert.equal(count == 0 and ENOENT or 0, math.min(pick(p), 0))
+            end
+        end
+    end)
+
+    it("shows a policy only the backends in use", function()
+        local h = hot { x = source("pick", "if backends[n + 1] or #backends ~= n then error 'more' end\nreturn n") }
+        local p = assert(script.picker(h, "x", {}, script.rows({}, 8), 8))
+        for _, count in ipairs { 8, 2, 5 } do
+            C.script_picker_resize(p, count)
+            assert.equal(count - 1, pick(p))
+        end
+    end)
+
+    local runaways = {
+        ["while"] = "while true do end",
+        ["for"] = "for i = 1, 1/0 do end",
+        numeric = "local x = 0\nwhile true do x = x + request.hash end",
+        swallowing = "while true do pcall(function() while true do end end) end",
+        coroutine = "coroutine.wrap(function() while true do end end)()",
+        recursion = "local function f() return f() end\nf()",
+        ["goto"] = "::again::\ngoto again",
+        nested = "while true do for i = 1, 1000 do end end",
+        metamethod = "local t = setmetatable({}, { __index = function() while true do end end })\nlocal x = t.x",
+        pattern = "while true do local i = ('a'):rep(10000):find('a*b') end",
+        allocating = "while true do local t = { {} } end",
+    }
+    for label, body in pairs(runaways) do
+        for _, kind in ipairs { "pick", "score" } do
+            it(("stops a runaway %s while live: %s"):format(kind, label), function()
+                local guarded = "if request.attempt == 1 then\n" .. body .. "\nend\nreturn 1"
+                local h = hot { x = source(kind, guarded) }
+                C.script_hot_live(h)
+                local p = picker(h, "x", script.rows { {}, {} }, 2)
+                for _ = 1, 3 do
+                    for _ = 1, 300 do
+                        assert.is_true(pick(p) >= 0, why(p))
+                    end
+                    assert.equal(EIO, pick(p, { attempt = 1 }))
+                    assert.truthy(why(p):find("^policies/balance/x.lua:%d+: .*ran longer than 10 ms"), why(p))
+                end
+                assert.is_true(pick(p) >= 0)
+            end)
+        end
+    end
+
+    it("stops runaways of the passive generation and of the one that follows", function()
+        local body = "if request.attempt == 1 then while true do end end\nreturn 1"
+        local rows = script.rows { {}, {} }
+        local old, new = hot { x = source("pick", body) }, hot { x = source("pick", body) }
+        local first, second = picker(old, "x", rows, 2), picker(new, "x", rows, 2)
+        for _, turn in ipairs { old, new, old, new } do
+            C.script_hot_live(turn)
+            for _, p in ipairs { first, second } do
+                for _ = 1, 200 do
+                    assert.equal(0, pick(p))
+                end
+                assert.equal(EIO, pick(p, { attempt = 1 }))
+                begins(why(p), X .. ":3: ran longer than 10 ms")
+            end
+        end
+    end)
+
+    it("survives a policy that eats memory", function()
+        local h = hot { x = source("pick", "if request.attempt == 1 then\nlocal t = {}\n"
+            .. "while true do t[#t + 1] = ('x'):rep(1000000 - #t) end end\nreturn 1") }
+        C.script_hot_live(h)
+        local p = picker(h, "x", script.rows { {}, {} }, 2)
+        for _ = 1, 3 do
+            assert.equal(EIO, pick(p, { attempt = 1 }))
+            assert.truthy(why(p):find "not enough memory" or why(p):find "ran longer", why(p))
+            assert.equal(0, pick(p))
+        end
+    end)
+
+    it("beats odd inside Lua and even outside", function()
+        local rows = script.rows { {}, {} }
+        local beat = ffi.cast("uint64_t *", ffi.cast("char *", rows) + ffi.offsetof("struct script_backend", "age_s"))
+        beat[0] = 7 -- left by a worker that was killed inside Lua
+        -- The beat's bits are those of a tiny number: so many times the tiniest.
+        local h = hot({ x = source("pick", "return backends[1].age_s / 5e-324 % 2 == 1 and 2 or 1") }, beat)
+        assert.is_true(beat[0] % 2 == 0)
+        local p = picker(h, "x", rows, 2)
+        for i = 1, 3 do
+            local before = beat[0]
+            assert.equal(1, pick(p))
+            assert.is_true(beat[0] == before + 2)
+            if i == 1 then
+                C.script_hot_live(h)
+            end
+        end
+    end)
+
+    for name in pairs(shipped) do
+        it("leaves no garbage and is compiled: " .. name, function()
+            local h = hot(shipped)
+            C.script_hot_live(h)
+            local list = {}
+            for i = 1, 10 do
+                list[i] = { in_flight = i % 3, eligible = i == 4 and 0 or 1 }
+            end
+            local p = picker(h, name, script.rows(list), 10)
+            local counts, failed = ffi.new "uint32_t[10]", ffi.new "uint32_t[1]"
+            C.script_test_picks(p, 5000, 1, counts, failed)
+            local before = C.script_test_kbytes(h)
+            C.script_test_picks(p, 100000, 2, counts, failed)
+            assert.equal(before, C.script_test_kbytes(h))
+            assert.equal(0, failed[0])
+            assert.equal(0, counts[3])
+
+            local ops, seen = ffi.new "uint8_t[512]", {}
+            local count = C.script_test_opcodes(h, p, ops, 512)
+            assert.is_true(count > 5)
+            for i = 0, count - 1 do
+                seen[vmdef.bcnames:sub(ops[i] * 6 + 1, ops[i] * 6 + 6):gsub(" ", "")] = true
+            end
+            for _, blacklisted in ipairs { "IFUNCF", "IFORL", "ILOOP", "IITERL" } do
+                assert.is_nil(seen[blacklisted], blacklisted)
+            end
+            assert.is_true(seen.JFUNCF or seen.JFORL or seen.JLOOP)
+        end)
+    end
+
+    it("costs so much", function()
+        local h = hot(shipped)
+        C.script_hot_live(h)
+        local lines = {}
+        for _, name in ipairs { "round_robin", "least_connections" } do
+            for _, n in ipairs { 3, 10, 100 } do
+                local p = picker(h, name, script.rows({}, n), n)
+                local counts, failed, best = ffi.new("uint32_t[?]", n), ffi.new "uint32_t[1]", math.huge
+                for round = 1, 5 do
+                    best = math.min(best, C.script_test_picks(p, 40000, round, counts, failed))
+                end
+                lines[#lines + 1] = ("%s of %d: %.0f ns"):format(name, n, best)
+            end
+        end
+        -- Pickers in turn must not push each other's compiled code out.
+        local pickers, counts, failed = {}, ffi.new "uint32_t[4]", ffi.new "uint32_t[1]"
+        local rows, sum = script.rows({}, 4), 0
+        for i = 1, 200 do
+            pickers[i] = picker(h, "least_connections", rows, 4)
+        end
+        for round = 1, 400 do
+            for _, p in ipairs(pickers) do
+                sum = sum + (C.script_test_picks(p, 4, round, counts, failed) * (round > 300 and 1 or 0))
+            end
+        end
+        lines[#lines + 1] = ("least_connections of 4, 200 pickers in turn: %.0f ns"):format(sum / 100 / 200)
+        print("\nCPU of one pick: " .. table.concat(lines, ", "))
+    end)
+
+    it("refuses what is no balance policy", function()
+        local cases = {
+            { "return { new = function() return 1 end }", "must return { score = function }" },
+            { "return { new = function() return {} end }", "must return { score = function }" },
+            { "return { new = function() return { pick = print, score = print } end }", "must return { score" },
+            { "return { new = function()\nerror 'no' end }", X .. ":2: no" },
+            { "return +", X .. ":1: unexpected symbol" },
+        }
+        for _, case in ipairs(cases) do
+            local p, text = script.picker(hot { x = case[1] }, "x", {}, script.rows({}, 2), 2)
+            assert.is_nil(p)
+            begins(text, "policies/balance/x.lua:")
+            assert.truthy(text:find(case[2], 1, true), text)
+        end
+        local p, text = script.picker(hot {}, "none", {}, script.rows({}, 2), 2)
+        assert.is_nil(p)
+        assert.equal("no balance policy \"none\"", text)
+    end)
+end)
