@@ -279,9 +279,15 @@ static size_t count_routes(const struct cJSON *config)
     return count;
 }
 
+static void discard(struct proxy *p)
+{
+    proxy_generation_unref(p->prepared);
+    p->prepared = NULL;
+}
+
 int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *config, char **reterr)
 {
-    proxy_abort(p);
+    discard(p);
     struct generation *g = mem_new(sizeof *g);
     size_t count = count_routes(config);
     g->number = generation;
@@ -325,8 +331,9 @@ int proxy_commit(struct proxy *p)
 
 void proxy_abort(struct proxy *p)
 {
-    proxy_generation_unref(p->prepared);
-    p->prepared = NULL;
+    discard(p);
+    /* Sockets that only the prepared generation would have used would swallow connections. */
+    proxy_listeners_point(p);
 }
 
 void proxy_route_fill(struct service *service)

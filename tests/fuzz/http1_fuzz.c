@@ -1,10 +1,9 @@
-/* http1_fuzz.c: libFuzzer target of the HTTP/1 codec.
- *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Icore tests/fuzz/http1_fuzz.c \
- *       core/net/http1_*.c core/base/str.c -o /tmp/http1_fuzz && /tmp/http1_fuzz tests/fuzz/http1
+/* http1_fuzz.c: libFuzzer target of the HTTP/1 codec (scripts/dev fuzz).
  *
  * The first byte chooses the parser. Beside memory errors it checks that what is accepted lies
- * inside the input, and that cutting the input never turns a refusal into an acceptance. */
+ * inside the input, and that an accepted head is not accepted without its last byte.
+ * sources: core/net/http1_request.c core/net/http1_response.c core/net/http1_fields.c core/net/http1_chunks.c core/base/str.c
+ */
 #include "net/http1.h"
 
 #include <stdlib.h>

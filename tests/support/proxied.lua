@@ -14,7 +14,7 @@ struct board *proxydriver_board(struct proxydriver *d);
 ]]
 
 local PATIENCE = 5
-local M = {}
+local M = { policies = {} }
 local conn_mt, world_mt = {}, {}
 conn_mt.__index, world_mt.__index = conn_mt, world_mt
 
@@ -153,7 +153,7 @@ function world_mt:must(line)
 end
 
 -- Routes are { service, path =, host =, ... }; policies' sources serve where the real script room is linked.
-function world_mt:configure(routes)
+function world_mt.configure(_, routes)
     local services, order = {}, { n = 0 }
     for _, route in ipairs(routes) do
         local name = route.service or "shop"
@@ -265,11 +265,21 @@ function M.start(options)
     return w
 end
 
-local function policy(name, body)
-    return { kind = "balance", name = name, origin = "policies/balance/" .. name .. ".lua",
-        source = body }
+-- Policies by name; where the room `script` is not linked, its double knows the same names.
+local sources = {
+    round_robin = "local last = 0 return function(b, n) for _ = 1, n do last = last % n + 1 "
+        .. "if b[last].eligible ~= 0 then return last end end return nil end",
+    least_connections = "return function(b, n) local best for i = 1, n do if b[i].eligible ~= 0 and "
+        .. "(not best or b[i].in_flight < b[best].in_flight) then best = i end end return best end",
+    raises = "return function() error('raised') end",
+    wild = "return function() return 4000 end",
+    none = "return function() return nil end",
+}
+for name, body in pairs(sources) do
+    M.policies[#M.policies + 1] = {
+        kind = "balance", name = name, origin = "policies/balance/" .. name .. ".lua",
+        source = ("return { name = '%s', doc = 'test', params = {}, new = function() "
+            .. "local pick = (function() %s end)() return { pick = pick } end, examples = {} }"):format(name, body),
+    }
 end
-
-M.policies = { n = 0 }
-M.policy = policy
 return M

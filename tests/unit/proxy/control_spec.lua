@@ -1,0 +1,230 @@
+-- The data plane over real sockets, one behaviour each: configuration, rosters and drain.
+local proxied = require "proxied"
+
+describe("proxy, configuration, rosters and drain", function()
+    local w
+
+    local function world(options)
+        w = proxied.start(options)
+        return w
+    end
+
+    after_each(function()
+        if w then
+            local status = w:stop()
+            w = nil
+            assert.equal(0, status, "the proxy's process ended badly")
+        end
+    end)
+
+    it("routes by host and by longest path, and answers 404 with the request's id", function()
+        world { backends = 0, routes = {
+            { service = "any", path = "/" }, { service = "deep", path = "/a/b" },
+            { service = "host", host = "Shop.Example", path = "/" },
+            { service = "wild", host = "*.shop.example", path = "/w" } } }
+        w:roster {}
+        local c = w:client()
+        local function goes(host, path, wanted)
+            c:send("GET " .. path .. " HTTP/1.1\r\nHost: " .. host .. "\r\nX-Request-Id: r1\r\n\r\n")
+            local status, _, body = c:answer()
+            assert.equal(wanted, status, host .. path)
+            return body
+        end
+        goes("x", "/", 503)
+        w:must(w:configure { { service = "deep", path = "/a/b" }, { service = "wild", host = "*.shop.example", path = "/w" },
+            { service = "host", host = "Shop.Example", path = "/h/" } })
+        w:must "commit"
+        assert.matches("request id: r1", goes("x", "/", 404))
+        goes("x", "/a/b", 503)
+        goes("x", "/a/b/c", 503)
+        goes("x", "/a/bc", 404)
+        goes("SHOP.example:80", "/h/x", 503)
+        goes("shop.example.", "/h/", 503)
+        goes("shop.example", "/h", 404)
+        goes("a.b.shop.example", "/w/", 503)
+        goes("shop.example", "/w", 404)
+        assert.is_true(tonumber(w:numbers().no_route) >= 4)
+        assert.is_true(tonumber(w:numbers().no_backend) >= 6)
+    end)
+
+    it("falls back to least connections when the policy fails, and says so", function()
+        for _, policy in ipairs { "raises", "wild" } do
+            world { backends = 2, route = { policy = policy } }
+            local a, b = w:client(), w:client()
+            a:get "/"
+            local u, first = w:accept_any()
+            u:read_head()
+            b:get "/"
+            local v, second = w:accept_any()
+            v:read_head()
+            assert.is_true(first ~= second)
+            u:ok ""
+            v:ok ""
+            assert.equal(200, (a:answer()))
+            assert.equal(200, (b:answer()))
+            assert.equal(2, tonumber(w:numbers().policy_errors))
+            assert.matches("^1 policy: ", w:must "fact")
+            assert.equal(0, w:stop())
+            w = nil
+        end
+        world { route = { policy = "none" } }
+        local c = w:client()
+        c:get "/"
+        assert.equal(503, (c:answer()))
+    end)
+
+    it("shares by the policy and keeps exact numbers", function()
+        world { backends = 2 }
+        local clients, seen = {}, { 0, 0 }
+        for i = 1, 6 do
+            clients[i] = w:client()
+            clients[i]:get "/"
+            local u, at = w:accept_any()
+            clients[i].up = u
+            u:read_head()
+            seen[at] = seen[at] + 1
+        end
+        assert.same({ 3, 3 }, seen)
+        assert.equal(3, tonumber(w:row(1).in_flight))
+        assert.equal(6, tonumber(w:numbers().connections))
+        for i = 1, 6 do
+            clients[i].up:ok ""
+            assert.equal(200, (clients[i]:answer()))
+        end
+        proxied.eventually(function()
+            return tonumber(w:row(1).in_flight) + tonumber(w:row(2).in_flight) == 0
+        end)
+    end)
+
+    it("drains a backend that leaves: its exchange ends well, its connections close", function()
+        world { backends = 2 }
+        local c = w:client()
+        c:get "/"
+        local u, at = w:accept_any()
+        u:read_head()
+        local other = 3 - at
+        w:roster { w:entry(other) }
+        local d = w:client()
+        d:get "/"
+        local v = w:accept(other)
+        v:read_head()
+        v:ok ""
+        assert.equal(200, (d:answer()))
+        u:ok "last"
+        assert.equal("last", (select(3, c:answer())))
+        assert.is_true(u:closed())
+        w:roster { w:entry(other, { draining = true }) }
+        assert.is_true(v:closed())
+        d:get "/"
+        assert.equal(503, (d:answer()))
+        assert.matches("^error", w:tell 'roster {"version":9,"services":[{"name":"x","backends":[{"id":"a","slot":99999,"address":"1.2.3.4:5"}]}]}')
+        assert.equal(3, tonumber(w:numbers().roster_version))
+    end)
+
+    it("swaps generations between two requests, and drops what was prepared in vain", function()
+        world { backends = 1 }
+        local c = w:client()
+        c:get "/"
+        local u = w:accept()
+        u:read_head()
+        assert.matches("^error", w:tell(w:configure { { policy = "missing" } }))
+        assert.matches("^error", w:tell "commit")
+        assert.matches("another route", w:tell(w:configure { {}, {} }))
+        w:must(w:configure { { path = "/new" } })
+        w:must "abort"
+        w:must(w:configure { { path = "/new" } })
+        w:must "commit"
+        u:ok "old"
+        assert.equal("old", (select(3, c:answer())))
+        c:get "/"
+        assert.equal(404, (c:answer()))
+        c:get "/new"
+        u:read_head()
+        u:ok ""
+        assert.equal(200, (c:answer()))
+        for _ = 1, 20 do
+            w:must(w:configure { { path = "/new" } })
+            w:must "commit"
+            c:get "/new"
+            u:read_head()
+            u:ok ""
+            assert.equal(200, (c:answer()))
+        end
+        w:must(w:configure { { listen = "elsewhere" } })
+        w:must "commit"
+        assert.is_nil((require("socket").connect("127.0.0.1", w.port)))
+    end)
+
+    it("drains: finishes, says close, closes idle ones, ends", function()
+        world()
+        local busy, idle = w:client(), w:client()
+        idle:get "/"
+        local u = w:accept()
+        u:read_head()
+        u:ok ""
+        assert.equal(200, (idle:answer()))
+        busy:get "/"
+        u:read_head()
+        w:must "drain 5000"
+        assert.is_nil((require("socket").connect("127.0.0.1", w.port)))
+        u:ok "end"
+        local _, head, body = busy:answer()
+        assert.equal("end", body)
+        assert.matches("\r\nConnection: close\r\n", head)
+        assert.is_true(busy:closed())
+        assert.is_true(idle:closed())
+        assert.matches("^error", w:tell "fact") -- it has ended by itself
+    end)
+
+    it("cuts what is open when the drain's time is over", function()
+        world()
+        local c = w:client()
+        c:get "/"
+        local u = w:accept()
+        u:read_head()
+        w:must "drain 50"
+        assert.is_true(c:closed())
+        assert.is_true(u:closed())
+    end)
+
+    it("survives running out of descriptors", function()
+        world { files = 64 }
+        local clients = {}
+        for i = 1, 80 do
+            clients[i] = w:client()
+            clients[i]:send "GET / HTTP/1.1\r\n" -- keeps its place
+        end
+        proxied.eventually(function()
+            return tonumber(w:numbers().connections) <= 64 and tonumber(w:numbers().accepted) >= 16
+        end)
+        for i = 1, 80 do
+            clients[i]:close()
+        end
+        proxied.eventually(function()
+            return tonumber(w:numbers().connections) == 0
+        end)
+        local c = w:client()
+        c:get "/"
+        local u = w:accept()
+        u:read_head()
+        u:ok "alive"
+        assert.equal("alive", (select(3, c:answer())))
+    end)
+
+    it("leaves no descriptor behind", function()
+        world()
+        local before = tonumber(w:must "files")
+        for _ = 1, 20 do
+            local c = w:client()
+            c:get("/", "Connection: close\r\n")
+            local u = w:accept()
+            u:read_head()
+            u:ok("x", "Connection: close\r\n")
+            assert.equal("x", (select(3, c:answer())))
+            u:close()
+        end
+        proxied.eventually(function()
+            return tonumber(w:must "files") == before
+        end)
+    end)
+end)
