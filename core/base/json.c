@@ -106,6 +106,21 @@ double json_value_num(const struct cJSON *value, double otherwise)
     return cJSON_IsNumber(value) ? value->valuedouble : otherwise;
 }
 
+bool json_value_bool(const struct cJSON *value, bool otherwise)
+{
+    return cJSON_IsBool(value) ? cJSON_IsTrue(value) : otherwise;
+}
+
+enum json_kind json_kind(const struct cJSON *value)
+{
+    return cJSON_IsObject(value)   ? JSON_OBJECT
+           : cJSON_IsArray(value)  ? JSON_ARRAY
+           : cJSON_IsString(value) ? JSON_STRING
+           : cJSON_IsNumber(value) ? JSON_NUMBER
+           : cJSON_IsBool(value)   ? JSON_BOOL
+                                   : JSON_NULL;
+}
+
 const char *json_str(const struct cJSON *object, const char *key, const char *otherwise)
 {
     return json_value_str(json_get(object, key), otherwise);

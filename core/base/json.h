@@ -11,6 +11,16 @@
 
 struct cJSON;
 
+enum json_kind {
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT,
+    JSON_KINDS
+};
+
 /* Parses exactly one value; NULL when the text is not JSON, nested too deeply (64) or has bytes
  * behind it. The caller owns it: json_free. */
 struct cJSON *json_parse(const char *bytes, size_t len);
@@ -32,6 +42,9 @@ bool json_bool(const struct cJSON *object, const char *key, bool otherwise);
 /* The string itself when `value` is one, else `otherwise`. */
 const char *json_value_str(const struct cJSON *value, const char *otherwise);
 double json_value_num(const struct cJSON *value, double otherwise);
+bool json_value_bool(const struct cJSON *value, bool otherwise);
+/* NULL counts as null. */
+enum json_kind json_kind(const struct cJSON *value);
 /* First child, next sibling, name of a member; NULL at the end. */
 struct cJSON *json_first(const struct cJSON *container);
 struct cJSON *json_next(const struct cJSON *item);

@@ -2,8 +2,8 @@
 --
 -- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), driver
 -- (which compiles driver.lua), find, match, gmatch, gsub, print, library, and in hot states ffi,
--- backend_bytes, request_bytes }. Returns the functions that C calls. Policies see none of this file's locals but what
--- `environment` copies.
+-- backend_bytes, request_bytes }. Returns the functions that C calls. Policies see none of this file's
+-- locals but what `environment` copies.
 local host = ...
 local lib = host.libraries
 local assert, error, pairs, pcall = lib.base.assert, lib.base.error, lib.base.pairs, lib.base.pcall

@@ -11,9 +11,8 @@
 #include <lualib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "base/err.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/budget.h"
@@ -361,31 +360,45 @@ void state_push_module(lua_State *L, const char *origin, const char *source, siz
     lua_call(L, 0, 1);
 }
 
+/* Members or items of a container into a table. [-0, +1, e] */
+static void push_items(lua_State *L, const struct cJSON *container, bool named)
+{
+    int index = 0;
+    lua_newtable(L);
+    for (const struct cJSON *item = json_first(container); item; item = json_next(item)) {
+        if (named) {
+            lua_pushstring(L, json_name(item));
+        } else {
+            lua_pushinteger(L, ++index);
+        }
+        state_push_json(L, item);
+        lua_rawset(L, -3);
+    }
+}
+
 void state_push_json(lua_State *L, const struct cJSON *value)
 {
     luaL_checkstack(L, 4, "JSON is nested too deeply");
-    if (cJSON_IsString(value)) {
-        lua_pushstring(L, value->valuestring);
-    } else if (cJSON_IsNumber(value)) {
-        lua_pushnumber(L, value->valuedouble);
-    } else if (cJSON_IsBool(value)) {
-        lua_pushboolean(L, cJSON_IsTrue(value));
-    } else if (cJSON_IsArray(value) || cJSON_IsObject(value)) {
-        int index = 0;
-        lua_newtable(L);
-        const struct cJSON *item;
-        cJSON_ArrayForEach(item, value)
-        {
-            if (cJSON_IsArray(value)) {
-                lua_pushinteger(L, ++index);
-            } else {
-                lua_pushstring(L, item->string);
-            }
-            state_push_json(L, item);
-            lua_rawset(L, -3);
-        }
-    } else {
+    switch (json_kind(value)) {
+    case JSON_BOOL:
+        lua_pushboolean(L, json_value_bool(value, false));
+        break;
+    case JSON_NUMBER:
+        lua_pushnumber(L, json_value_num(value, 0));
+        break;
+    case JSON_STRING:
+        lua_pushstring(L, json_value_str(value, ""));
+        break;
+    case JSON_ARRAY:
+        push_items(L, value, false);
+        break;
+    case JSON_OBJECT:
+        push_items(L, value, true);
+        break;
+    case JSON_NULL:
+    case JSON_KINDS:
         lua_pushnil(L);
+        break;
     }
 }
 

@@ -68,6 +68,8 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
                 { "\nerror 'no'", FILE .. ":2: no" },
                 { "\n\nerror { message = 'no' }", FILE .. ":3: no" },
                 { "error({})", FILE .. ":1: raised a table value" },
+                { "local function f() return 1 + f() end\nf()", FILE .. ": stack overflow" },
+                { "error(('x'):rep(1e6))", FILE .. ":1: xxx" },
                 { "error()", FILE .. ":1: raised a nil value" },
                 { "error(setmetatable({}, { __tostring = function() while true do end end }))",
                     FILE .. ":1: raised a table value" },
