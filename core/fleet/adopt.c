@@ -99,8 +99,15 @@ static void on_listed(void *arg, const struct engine_error *error,
 {
     struct fleet *f = arg;
     f->listing = false;
+    bool lost = fleet_call_lost(f, error->code);
+    if (f->list_again && f->engine_up) {
+        f->list_again = false; /* it began before a gap in the events */
+        fleet_list(f);
+        fleet_settle(f);
+        return;
+    }
     if (error->code) {
-        if (!fleet_call_lost(f, error->code)) {
+        if (!lost) {
             fleet_tell(f, "engine", NULL, NULL, "list failed", error->text ? error->text : "",
                        true);
         }
@@ -125,7 +132,11 @@ static void on_listed(void *arg, const struct engine_error *error,
 
 void fleet_list(struct fleet *f)
 {
-    if (!f->engine || f->listing || !f->applied) {
+    if (!f->engine || !f->engine_up || !f->applied) {
+        return;
+    }
+    if (f->listing) {
+        f->list_again = true;
         return;
     }
     f->list_seq = ++f->seq;

@@ -37,6 +37,16 @@ static void end(struct instance *i)
     i->seq = ++i->fleet->seq;
 }
 
+/* Whether the engine is not there: the next step waits for it, or tries again a while later. */
+static bool lost(struct instance *i, const struct engine_error *error)
+{
+    if (!fleet_call_lost(i->fleet, error->code)) {
+        return false;
+    }
+    i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
+    return true;
+}
+
 /* The steps after an outcome. The instance may be freed by it. */
 static void go_on(struct instance *i)
 {
@@ -68,16 +78,12 @@ static char *trouble(const struct instance *i, const struct engine_error *error,
 /* Common part of create and start: true when the call succeeded or the failure is dealt with. */
 static bool unclear(struct instance *i, const struct engine_error *error)
 {
-    if (fleet_call_lost(i->fleet, error->code)) {
-        i->unsure = true;
-        return true;
+    if (!lost(i, error) && error->code != -ETIMEDOUT) {
+        return false;
     }
-    if (error->code == -ETIMEDOUT) {
-        i->unsure = true;
-        i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
-        return true;
-    }
-    return false;
+    i->unsure = true;
+    i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
+    return true;
 }
 
 static void failed(struct instance *i, const struct engine_error *error, const char *doing)
@@ -172,9 +178,9 @@ static void on_inspected(void *arg, const struct engine_error *error,
         fleet_observe_gone(i);
     } else if (!error->code) {
         fleet_observe(i, seen);
-    } else if (!fleet_call_lost(i->fleet, error->code)) {
-        i->inspect_ms = i->fleet->now_ms + FLEET_RETRY_MS;
-        i->retry_ms = i->inspect_ms;
+    } else {
+        (void)lost(i, error);
+        i->inspect_ms = i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
     }
     go_on(i);
 }
@@ -205,7 +211,7 @@ static void on_logs(void *arg, const struct engine_error *error, const char *tex
 {
     struct instance *i = arg;
     end(i);
-    if (i->state == FLEET_FAILED && !fleet_call_lost(i->fleet, error->code)) {
+    if (i->state == FLEET_FAILED && !lost(i, error)) {
         logs_read(i, error->code || !text ? "" : text, error->code || !text ? 0 : len);
     }
     go_on(i);
@@ -223,7 +229,7 @@ void fleet_call_logs(struct instance *i)
 /* An ending that must succeed in the end: tried again, at first soon. */
 static void again_later(struct instance *i, const struct engine_error *error, const char *what)
 {
-    if (fleet_call_lost(i->fleet, error->code)) {
+    if (lost(i, error)) {
         return; /* the list after the next connection tells */
     }
     if (i->tries++ == 0) {

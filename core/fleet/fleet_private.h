@@ -143,6 +143,7 @@ struct instance {
     enum engine_state engine_state;
     enum engine_health health;
     char *health_output; /* NULL = none */
+    char *error;         /* why the engine could not start it; NULL = none */
     char *address;       /* "" when unknown */
     uint32_t restarts, restarts_base;
     int exit_code;
@@ -258,6 +259,7 @@ struct fleet {
     bool engine_up;
     bool listed; /* compared since it came up: we may act */
     bool listing;
+    bool list_again;     /* the one under way came too early */
     uint64_t list_ms;    /* next list */
     uint64_t list_seq;   /* seq when the list under way began */
     uint64_t seq;        /* counts calls and their ends */

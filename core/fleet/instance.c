@@ -60,6 +60,7 @@ void fleet_instance_free(struct instance *i)
     mem_free(i->reason);
     mem_free(i->address);
     mem_free(i->health_output);
+    mem_free(i->error);
     mem_free(i->seen_buckets);
     mem_free(i);
 }

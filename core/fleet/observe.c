@@ -18,7 +18,11 @@ static char *ending(const struct instance *i)
     if (i->oom) {
         return mem_copy("OOM-killed (memory limit)");
     }
-    return mem_printf("exited with code %d", i->exit_code);
+    if (i->error) {
+        return mem_printf("could not run: %s", i->error);
+    }
+    return i->engine_state == ENGINE_CREATED ? mem_copy("did not start")
+                                             : mem_printf("exited with code %d", i->exit_code);
 }
 
 static bool runs(const struct instance *i)
@@ -53,10 +57,6 @@ static void observe_waiting(struct instance *i)
         i->inspect_ms = i->fleet->now_ms + LOOK_MS;
         fleet_check_start(i);
         fleet_check_step(i);
-        return;
-    }
-    if (i->engine_state == ENGINE_CREATED) {
-        fleet_instance_to(i, FLEET_STARTING, "found created");
         return;
     }
     if (i->engine_state == ENGINE_PAUSED) {
@@ -124,6 +124,10 @@ static bool note(struct instance *i, const struct engine_instance *seen)
     if (seen->health_output && *seen->health_output) {
         mem_free(i->health_output);
         i->health_output = mem_copy(seen->health_output);
+    }
+    mem_release(&i->error);
+    if (seen->error && *seen->error) {
+        i->error = mem_copy(seen->error);
     }
     const char *address = seen->address ? seen->address : "";
     bool moved = seen->state == ENGINE_RUNNING && strcmp(address, i->address) != 0;
@@ -305,7 +309,11 @@ void fleet_on_engine_event(struct fleet *f, const struct engine_event *event, ui
     f->now_ms = now_ms;
     struct instance *i = event->name ? map_get(&f->names, event->name) : NULL;
     if (!i) {
-        return; /* the next list finds what is new */
+        if (event->kind == ENGINE_EVENT_STARTED && event->service && *event->service &&
+            f->list_ms > now_ms + LOOK_MS) {
+            f->list_ms = now_ms + LOOK_MS; /* a call of ours from before a crash */
+        }
+        return;
     }
     on_event(i, event);
     if (i->service) {

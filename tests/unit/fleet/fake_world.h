@@ -26,7 +26,7 @@ struct container {
     enum engine_health health;
     int exit_code;
     bool oom, sick, restarts_itself;
-    bool mute; /* cannot be sampled */
+    bool mute;                    /* cannot be sampled */
     uint64_t started_ms, back_ms; /* back_ms: restarts itself then; 0 = not */
     double cpu_seconds;
 };

@@ -184,6 +184,19 @@ describe("fleet without its engine", function()
         w:settled("shop", 2)
     end)
 
+    it("lists once more when the events had a gap while it listed", function()
+        w:delay("list", 1000)
+        w:run(31500) -- a regular list is under way
+        local lists = w:calls "list"
+        w:set { engine_up = false }
+        w:run(10)
+        w:set { engine_up = true }
+        w:run(3000)
+        assert.is_true(w:calls "list" > lists)
+        w:operate("scale", "shop", 3)
+        w:settled("shop", 3)
+    end)
+
     it("lists again when a list fails", function()
         w:fault("list", { code = World.EAGAIN, times = 3, text = "busy" })
         w:set { engine_up = false }
