@@ -314,6 +314,15 @@ describe("fleet deploy that fails", function()
         assert.is_true(w:calls "create" - tries >= 3)
     end)
 
+    it("tries with one instance for all", function()
+        w:image("bad", { missing = true })
+        w:apply { services = { World.service("cart", { image = "bad", scale = { min = 4 } }) } }
+        w:run(1000)
+        local first = w:calls "create"
+        w:run(10000)
+        assert.is_true(w:calls "create" - first <= 4, w:calls "create" - first) -- after 1, 2, 4, 8 s
+    end)
+
     it("starts afresh with a new configuration", function()
         w:image("bad", { missing = true })
         w:apply { services = { World.service("shop", { image = "bad", scale = { min = 1 } }) } }

@@ -282,27 +282,6 @@ static void effect_create(struct fake_engine *e, struct op *op)
     }
 }
 
-static void effect(struct fake_engine *e, struct op *op)
-{
-    op->effected = true;
-    if (op->kind == OP_CREATE) {
-        effect_create(e, op);
-        return;
-    }
-    struct container *c = fake_engine_find(e, op->id);
-    if (op->kind == OP_START && !c) {
-        answer_error(op, -ENOENT, "no such container");
-    } else if (op->kind == OP_START && c->state != ENGINE_RUNNING) {
-        run_container(e, c);
-    } else if (op->kind == OP_STOP && c && c->state != ENGINE_EXITED) {
-        c->restarts_itself = false;
-        fake_container_die(c, 0, false);
-    } else if (op->kind == OP_REMOVE && c) {
-        world_event(e->world, ENGINE_EVENT_REMOVED, c);
-        fake_container_free(c);
-    }
-}
-
 static void describe(const struct container *c, struct engine_instance *to)
 {
     *to = (struct engine_instance){
@@ -324,17 +303,65 @@ static void describe(const struct container *c, struct engine_instance *to)
     };
 }
 
-static void answer_list(struct fake_engine *e, struct op *op, const struct engine_error *error)
+/* A list tells what was there when the engine looked, not when the answer arrives. */
+static void effect_list(struct fake_engine *e, struct op *op)
 {
-    struct engine_instance all[4096];
-    size_t count = 0;
-    for (struct list *n = e->containers.next; n != &e->containers && count < 4096; n = n->next) {
+    op->seen = mem_array(e->made + 1, sizeof *op->seen);
+    for (struct list *n = e->containers.next; n != &e->containers; n = n->next) {
         const struct container *c = list_owner(n, struct container, node);
         if (*c->service) { /* by label */
-            describe(c, &all[count++]);
+            struct engine_instance *seen = &op->seen[op->seen_count++];
+            describe(c, seen);
+            seen->id = mem_copy(seen->id);
+            seen->name = mem_copy(seen->name);
+            seen->service = mem_copy(seen->service);
+            seen->spec_hash = mem_copy(seen->spec_hash);
+            seen->address = mem_copy(seen->address);
+            seen->health_output = "";
         }
     }
-    op->on.listed(op->arg, error, all, error->code ? 0 : count);
+}
+
+static void forget_list(struct op *op)
+{
+    for (size_t at = 0; at < op->seen_count; at++) {
+        mem_free((char *)op->seen[at].id);
+        mem_free((char *)op->seen[at].name);
+        mem_free((char *)op->seen[at].service);
+        mem_free((char *)op->seen[at].spec_hash);
+        mem_free((char *)op->seen[at].address);
+    }
+    mem_free(op->seen);
+}
+
+static void effect(struct fake_engine *e, struct op *op)
+{
+    op->effected = true;
+    if (op->kind == OP_CREATE) {
+        effect_create(e, op);
+        return;
+    }
+    if (op->kind == OP_LIST) {
+        effect_list(e, op);
+        return;
+    }
+    struct container *c = fake_engine_find(e, op->id);
+    if (op->kind == OP_START && !c) {
+        answer_error(op, -ENOENT, "no such container");
+    } else if (op->kind == OP_START && c->state != ENGINE_RUNNING) {
+        run_container(e, c);
+    } else if (op->kind == OP_STOP && c && c->state != ENGINE_EXITED) {
+        c->restarts_itself = false;
+        fake_container_die(c, 0, false);
+    } else if (op->kind == OP_REMOVE && c) {
+        world_event(e->world, ENGINE_EVENT_REMOVED, c);
+        fake_container_free(c);
+    }
+}
+
+static void answer_list(struct op *op, const struct engine_error *error)
+{
+    op->on.listed(op->arg, error, op->seen, error->code ? 0 : op->seen_count);
 }
 
 static void answer_inspect(struct op *op, struct engine_error *error, const struct container *c)
@@ -382,7 +409,7 @@ static void answer(struct fake_engine *e, struct op *op)
         answer_inspect(op, &error, c);
         break;
     case OP_LIST:
-        answer_list(e, op, &error);
+        answer_list(op, &error);
         break;
     case OP_SAMPLE:
         answer_sample(e, op, &error, c);
@@ -403,6 +430,7 @@ static void op_free(struct op *op)
     }
     mem_free(op->id);
     mem_free(op->text);
+    forget_list(op);
     mem_free(op);
 }
 

@@ -65,8 +65,10 @@ struct op {
     bool effected, orphaned; /* orphaned: nobody waits for the answer any more */
     int code;                /* of the answer */
     char *text;
-    char *id;               /* container's id or name */
-    struct container *made; /* create: waiting to be inserted at effect_ms */
+    char *id;                     /* container's id or name */
+    struct container *made;       /* create: waiting to be inserted at effect_ms */
+    struct engine_instance *seen; /* list: what there was, deep copies */
+    size_t seen_count;
     void *arg;
     union {
         engine_done_fn *done;

@@ -184,17 +184,42 @@ describe("fleet without its engine", function()
         w:settled("shop", 2)
     end)
 
+    it("changes nothing before it has compared", function()
+        w:delay("list", 3000)
+        w:set { engine_up = false }
+        w:run(100)
+        w:operate("scale", "shop", 3)
+        w:set { engine_up = true }
+        w:run(2500)
+        assert.equal("", w:log())
+        w:settled("shop", 3)
+    end)
+
     it("lists once more when the events had a gap while it listed", function()
-        w:delay("list", 1000)
-        w:run(31500) -- a regular list is under way
-        local lists = w:calls "list"
+        w:delay("list", 3000)
+        w:until_(function() return w:calls "list" == 2 end) -- a regular one begins
+        w:run(2000) -- and has looked
         w:set { engine_up = false }
         w:run(10)
+        w:die("tg-t-shop-1", 1) -- no event reaches us
         w:set { engine_up = true }
-        w:run(3000)
-        assert.is_true(w:calls "list" > lists)
-        w:operate("scale", "shop", 3)
-        w:settled("shop", 3)
+        w:run(4500)
+        assert.equal("down", w:instances("shop")["shop-1"].state)
+    end)
+
+    it("does not believe a list that is older than what it did itself", function()
+        w:delay("list", 4000)
+        w:until_(function() return w:calls "list" == 2 end)
+        w:run(1500)
+        w:operate("scale", "shop", 3) -- made after the engine looked
+        w:operate("restart", "shop-1")
+        w:run(600)
+        w:until_(function() return #w:containers() == 3 and w:up "shop" == 3 end, 10000)
+        w:forget()
+        w:run(10000) -- shop-1 in the list is no new one, the new ones not in it are not gone
+        assert.equal("", w:log())
+        assert.equal(3, w:up "shop")
+        assert.is_nil(w:facts():find("found running", 1, true))
     end)
 
     it("lists again when a list fails", function()
