@@ -44,12 +44,12 @@ struct probe_spec;
 
 /* Something that happened, for log, history and metrics. Borrowed. */
 struct fleet_fact {
-    const char *kind; /* "instance", "deploy", "decision", "service", "engine" */
-    const char *service; /* "" when of none */
+    const char *kind;     /* "instance", "deploy", "decision", "service", "engine" */
+    const char *service;  /* "" when of none */
     const char *instance; /* "" when of none */
-    const char *what; /* short sentence in lower case: "instance up", "deploy failed" */
-    const char *detail; /* reason, or "" */
-    bool bad; /* logged as a warning */
+    const char *what;     /* short sentence in lower case: "instance up", "deploy failed" */
+    const char *detail;   /* reason, or "" */
+    bool bad;             /* logged as a warning */
 };
 
 /* What the fleet asks of its owner. Every function is called from inside fleet_* calls and must not
@@ -80,8 +80,10 @@ void fleet_set_engine(struct fleet *f, struct engine *engine);
 void fleet_apply(struct fleet *f, const struct cJSON *config, uint64_t now_ms);
 
 /* News. */
-void fleet_on_engine_up(struct fleet *f, const char *description, uint64_t now_ms); /* lists, compares */
-void fleet_on_engine_down(struct fleet *f, const char *why, uint64_t now_ms); /* freezes; traffic goes on */
+void fleet_on_engine_up(struct fleet *f, const char *description,
+                        uint64_t now_ms); /* lists, compares */
+void fleet_on_engine_down(struct fleet *f, const char *why,
+                          uint64_t now_ms); /* freezes; traffic goes on */
 void fleet_on_engine_event(struct fleet *f, const struct engine_event *event, uint64_t now_ms);
 void fleet_on_probe(struct fleet *f, const struct probe_result *result, uint64_t now_ms);
 /* All workers have applied this roster version (or newer). */
@@ -93,8 +95,8 @@ void fleet_tick(struct fleet *f, uint64_t now_ms);
 
 /* What operators ask for. All return a result object that the caller owns: {"ok":true,...} or
  * {"ok":false,"error":"no such service: x: services are a, b"}. `who` goes into the audit record. */
-struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instances, uint64_t hold_ms,
-                          const char *who, uint64_t now_ms);
+struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instances,
+                          uint64_t hold_ms, const char *who, uint64_t now_ms);
 /* New generation of the service: rolls one by one. ret generation in "generation"; see fleet_deploy_state. */
 struct cJSON *fleet_deploy(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
 /* Progress of the present roll: {"state":"rolling"|"done"|"failed","generation":3,"reason":"...",
@@ -104,20 +106,32 @@ struct cJSON *fleet_deploy_state(const struct fleet *f, const char *service);
 struct cJSON *fleet_drain(struct fleet *f, const char *backend, bool drain, const char *who,
                           uint64_t now_ms);
 /* Replaces an instance: new one healthy first, then the old one drained. */
-struct cJSON *fleet_restart(struct fleet *f, const char *instance, const char *who, uint64_t now_ms);
+struct cJSON *fleet_restart(struct fleet *f, const char *instance, const char *who,
+                            uint64_t now_ms);
 /* Drains and removes all instances of a service until the next deploy of it. */
 struct cJSON *fleet_stop(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
 /* Stops all services of ours (--stop-services); fleet_idle tells when it is done. */
 void fleet_stop_all(struct fleet *f, uint64_t now_ms);
 bool fleet_idle(const struct fleet *f);
 
-/* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling","last_decision":{...},"deploy":{...},
- *   "resources":{"cpu_percent","memory_percent"},"traffic":{"rate","in_flight","p50_ms","p99_ms","error_rate"},
- *   "instances":[{"id","state","address","slot","generation","age_s","restarts","reason","cpu_percent","memory_percent","memory_bytes","in_flight","requests","errors"}]}],
- *  "engine":{"name","state":"up"|"down","description"}}; service NULL = all. NULL: no such service. The caller owns it. */
+/* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
+ *   "stopped","manual_for_s" (while set by hand),"last_decision":{...} or null,
+ *   "deploy":{"state","generation","reason","instance","failures","next_try_s"},
+ *   "resources":{"cpu_percent","memory_percent"},
+ *   "traffic":{"rate","in_flight","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval
+ *   "instances":[{"id","state","address","slot" (row of the board, -1 = none),"index" (place 1 .. n),
+ *     "generation","age_s","restarts","reason","drained" (by an operator),"pid","cpu_percent","memory_percent",
+ *     "memory_bytes","in_flight","requests","errors"}]}],
+ *  "engine":{"name","state":"up"|"down","description"}}; unknown numbers are absent.
+ * service NULL = all. NULL: no such service. The caller owns it. */
 struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t now_ms);
-/* {"decisions":[{"at":"2026-...Z","wall_ms","service","policy","origin","generation","inputs":{...},"want":5,"was":4,"result":5,"action":"scale_up"|"scale_down"|"no_change"|"hold",
- *   "reason":"...","held_by":"cooldown"|"min"|"max"|"stale"|"busy"|"manual"|"engine_down"|"policy_error"|""}]}, newest last. since_wall_ms 0 = all kept. */
+/* {"decisions":[{"at":"2026-...Z","wall_ms","last_wall_ms","count","service","policy","origin",
+ *   "generation","inputs":{...},"want":5 | null,"was":4,"result":5,
+ *   "action":"scale_up"|"scale_down"|"no_change"|"hold","reason":"...",
+ *   "held_by":"cooldown"|"min"|"max"|"stale"|"busy"|"manual"|"engine_down"|"policy_error"|""}]}, newest last.
+ * Alike ones in a row without a change are one record: `count` of them, from wall_ms to last_wall_ms, with the
+ * figures of the last. A change that a bound cut short has both an action and held_by.
+ * since_wall_ms 0 = all kept. */
 struct cJSON *fleet_decisions(const struct fleet *f, const char *service, uint64_t since_wall_ms);
 
 #endif

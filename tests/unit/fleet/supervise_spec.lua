@@ -196,6 +196,9 @@ describe("fleet without its engine", function()
     end)
 
     it("lists once more when the events had a gap while it listed", function()
+        w:close()
+        w = World.new(config { health_check = { kind = "none" } }) -- only the engine knows
+        w:settled("shop", 2)
         w:delay("list", 3000)
         w:until_(function() return w:calls "list" == 2 end) -- a regular one begins
         w:run(2000) -- and has looked
@@ -203,14 +206,15 @@ describe("fleet without its engine", function()
         w:run(10)
         w:die("tg-t-shop-1", 1) -- no event reaches us
         w:set { engine_up = true }
-        w:run(4500)
-        assert.equal("down", w:instances("shop")["shop-1"].state)
+        w:run(6000)
+        local i = w:instances("shop")["shop-1"]
+        assert.is_true(i == nil or i.state ~= "up")
     end)
 
     it("does not believe a list that is older than what it did itself", function()
         w:delay("list", 4000)
         w:until_(function() return w:calls "list" == 2 end)
-        w:run(1500)
+        w:run(2100)
         w:operate("scale", "shop", 3) -- made after the engine looked
         w:operate("restart", "shop-1")
         w:run(600)
