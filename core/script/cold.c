@@ -22,12 +22,13 @@
 #include "base/ban.h"
 
 struct cold_service {
-    const char *name, *policy, *origin; /* lent by the configuration */
+    const char *name, *policy, *origin; /* lent by script_cold.config, like all here */
     const struct cJSON *source, *params;
     int decide; /* registry reference */
 };
 
 struct script_cold {
+    struct cJSON *config; /* our copy */
     struct state *state;
     struct cold_service *services;
     size_t count;
@@ -48,6 +49,8 @@ static int body_build(lua_State *L)
 int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr)
 {
     struct script_cold *cold = mem_new(sizeof(*cold));
+    cold->config = json_copy(config);
+    config = cold->config;
     const struct cJSON *services = json_get(config, "services");
     int code = state_new(STATE_COLD, LIMIT_POLICY_MEMORY_BYTES, &cold->state, reterr);
     if (code < 0) {
@@ -92,6 +95,7 @@ void script_cold_free(struct script_cold *cold)
         return;
     }
     state_free(cold->state);
+    json_free(cold->config);
     mem_free(cold->services);
     mem_free(cold);
 }

@@ -27,7 +27,7 @@
 
 struct script_hot {
     struct state *state;
-    const struct cJSON *config;    /* lent */
+    struct cJSON *config;          /* our copy of its policies and libraries */
     struct script_request request; /* at this address for all pickers */
     struct list pickers;
     int handler; /* registry references, here and below */
@@ -60,10 +60,12 @@ int script_hot_new(const struct cJSON *config, uint64_t *heartbeat, struct scrip
 {
     struct script_hot *hot = mem_new(sizeof(*hot));
     list_init(&hot->pickers);
-    hot->config = config;
+    hot->config = json_object();
+    json_set(hot->config, "policies", json_copy(json_get(config, "policies")));
+    json_set(hot->config, "libraries", json_copy(json_get(config, "libraries")));
     int code = state_new(STATE_HOT, LIMIT_POLICY_MEMORY_BYTES, &hot->state, reterr);
     if (code == 0) {
-        state_set_libraries(hot->state, policy_library, (void *)config);
+        state_set_libraries(hot->state, policy_library, hot->config);
         code = state_run(hot->state, body_handler, hot, LIMIT_POLICY_LOAD_CPU_MS, "worker", reterr);
     }
     if (code < 0) {
@@ -90,6 +92,7 @@ void script_hot_free(struct script_hot *hot)
         live = NULL;
     }
     state_free(hot->state);
+    json_free(hot->config);
     mem_free(hot);
 }
 

@@ -68,7 +68,7 @@ local function made(kind, fn, ...)
     return it[0]
 end
 
--- `config` must outlive it; free by C.script_cold_free.
+-- Free by C.script_cold_free.
 function M.cold(config)
     return made("struct script_cold *", C.script_cold_new, config)
 end

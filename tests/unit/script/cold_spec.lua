@@ -61,6 +61,23 @@ describe("script/cold", function()
         C.script_cold_free(cold)
     end)
 
+    it("needs the configuration only while it is made", function()
+        local source = "return { new = function(params)\nreturn function()\n"
+            .. "return require('lib.half')(params.per), 'half' end end }"
+        local config = script.config({ scale = { x = source } }, { services = { service("web", "x", { per = 8 }) },
+            libraries = { { name = "lib.half", origin = "policies/lib/half.lua",
+                source = "return function(x) return x / 2 end" } } })
+        local cold = assert(script.cold(config))
+        C.json_free(require "ffi".gc(config, nil))
+        local others = {} -- what was freed is taken again
+        for i = 1, 200 do
+            others[i] = script.json { name = "other", scale = { policy = "other" } }
+        end
+        local got = script.value(C.script_cold_decide(cold, script.json { services = { web = { instances = 1 } } }))
+        C.script_cold_free(cold)
+        assert.same({ web = { want = 4, reason = "half", policy = "x", origin = X } }, got.services)
+    end)
+
     it("takes nil as no opinion", function()
         local got = one "return nil, 'no samples yet'"
         assert.is_nil(got.want)
