@@ -75,7 +75,7 @@ int docker_stop(struct engine *e, const char *id, uint32_t timeout_s, engine_don
     mem_free(suffix);
     uint64_t timeout_ms = (uint64_t)timeout_s * 1000 + STOP_EXTRA_MS;
     return simple(e, "POST", path, timeout_ms > INT32_MAX ? INT32_MAX : (uint32_t)timeout_ms,
-                  (struct simple){.done = done, .arg = arg, .unknown_is_fine = true});
+                  (struct simple){.done = done, .arg = arg});
 }
 
 int docker_remove(struct engine *e, const char *id, engine_done_fn *done, void *arg)

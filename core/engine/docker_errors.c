@@ -34,6 +34,7 @@ static const struct {
     {"bind source path does not exist", NULL, -EINVAL, "volume missing"},
     {"invalid mount config", NULL, -EINVAL, "volume refused"},
     {"invalid volume specification", NULL, -EINVAL, "volume refused"},
+    {"invalid reference format", NULL, -EINVAL, "image name refused"},
     {"setrlimit", NULL, -EINVAL,
      "the host cannot give the container its limits (set resources.files, or default_ulimits in "
      "containers.conf)"},

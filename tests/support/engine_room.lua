@@ -53,7 +53,7 @@ int enginetest_logs(struct engine *e, const char *id, uint32_t lines, struct eng
 void mem_free(void *ptr);
 ]]
 
-local M = { E = loop.E }
+local M = { E = loop.E, C = C, text = loop.text }
 M.STATES = { [0] = "created", "running", "restarting", "paused", "exited", "gone" }
 M.HEALTHS = { [0] = "none", "starting", "healthy", "unhealthy" }
 M.EVENTS = { [0] = "started", "died", "oom", "health", "removed", "paused", "unpaused" }
