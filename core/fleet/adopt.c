@@ -99,18 +99,20 @@ static void on_listed(void *arg, const struct engine_error *error,
 {
     struct fleet *f = arg;
     f->listing = false;
-    bool lost = fleet_call_lost(f, error->code);
-    if (f->list_again && f->engine_up) {
+    if (fleet_call_lost(f, error->code)) {
+        f->list_again = false;
+        f->list_ms = f->now_ms + FLEET_RETRY_MS;
+        fleet_settle(f);
+        return;
+    }
+    if (f->list_again) {
         f->list_again = false; /* it began before a gap in the events */
         fleet_list(f);
         fleet_settle(f);
         return;
     }
     if (error->code) {
-        if (!lost) {
-            fleet_tell(f, "engine", NULL, NULL, "list failed", error->text ? error->text : "",
-                       true);
-        }
+        fleet_tell(f, "engine", NULL, NULL, "list failed", error->text ? error->text : "", true);
         f->list_ms = f->now_ms + FLEET_RETRY_MS;
         fleet_settle(f);
         return;

@@ -16,6 +16,8 @@
 
 static const char *const action_names[FLEET_ACTIONS] = {"no_change", "scale_up", "scale_down",
                                                         "hold"};
+static const char *const action_words[FLEET_ACTIONS] = {"no change", "scale up", "scale down",
+                                                        "hold"};
 static const char *const held_names[FLEET_HELDS] = {
     "", "policy_error", "stale", "min", "max", "cooldown", "busy", "manual", "engine_down",
 };
@@ -75,7 +77,7 @@ static void tell(struct service *s, const struct decision *d)
     s->told = d->held;
     char *detail = mem_printf("%u -> %u: %s%s%s", d->was, d->result, d->reason ? d->reason : "",
                               d->held ? "; held by " : "", held_names[d->held]);
-    fleet_tell(s->fleet, "decision", s, NULL, action_names[d->action], detail,
+    fleet_tell(s->fleet, "decision", s, NULL, action_words[d->action], detail,
                d->held == FLEET_HELD_POLICY_ERROR || d->held == FLEET_HELD_STALE);
     mem_free(detail);
 }

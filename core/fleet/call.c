@@ -17,7 +17,11 @@
 bool fleet_call_lost(struct fleet *f, int code)
 {
     if (code == -ECANCELED) {
-        f->engine_up = false; /* it is being closed: start nothing more */
+        /* Most likely the engine is being closed, the end of all: start nothing, call no port. If
+         * time passes nevertheless, compare and go on. */
+        f->quiet = true;
+        f->listed = false;
+        f->list_ms = f->now_ms + FLEET_RETRY_MS;
     }
     return code == -ECANCELED || code == -ECONNREFUSED;
 }

@@ -82,7 +82,7 @@ void fleet_tell(struct fleet *f, const char *kind, const struct service *s,
 
 void fleet_settle(struct fleet *f)
 {
-    if (f->roster_due) {
+    if (f->roster_due && !f->quiet) {
         fleet_roster_send(f);
     }
     clear_graves(f);
@@ -175,6 +175,7 @@ void fleet_on_engine_down(struct fleet *f, const char *why, uint64_t now_ms)
 void fleet_tick(struct fleet *f, uint64_t now_ms)
 {
     f->now_ms = now_ms;
+    f->quiet = false;
     if (f->engine_up && f->applied && !f->listing && now_ms >= f->list_ms) {
         fleet_list(f);
     }

@@ -266,7 +266,7 @@ struct fleet {
     uint64_t buried_seq; /* seq when the last instance was gone */
     uint64_t now_ms;
     bool applied;  /* there is a configuration */
-    bool stopping; /* fleet_stop_all */
+    bool quiet; /* a call was cancelled: nothing happens before the next tick */
     char *cluster;
     uint32_t sample_interval_ms;
 

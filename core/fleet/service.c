@@ -347,6 +347,9 @@ static void note_progress(struct service *s, uint32_t want)
 
 void fleet_service_reconcile(struct service *s)
 {
+    if (s->fleet->quiet) {
+        return;
+    }
     struct list *next;
     for (struct list *n = s->instances.next; n != &s->instances; n = next) {
         next = n->next;

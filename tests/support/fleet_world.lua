@@ -13,7 +13,7 @@ World.__index = World
 World.EMPTY = false -- an empty array: cjson would write an object
 
 World.OPS = { create = 0, start = 1, inspect = 2, list = 3, stop = 4, remove = 5, sample = 6, logs = 7 }
-World.ETIMEDOUT, World.EADDRINUSE, World.ENOENT, World.EAGAIN, World.ENOSPC = -110, -98, -2, -11, -28
+World.ETIMEDOUT, World.EADDRINUSE, World.ENOENT, World.EAGAIN, World.ECANCELED = -110, -98, -2, -11, -125
 
 local function merged(base, over)
     for key, value in pairs(over or {}) do

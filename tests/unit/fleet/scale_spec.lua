@@ -185,7 +185,7 @@ describe("fleet scaling", function()
         local all = w:decisions "shop"
         assert.is_true(#all <= 2, #all)
         assert.is_true(last().count >= 50)
-        assert.is_nil(w:facts():find("no_change", 1, true))
+        assert.is_nil(w:facts():find("no change", 1, true))
         want(99)
         until_last("hold", "max", 30000)
         w:forget()

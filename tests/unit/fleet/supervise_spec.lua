@@ -226,6 +226,13 @@ describe("fleet without its engine", function()
         assert.is_nil(w:facts():find("found running", 1, true))
     end)
 
+    it("goes on after a cancelled call when time passes nevertheless", function()
+        w:fault("start", { code = World.ECANCELED, times = 1 })
+        w:operate("scale", "shop", 3)
+        w:settled("shop", 3)
+        assert.equal("1:1:ok:true 2:1:ok:true 3:1:ok:true", w:shape "shop")
+    end)
+
     it("lists again when a list fails", function()
         w:fault("list", { code = World.EAGAIN, times = 3, text = "busy" })
         w:set { engine_up = false }
