@@ -47,8 +47,8 @@ local function taken(holder)
     return text
 end
 
--- The configuration as a table and its warnings, or nil, the errors and the code.
-function M.load_path(path, overrides)
+-- The configuration as a table and its warnings, or nil, the errors and the code. `use(json)` sees it as C does.
+function M.load_path(path, overrides, use)
     local config, warnings, why = ffi.new "struct cJSON *[1]", ffi.new "char *[1]", ffi.new "char *[1]"
     local given = overrides and C.json_parse(overrides, #overrides)
     local code = C.script_load(path, given, config, warnings, why)
@@ -57,12 +57,15 @@ function M.load_path(path, overrides)
         return nil, taken(why), code
     end
     local text = ffi.new("char *[1]", C.json_text(config[0]))
+    if use then
+        use(config[0])
+    end
     C.json_free(config[0])
     return json.decode(taken(text), 1, nil, nil, nil), taken(warnings)
 end
 
-function M.load(files, overrides)
-    return M.load_path(M.write(files) .. "/tidegate.lua", overrides)
+function M.load(files, overrides, use)
+    return M.load_path(M.write(files) .. "/tidegate.lua", overrides, use)
 end
 
 return M

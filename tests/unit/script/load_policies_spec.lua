@@ -1,0 +1,183 @@
+local configuration = require "configuration"
+local load = configuration.load
+
+local USES = [[service "web" { image = "web:1",
+  scale = { policy = "own",
+            %s } }]]
+
+-- A scale policy "own" with these parts in place of its good ones.
+local function policy(parts)
+    parts = parts or {}
+    local text = { "return {" }
+    for _, key in ipairs { "name", "doc", "params", "new", "examples", "more" } do
+        local good = {
+            name = '"own"', doc = '"A policy."', params = '{ per = { type = "number", default = 50, min = 1 } }',
+            new = "function(p) return function(s) return s.instances + (s.in_flight or 0) / p.per end end",
+            examples = '{ { params = { per = 10 }, given = { in_flight = 20, instances = 2 }, want = 4 } }',
+        }
+        local part = parts[key] or good[key]
+        text[#text + 1] = part and part ~= "" and ("  %s = %s,"):format(key, part) or "  --"
+    end
+    return table.concat(text, "\n") .. "\n}"
+end
+
+local function with(source, params, files)
+    local all = { ["tidegate.lua"] = USES:format(params or ""), ["policies/scale/own.lua"] = source }
+    for name, text in pairs(files or {}) do
+        all[name] = text
+    end
+    return load(all)
+end
+
+local function fails(source, want, params)
+    local config, why = with(source, params)
+    assert.is_nil(config, source)
+    assert.equal(want, why, source)
+end
+
+describe("script_load and policies", function()
+    after_each(configuration.clean)
+
+    it("prefers the operator's own file to the shipped one of the same name", function()
+        local own = policy { name = '"threshold"', params = "{}", new = "function() return function() return 4 end end",
+            examples = "{ { given = {}, want = 4 } }" }
+        local config, warnings = load { ["tidegate.lua"] = 'service "x" { image = "x" }',
+            ["policies/scale/threshold.lua"] = own }
+        assert.same({ kind = "scale", name = "threshold", origin = "policies/scale/threshold.lua", source = own },
+            config.policies[1])
+        assert.same({}, config.services[1].scale.params)
+        assert.equal("", warnings)
+    end)
+
+    it("gives each policy once, with checked parameters and defaults", function()
+        local config = load { ["policies/scale/own.lua"] = policy(), ["tidegate.lua"] = [[
+service "a" { image = "a", scale = { policy = "own", per = 7 } }
+service "b" { image = "b", scale = { policy = "own" } }]] }
+        assert.equal(1, #config.policies)
+        assert.same({ { per = 7 }, { per = 50 } }, { config.services[1].scale.params, config.services[2].scale.params })
+    end)
+
+    it("names the nearest policy and the nearest parameter", function()
+        local function why(text)
+            return select(2, load { ["tidegate.lua"] = text, ["policies/scale/own.lua"] = policy() })
+        end
+        assert.equal('tidegate.lua:2: service "x": scale.policy: unknown scale policy "treshold": did you mean "threshold"?',
+            why 'service "x" { image = "x",\n scale = { policy = "treshold" } }')
+        assert.equal('tidegate.lua:1: service "x": scale.policy: unknown scale policy "owm": did you mean "own"?',
+            why 'service "x" { image = "x", scale = { policy = "owm" } }')
+        assert.equal('tidegate.lua:2: service "x": route.balance: unknown balance policy "round_robbin": did you mean '
+            .. '"round_robin"?', why 'service "x" { backends = { "a:1" }, route = { listen = ":1",\n balance = "round_robbin" } }')
+        assert.equal('tidegate.lua:1: service "x": route.balance[1]: expected the name of a policy, got "../x"',
+            why 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = { "../x" } } }')
+        assert.equal('tidegate.lua:2: service "x": scale.cpuu: unknown key: did you mean "cpu"?',
+            why 'service "x" { image = "x", scale = {\n cpuu = 7 } }')
+        assert.equal('tidegate.lua:1: service "x": scale.zzzz: unknown key: the policy "own" takes per',
+            why 'service "x" { image = "x", scale = { policy = "own", zzzz = 7 } }')
+        assert.equal('tidegate.lua:1: service "x": route.balance.zzzz: unknown key: the policy "round_robin" takes no parameters',
+            why 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = { "round_robin", zzzz = 1 } } }')
+        assert.equal('tidegate.lua:3: service "web": scale.per: must be at least 1, got 0',
+            select(2, with(policy(), "per = 0")))
+        assert.equal('tidegate.lua:3: service "web": scale.per: expected a number, got "a"',
+            select(2, with(policy(), "per = 'a'")))
+    end)
+
+    it("tells what a policy file lacks, with its line", function()
+        local at = "policies/scale/own.lua:"
+        fails("return 5", at:sub(1, -2) .. ": returns 5: a policy file returns a table")
+        fails("return +", at .. "1: unexpected symbol near '+'")
+        fails("\nlocal x = nil + 1", at .. "2: attempt to perform arithmetic on a nil value")
+        fails("\27LJ", 'tidegate.lua:2: service "web": scale.policy: ' .. at:sub(1, -2) .. ": compiled Lua: only text is accepted")
+        fails(policy { name = '"other"' }, at .. '2: name: expected "own" as the file is called, got "other"')
+        fails(policy { doc = "" }, at:sub(1, -2) .. ": doc: expected a sentence that says what it decides, got nothing")
+        fails(policy { new = "5" }, at .. "5: new: expected a function(params), got 5")
+        fails(policy { examples = "5" }, at .. "6: examples: expected a list, got 5")
+        fails(policy { more = "5" }, at .. "7: more: unknown key: there are name, doc, params, new, examples")
+        fails(policy { params = "{ per = 5 }" }, at .. '4: params.per: expected a table such as { type = "number", default = 1 }, got 5')
+        fails(policy { params = "{ per = { type = 'nmber' } }" }, at .. '4: params.per: unknown type "nmber": did you mean "number"?')
+        fails(policy { params = "{ per = { type = 'number', default = 'x' } }" },
+            at .. '4: params.per.default: expected a number, got "x"')
+        fails(policy { new = "function() return 7 end" }, at .. "5: new: returned 7: it must return a function\n"
+            .. at .. "6: examples[1]: attempt to call a number value")
+    end)
+
+    it("runs the examples and tells what was given, wanted and got", function()
+        local at = "policies/scale/own.lua:6: examples[1]: "
+        fails(policy { examples = "{ { given = { in_flight = 50, instances = 2 }, want = 4 } }" },
+            at .. "given { in_flight = 50, instances = 2 } wanted 4, got 3")
+        fails(policy { examples = "{ { given = {}, want = nil } }" }, at .. "given {} wanted nothing, got 2")
+        fails(policy { new = 'function() return function() return 1, "so it is" end end',
+            examples = "{ { given = { instances = 2 }, want = 2 } }" },
+            at .. "given { instances = 2 } wanted 2, got 1 (so it is)")
+        fails(policy { examples = "{ { params = { pre = 1 }, given = {} } }" }, at .. 'params.pre: unknown key: did you mean "per"?')
+        fails(policy { examples = "{ { given = { in_fligth = 1 } } }" },
+            at .. "the view has no field 'in_fligth': did you mean 'in_flight'?")
+        fails(policy { examples = "{ 5 }" }, at .. "expected a table, got 5")
+        fails(policy { new = "function() return function(s) return s.instnces end end", params = "{}",
+            examples = "{ { given = {} } }" },
+            at .. "policies/scale/own.lua:5: the view has no field 'instnces': did you mean 'instances'?")
+    end)
+
+    it("stops a policy that does not end, and one that takes too much memory", function()
+        fails("while true do end", "policies/scale/own.lua:1: ran longer than 1000 ms of CPU time")
+        fails(policy { new = "function() return function() while true do end end end" },
+            "policies/scale/own.lua:6: examples[1]: policies/scale/own.lua:5: ran longer than 1000 ms of CPU time")
+        local _, why = with("local t = {} for i = 1, 1e9 do t[i] = { i } end")
+        assert.equal("policies/scale/own.lua: not enough memory: a state may hold 64 MiB", why)
+    end)
+
+    it("tells where parameters are that `new` refuses", function()
+        local source = policy { new = "function(p) if p.per > 60 then error('too many') end return function() end end",
+            examples = "{ { given = {} } }" }
+        assert.is_not_nil(with(source))
+        fails(source, 'tidegate.lua:2: service "web": scale: the policy "own" refuses its parameters: '
+            .. 'policies/scale/own.lua:5: too many', "per = 61")
+    end)
+
+    it("warns of a policy without examples", function()
+        local _, warnings = with(policy { examples = "" })
+        assert.equal("policies/scale/own.lua: has no examples: nothing was tried", warnings)
+    end)
+
+    it("runs the examples of balance policies as a worker would pick", function()
+        local function balance(examples)
+            return load { ["tidegate.lua"] = 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = "b" } }',
+                ["policies/balance/b.lua"] = [[
+return { name = "b", doc = "d", params = { bias = { type = "number", default = 0 } },
+  new = function(p) return { score = function(x) return x.in_flight - x.weight * p.bias end } end,
+  examples = ]] .. examples .. " }" }
+        end
+        assert.is_not_nil(balance [[{
+            { backends = { { in_flight = 2 }, { in_flight = 1 } }, want = 2 },
+            { params = { bias = 2 }, backends = { { in_flight = 2, weight = 9 }, { in_flight = 1 } }, want = 1 },
+            { backends = { { eligible = 0 } } } }]])
+        local at = "policies/balance/b.lua:3: examples[1]: "
+        for examples, want in pairs {
+            ["{ { backends = { { in_flight = 2 }, {} }, want = 1 } }"] =
+                "given { backends = { { in_flight = 2 }, {} } } wanted 1, got 2",
+            ["{ { backends = { { in_fligth = 2 } }, want = 1 } }"] =
+                'backends[1]: unknown field "in_fligth": did you mean "in_flight"?',
+            ["{ { backends = 5 } }"] = "backends: expected a list, got 5",
+            ["{ { backends = {}, request = { hsah = 1 } } }"] = 'request: unknown field "hsah": did you mean "hash"?',
+        } do
+            assert.equal(at .. want, select(2, balance(examples)))
+        end
+    end)
+
+    it("sends the libraries along that a policy requires, and those that these require", function()
+        local source = "local a = require 'lib.a'\n" .. policy { new = "function() return function() return a.x end end",
+            params = "{}", examples = "{ { given = {}, want = 3 } }" }
+        local config = with(source, "", {
+            ["policies/lib/a.lua"] = 'local b = require("lib.deep.b") return { x = b + 1 }',
+            ["policies/lib/deep/b.lua"] = "return 2",
+            ["policies/lib/unused.lua"] = "return +",
+        })
+        local names = {}
+        for _, library in ipairs(config.libraries) do
+            names[library.name] = library.origin .. " " .. #library.source
+        end
+        assert.same({ ["lib.a"] = "policies/lib/a.lua 52", ["lib.deep.b"] = "policies/lib/deep/b.lua 8" }, names)
+        local _, why = with("local x = require 'lib.none'\n" .. policy(), "")
+        assert.equal('policies/scale/own.lua: library "lib.none": policies/lib/none.lua: no such file or directory\n'
+            .. 'policies/scale/own.lua:1: no library "lib.none": libraries are files of policies/, such as "lib.stats"', why)
+    end)
+end)
