@@ -25,7 +25,8 @@ S.cluster = {
   { "grace", type = "duration", default = "30s", max = 3600, unit = "s",
     doc = "how long workers go on without a master, and finish requests at the end" },
   { "docker", type = "record", doc = "the Docker engine", fields = {
-    { "host", type = "docker_host", default = "unix:///var/run/docker.sock", doc = "its address" },
+    { "host", type = "docker_host", default = "",
+      doc = "its address; by default $DOCKER_HOST, else unix:///var/run/docker.sock" },
     { "network", type = "text", default = "", empty = true,
       doc = "network that instances join; \"\" = the default one" },
     { "publish", type = "boolean", default = false,

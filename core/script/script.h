@@ -15,7 +15,7 @@
  *   "cluster": { "id": "shop", "engine": "docker", "workers": 0 (= one per core),
  *     "admin": "127.0.0.1:9880" ("" = off), "state_dir": "", "runtime_dir": "" ("" = by default),
  *     "sample_interval_ms": 5000, "grace_ms": 30000,
- *     "docker": { "host": "unix:///var/run/docker.sock", "network": "", "publish": false,
+ *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
  *                 "tls": { "ca": "", "certificate": "", "key": "" } } },
  *   "services": [ {
  *     "name": "catalog", "at": "tidegate.lua:4", "source": "image" | "command" | "backends",

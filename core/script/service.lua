@@ -35,7 +35,7 @@ function types.admin(value, field, path, ctx)
 end
 
 function types.docker_host(value, _, path, ctx)
-    if type(value) == "string" and value:find "^unix:///." then
+    if value == "" or type(value) == "string" and value:find "^unix:///." then
         return value
     end
     local port = type(value) == "string" and value:match "^tcp://[%w.%[%]:-]+:(%d+)$"

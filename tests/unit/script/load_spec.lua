@@ -18,7 +18,7 @@ describe("script_load", function()
             id = "default", engine = "docker", workers = 0, admin = "127.0.0.1:9880", state_dir = "", runtime_dir = "",
             sample_interval_ms = 5000, grace_ms = 30000,
             docker = {
-                host = "unix:///var/run/docker.sock", network = "", publish = false,
+                host = "", network = "", publish = false,
                 tls = { ca = "", certificate = "", key = "" },
             },
         }, config.cluster)
