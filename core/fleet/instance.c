@@ -24,6 +24,17 @@ const char *fleet_state_name(enum fleet_state state)
     return state_names[state];
 }
 
+/* Kept in the order of their numbers, however they were found. */
+static void insert(struct service *s, struct instance *i)
+{
+    struct list *before = s->instances.prev;
+    while (before != &s->instances &&
+           list_owner(before, struct instance, node)->serial > i->serial) {
+        before = before->prev;
+    }
+    list_prepend(before, &i->node);
+}
+
 struct instance *fleet_instance_new(struct service *s, uint32_t serial, const char *id,
                                     const char *name)
 {
@@ -39,7 +50,7 @@ struct instance *fleet_instance_new(struct service *s, uint32_t serial, const ch
     i->reason = mem_copy("");
     i->address = mem_copy("");
     i->created_ms = i->since_ms = f->now_ms;
-    list_append(&s->instances, &i->node);
+    insert(s, i);
     must(!map_put(&f->instances, id, i));
     if (name) {
         must(!map_put(&f->names, name, i));
