@@ -9,7 +9,10 @@
 
 #include "ipc/ipc.h"
 
-enum { CHILD_CHANNEL_FD = 3, CHILD_BOARD_FD = 4 };
+enum {
+    CHILD_CHANNEL_FD = 3,
+    CHILD_BOARD_FD = 4
+};
 
 struct child;
 
@@ -24,18 +27,18 @@ struct child {
     child_exited_fn *on_exited;
     bool ready; /* has sent READY */
     bool exited, closing;
-    unsigned index; /* workers */
-    uint64_t acked_roster; /* workers: last roster version applied */
-    uint32_t generation; /* workers: committed; policy: loaded */
-    uint32_t prepared; /* workers: acknowledged generation */
-    uint64_t asked_ms; /* policy: when the open question was sent, 0 = none */
+    unsigned index;                      /* workers */
+    uint64_t acked_roster;               /* workers: last roster version applied */
+    uint32_t generation;                 /* workers: committed; policy: loaded */
+    uint32_t prepared;                   /* workers: acknowledged generation */
+    uint64_t asked_ms;                   /* policy: when the open question was sent, 0 = none */
     uint64_t stuck_beat, stuck_since_ms; /* workers: heartbeat watch */
 };
 
 struct child_options {
     uv_loop_t *loop;
-    const char *const *args; /* behind argv[0], NULL-terminated */
-    int board_fd; /* -1 = none */
+    const char *const *args;    /* behind argv[0], NULL-terminated */
+    int board_fd;               /* -1 = none */
     ipc_message_fn *on_message; /* its arg is the struct child */
     child_exited_fn *on_exited;
     void *arg;

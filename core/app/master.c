@@ -88,7 +88,6 @@ static void on_engine_up(void *arg, const char *description)
 {
     struct master *m = arg;
     m->engine_up = true;
-    log_info("engine reachable", "engine=%s", description);
     fleet_on_engine_up(m->fleet, description, clock_now_ms());
 }
 
@@ -97,8 +96,6 @@ static void on_engine_down(void *arg, const char *why)
     struct master *m = arg;
     m->engine_up = false;
     m->counters.engine_outages++;
-    log_error("engine not reachable: trying again; running services and traffic are not affected",
-              "why=%s", why);
     fleet_on_engine_down(m->fleet, why, clock_now_ms());
 }
 
@@ -271,11 +268,6 @@ void master_stop(struct master *m, int exit_code)
     if (m->phase == MASTER_STARTING) {
         workers_kill(m);
         close_all(m);
-    } else if (m->phase == MASTER_SERVING && m->options->stop_services) {
-        m->phase = MASTER_STOPPING;
-        m->drain_deadline_ms = clock_now_ms() + STOP_SERVICES_MS;
-        log_info("stopping all services", "");
-        fleet_stop_all(m->fleet, clock_now_ms());
     } else if (m->phase == MASTER_SERVING) {
         drain(m);
     } else {
@@ -285,18 +277,26 @@ void master_stop(struct master *m, int exit_code)
     }
 }
 
+/* Clients first, then what served them. */
 static void end_tick(struct master *m, uint64_t now_ms)
 {
-    if (m->phase == MASTER_STOPPING) {
+    if (m->phase == MASTER_DRAINING && !workers_alive(m)) {
+        if (!m->options->stop_services) {
+            close_all(m);
+            return;
+        }
+        m->phase = MASTER_STOPPING;
+        m->drain_deadline_ms = now_ms + STOP_SERVICES_MS;
+        log_info("stopping all services", "");
+        fleet_stop_all(m->fleet, now_ms);
+    } else if (m->phase == MASTER_DRAINING && now_ms > m->drain_deadline_ms) {
+        workers_kill(m);
+    } else if (m->phase == MASTER_STOPPING) {
+        /* No worker is left that could use an old roster. */
+        fleet_on_roster(m->fleet, m->roster_version, now_ms);
         fleet_tick(m->fleet, now_ms);
         if (fleet_idle(m->fleet) || now_ms > m->drain_deadline_ms) {
-            drain(m);
-        }
-    } else if (m->phase == MASTER_DRAINING) {
-        if (!workers_alive(m)) {
             close_all(m);
-        } else if (now_ms > m->drain_deadline_ms) {
-            workers_kill(m);
         }
     }
 }

@@ -32,15 +32,15 @@ struct probe_set;
 enum master_phase {
     MASTER_STARTING, /* first configuration is being loaded */
     MASTER_SERVING,
-    MASTER_STOPPING, /* services are being stopped (--stop-services) */
     MASTER_DRAINING, /* workers finish */
-    MASTER_CLOSING, /* handles close */
+    MASTER_STOPPING, /* services are being stopped (--stop-services) */
+    MASTER_CLOSING,  /* handles close */
     MASTER_PHASES
 };
 
 enum reload_phase {
     RELOAD_IDLE,
-    RELOAD_LOADING, /* a candidate policy process reads the files */
+    RELOAD_LOADING,   /* a candidate policy process reads the files */
     RELOAD_PREPARING, /* workers build the generation */
     RELOAD_PHASES
 };
@@ -89,7 +89,8 @@ struct master {
     char *config_path; /* absolute */
     char *runtime_dir, *state_dir, *socket_path, *serving_path;
     int lock_fd;
-    bool had_predecessor; /* a master before us left without cleaning up: its workers may still listen */
+    bool
+        had_predecessor; /* a master before us left without cleaning up: its workers may still listen */
 
     struct cJSON *config; /* in force */
     char *config_text;

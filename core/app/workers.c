@@ -85,6 +85,9 @@ static int open_listener(struct master *m, const char *address, struct listener 
             l->fds[i] = dup(l->fds[0]); /* a path has one socket, which all share */
             rc = l->fds[i] < 0 ? -errno : 0;
         } else {
+            if (is_unix && m->had_predecessor) {
+                (void)unlink(addr.text + 5); /* its workers answer there still: they keep what they have */
+            }
             rc = net_listen(&addr, !is_unix, &l->fds[i]);
         }
     }

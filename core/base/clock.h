@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t clock_now_ms(void); /* monotonic */
-uint64_t clock_now_us(void); /* monotonic */
+uint64_t clock_now_ms(void);  /* monotonic */
+uint64_t clock_now_us(void);  /* monotonic */
 uint64_t clock_wall_ms(void); /* since 1970, UTC */
 /* CPU time of this process, user and system. */
 uint64_t clock_cpu_us(void);

@@ -3,27 +3,27 @@
 #define BASE_LIMITS_H
 
 enum {
-    LIMIT_WORKERS = 64,              /* worker processes */
-    LIMIT_BACKENDS = 4096,           /* rows of the scoreboard */
-    LIMIT_SERVICES = 1024,           /* services in one configuration */
-    LIMIT_INSTANCES = 1000,          /* instances of one service */
-    LIMIT_NAME_BYTES = 63,           /* cluster, service and instance names */
-    LIMIT_CONFIG_BYTES = 1 << 20,    /* one Lua configuration or policy file */
-    LIMIT_IPC_BYTES = 32 << 20,      /* one message between our processes */
-    LIMIT_CONTROL_BYTES = 256 << 10, /* one request on the control socket */
-    LIMIT_ANSWER_BYTES = 64 << 20,   /* one answer on the control socket, one page */
-    LIMIT_ADMIN_CLIENTS = 64,        /* served at once on the control socket, as many by HTTP */
-    LIMIT_ENGINE_BODY_BYTES = 16 << 20, /* one answer of the engine */
+    LIMIT_WORKERS = 64,                  /* worker processes */
+    LIMIT_BACKENDS = 4096,               /* rows of the scoreboard */
+    LIMIT_SERVICES = 1024,               /* services in one configuration */
+    LIMIT_INSTANCES = 1000,              /* instances of one service */
+    LIMIT_NAME_BYTES = 63,               /* cluster, service and instance names */
+    LIMIT_CONFIG_BYTES = 1 << 20,        /* one Lua configuration or policy file */
+    LIMIT_IPC_BYTES = 32 << 20,          /* one message between our processes */
+    LIMIT_CONTROL_BYTES = 256 << 10,     /* one request on the control socket */
+    LIMIT_ANSWER_BYTES = 64 << 20,       /* one answer on the control socket, one page */
+    LIMIT_ADMIN_CLIENTS = 64,            /* served at once on the control socket, as many by HTTP */
+    LIMIT_ENGINE_BODY_BYTES = 16 << 20,  /* one answer of the engine */
     LIMIT_ENGINE_LINE_BYTES = 256 << 10, /* one line of an engine stream */
-    LIMIT_HEALTH_BODY_BYTES = 64 << 10, /* kept of a health answer */
-    LIMIT_HEAD_BYTES = 16 << 10,     /* head of an HTTP message */
-    LIMIT_FIELDS = 100,              /* fields in one HTTP head */
-    LIMIT_LOG_LINE_BYTES = 8 << 10,  /* one line of our log */
-    LIMIT_REASON_BYTES = 512,        /* a reason that is kept for status */
-    LIMIT_DECISIONS = 1024,          /* decision records kept in memory */
+    LIMIT_HEALTH_BODY_BYTES = 64 << 10,  /* kept of a health answer */
+    LIMIT_HEAD_BYTES = 16 << 10,         /* head of an HTTP message */
+    LIMIT_FIELDS = 100,                  /* fields in one HTTP head */
+    LIMIT_LOG_LINE_BYTES = 8 << 10,      /* one line of our log */
+    LIMIT_REASON_BYTES = 512,            /* a reason that is kept for status */
+    LIMIT_DECISIONS = 1024,              /* decision records kept in memory */
     LIMIT_POLICY_MEMORY_BYTES = 64 << 20, /* one Lua state */
-    LIMIT_POLICY_CPU_MS = 50,        /* thread CPU time of one cold decision */
-    LIMIT_POLICY_LOAD_CPU_MS = 500,  /* of loading one policy and making its instance */
+    LIMIT_POLICY_CPU_MS = 50,             /* thread CPU time of one cold decision */
+    LIMIT_POLICY_LOAD_CPU_MS = 500,       /* of loading one policy and making its instance */
 };
 
 #endif

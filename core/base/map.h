@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 struct map_entry {
-    char *key; /* NULL = never used */
+    char *key;   /* NULL = never used */
     void *value; /* NULL = removed */
 };
 
@@ -14,7 +14,7 @@ struct map_entry {
 struct map {
     struct map_entry *entries;
     size_t cap;
-    size_t used; /* entries with a key, removed ones too */
+    size_t used;  /* entries with a key, removed ones too */
     size_t count; /* live values */
 };
 

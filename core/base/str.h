@@ -12,9 +12,9 @@ struct str {
     size_t len;
 };
 
-struct str str_of(const char *text); /* NULL gives an empty one */
+struct str str_of(const char *text);                      /* NULL gives an empty one */
 struct str str_sub(struct str s, size_t from, size_t to); /* clamped [from, to) */
-struct str str_trim(struct str s); /* without spaces and tabs at both ends */
+struct str str_trim(struct str s);                        /* without spaces and tabs at both ends */
 bool str_eq(struct str a, struct str b);
 bool str_is(struct str a, const char *text);
 bool str_is_nocase(struct str a, const char *text);

@@ -18,7 +18,9 @@
 
 /* Log-linear latency histogram: 16 sub-buckets for every power of two of microseconds, so a
  * quantile is within 3.2 % of the truth; below 16 us exact, above 2^27 us in the last one. */
-enum { BOARD_BUCKETS = 400 };
+enum {
+    BOARD_BUCKETS = 400
+};
 
 /* Outcomes of a request to a backend, counted by the worker that ran it. */
 enum board_outcome {
@@ -34,12 +36,12 @@ enum board_outcome {
 /* One backend as one worker knows it. */
 struct board_row {
     uint64_t in_flight; /* gauge: requests sent or being sent, answer not finished */
-    uint64_t pooled; /* gauge: idle upstream connections */
+    uint64_t pooled;    /* gauge: idle upstream connections */
     uint64_t outcomes[BOARD_OUTCOMES];
-    uint64_t retries; /* attempts here that were repeated elsewhere */
+    uint64_t retries;             /* attempts here that were repeated elsewhere */
     uint64_t bytes_in, bytes_out; /* bodies: from clients, to clients */
-    uint64_t latency_us_sum; /* of answered requests */
-    uint64_t last_failure_ms; /* monotonic; 0 = none */
+    uint64_t latency_us_sum;      /* of answered requests */
+    uint64_t last_failure_ms;     /* monotonic; 0 = none */
     uint64_t consecutive_failures;
     double ewma_ms; /* decayed response time; 0 = none yet */
     uint64_t ewma_at_us;
@@ -50,11 +52,11 @@ struct board_worker {
     uint64_t heartbeat; /* odd while inside Lua */
     uint64_t pid;
     uint64_t roster_version; /* last applied */
-    uint64_t connections; /* gauge: open client connections */
+    uint64_t connections;    /* gauge: open client connections */
     uint64_t accepted;
-    uint64_t no_route; /* requests answered 404 by us */
-    uint64_t no_backend; /* requests answered 503 by us */
-    uint64_t bad_requests; /* 400 and its kin */
+    uint64_t no_route;      /* requests answered 404 by us */
+    uint64_t no_backend;    /* requests answered 503 by us */
+    uint64_t bad_requests;  /* 400 and its kin */
     uint64_t policy_errors; /* picks that fell back to C */
     uint64_t picks;
     uint64_t pick_ns_sum;
@@ -68,7 +70,7 @@ struct board_sum {
     uint64_t in_flight, pooled, retries, bytes_in, bytes_out, latency_us_sum;
     uint64_t outcomes[BOARD_OUTCOMES];
     uint64_t answered; /* all outcomes but BOARD_NO_ANSWER */
-    double ewma_ms; /* mean of the workers' that have one */
+    double ewma_ms;    /* mean of the workers' that have one */
 };
 
 /* A fresh board for `workers` processes in a sealed memfd; -errno. The caller owns it: board_free. */

@@ -33,7 +33,7 @@ enum engine_state {
     ENGINE_STATES
 };
 
-enum engine_health { /* the engine's own check (Docker HEALTHCHECK) */
+enum engine_health {    /* the engine's own check (Docker HEALTHCHECK) */
     ENGINE_HEALTH_NONE, /* has no check of its own */
     ENGINE_HEALTH_STARTING,
     ENGINE_HEALTHY,
@@ -41,15 +41,18 @@ enum engine_health { /* the engine's own check (Docker HEALTHCHECK) */
     ENGINE_HEALTHS
 };
 
-enum { ENGINE_ID_BYTES = 80, ENGINE_NAME_BYTES = 200 };
+enum {
+    ENGINE_ID_BYTES = 80,
+    ENGINE_NAME_BYTES = 200
+};
 
 /* What to create. Borrowed until engine_create returns. */
 struct engine_spec {
-    const char *name; /* "tg-shop-catalog-7" */
+    const char *name;              /* "tg-shop-catalog-7" */
     const char *cluster, *service; /* labels tidegate.cluster, tidegate.service */
-    uint32_t serial; /* label tidegate.serial: the 7 above */
+    uint32_t serial;               /* label tidegate.serial: the 7 above */
     uint32_t slot; /* label tidegate.slot: 1 .. n, stable place of the instance in its service */
-    uint32_t generation; /* label tidegate.generation: rises with each deploy of the service */
+    uint32_t generation;   /* label tidegate.generation: rises with each deploy of the service */
     const char *spec_hash; /* label tidegate.spec */
     const struct cJSON *service_config; /* the service as script.h shapes it: image, command, ... */
 };
@@ -65,7 +68,7 @@ struct engine_instance {
     enum engine_health health;
     const char *health_output; /* last output of the engine's check, or "" */
     const char *address; /* "172.18.0.3:8080" where to reach its first port; "" when not running */
-    uint32_t pid; /* 0 = not running or not local */
+    uint32_t pid;        /* 0 = not running or not local */
     int exit_code;
     bool oom_killed;
     uint32_t restarts;
@@ -92,10 +95,10 @@ typedef void engine_logs_fn(void *arg, const struct engine_error *error, const c
 
 struct engine_sample { /* totals since the start of the instance, and limits */
     double cpu_seconds;
-    double cpu_cores_allotted; /* limit, or the host's cores */
-    uint64_t memory_bytes; /* working set: without page cache that can be dropped */
+    double cpu_cores_allotted;   /* limit, or the host's cores */
+    uint64_t memory_bytes;       /* working set: without page cache that can be dropped */
     uint64_t memory_limit_bytes; /* limit, or the host's memory */
-    uint64_t at_us; /* monotonic time of reading */
+    uint64_t at_us;              /* monotonic time of reading */
     uint64_t network_rx_bytes, network_tx_bytes;
     uint32_t pids;
 };
@@ -132,7 +135,7 @@ struct engine_listener {
 /* One static table per implementation. Every function may be called at any time between open and
  * close; while the engine is down calls fail later with -ECONNREFUSED. `id` may be an id or a name. */
 struct engine_kind {
-    const char *name; /* "docker", "process" */
+    const char *name;               /* "docker", "process" */
     void (*open)(struct engine *e); /* starts connecting, with back-off for ever */
     int (*create)(struct engine *e, const struct engine_spec *spec, engine_created_fn *done,
                   void *arg); /* pulls a missing image first */
@@ -161,9 +164,9 @@ struct engine {
 
 struct engine_options {
     struct uv_loop_s *loop;
-    struct net_client *client; /* lent for the engine's life; docker only */
+    struct net_client *client;          /* lent for the engine's life; docker only */
     const struct cJSON *cluster_config; /* "cluster" of the configuration; borrowed */
-    const char *state_dir; /* process: where records and logs live */
+    const char *state_dir;              /* process: where records and logs live */
     struct engine_listener listener;
 };
 

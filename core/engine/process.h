@@ -89,11 +89,11 @@ struct instance {
     uint64_t created_wall_ms;
 
     enum engine_state state;
-    uint16_t port; /* 0 = none chosen yet */
-    pid_t pid; /* 0 = no process */
+    uint16_t port;        /* 0 = none chosen yet */
+    pid_t pid;            /* 0 = no process */
     uint64_t start_ticks; /* of pid: field 22 of /proc/PID/stat */
-    bool child; /* ours to reap; else adopted */
-    int exit_code; /* 128 + signal; -1 = unknown */
+    bool child;           /* ours to reap; else adopted */
+    int exit_code;        /* 128 + signal; -1 = unknown */
     bool oom_killed;
     uint64_t oom_base; /* kills of its group when it was started */
     uint32_t restarts;
@@ -105,12 +105,12 @@ struct instance {
     uint32_t backoff_ms;
     bool starting; /* a start is under way */
     bool stopping;
-    uint64_t kill_at_ms; /* while stopping */
-    unsigned removals; /* attempts to remove its control groups */
+    uint64_t kill_at_ms;            /* while stopping */
+    unsigned removals;              /* attempts to remove its control groups */
     struct list starters, stoppers; /* calls that wait */
-    struct watch *watch; /* while pid */
-    struct spawn *spawn; /* while starting */
-    uv_timer_t timer; /* restart, or the steps of stopping */
+    struct watch *watch;            /* while pid */
+    struct spawn *spawn;            /* while starting */
+    uv_timer_t timer;               /* restart, or the steps of stopping */
 };
 
 /* ---- Calls ---- */
@@ -130,7 +130,7 @@ struct call {
     struct list node;
     enum call_kind kind;
     char *id;
-    uint32_t number; /* time-out of stop in s, lines of logs */
+    uint32_t number;       /* time-out of stop in s, lines of logs */
     struct instance *made; /* create: owned until it is in the engine */
     union {
         engine_done_fn *done;

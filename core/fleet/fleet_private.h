@@ -265,8 +265,8 @@ struct fleet {
     uint64_t seq;        /* counts calls and their ends */
     uint64_t buried_seq; /* seq when the last instance was gone */
     uint64_t now_ms;
-    bool applied;  /* there is a configuration */
-    bool quiet; /* a call was cancelled: nothing happens before the next tick */
+    bool applied; /* there is a configuration */
+    bool quiet;   /* a call was cancelled: nothing happens before the next tick */
     char *cluster;
     uint32_t sample_interval_ms;
 

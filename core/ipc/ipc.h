@@ -14,13 +14,13 @@ struct ipc;
 
 /*  type            from     to       payload                                                   */
 enum ipc_type {
-    IPC_LOAD,      /* master policy   {"path":"/abs/tidegate.lua","overrides":{"engine":"process"}} */
-    IPC_CONFIG,    /* policy master   the configuration as script.h shapes it                    */
-    IPC_PREPARE,   /* master worker   the same; the worker builds that generation beside the old */
-    IPC_LISTEN,    /* master worker   {"address":"0.0.0.0:8080"} + the listening descriptor      */
-    IPC_COMMIT,    /* master worker   {} switch to the prepared generation                       */
-    IPC_ABORT,     /* master worker   {} forget the prepared generation                          */
-    IPC_ROSTER,    /* master worker   which backends, as fleet.h shapes it                       */
+    IPC_LOAD,    /* master policy   {"path":"/abs/tidegate.lua","overrides":{"engine":"process"}} */
+    IPC_CONFIG,  /* policy master   the configuration as script.h shapes it                    */
+    IPC_PREPARE, /* master worker   the same; the worker builds that generation beside the old */
+    IPC_LISTEN,  /* master worker   {"address":"0.0.0.0:8080"} + the listening descriptor      */
+    IPC_COMMIT,  /* master worker   {} switch to the prepared generation                       */
+    IPC_ABORT,   /* master worker   {} forget the prepared generation                          */
+    IPC_ROSTER,  /* master worker   which backends, as fleet.h shapes it                       */
     IPC_SNAPSHOT,  /* master policy   the view of all services, as fleet.h shapes it             */
     IPC_DECISIONS, /* policy master   answers to it                                              */
     IPC_DRAIN,     /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
@@ -35,7 +35,7 @@ enum ipc_type {
 struct ipc_message {
     enum ipc_type type;
     uint32_t generation; /* of the configuration that it speaks of; 0 = none */
-    const char *data; /* NUL-terminated behind len */
+    const char *data;    /* NUL-terminated behind len */
     size_t len;
     int fd; /* -1, or a descriptor that the callback takes */
 };

@@ -70,15 +70,18 @@ struct http1_field {
 
 /* A parsed head. All strings point into the bytes that were parsed. */
 struct http1_head {
-    int minor; /* HTTP/1.minor: 0 or 1 */
-    enum http1_method method; /* requests */
+    int minor;                      /* HTTP/1.minor: 0 or 1 */
+    enum http1_method method;       /* requests */
     struct str method_text, target; /* requests: target as sent */
-    struct str path, query; /* requests: path of the target (absolute form taken apart), query without '?' */
-    struct str host; /* requests: host and port that count (absolute form wins); "" in 1.0 without Host */
-    int status; /* responses */
+    struct str path,
+        query; /* requests: path of the target (absolute form taken apart), query without '?' */
+    struct str
+        host; /* requests: host and port that count (absolute form wins); "" in 1.0 without Host */
+    int status;        /* responses */
     struct str reason; /* responses */
     enum http1_framing framing;
-    uint64_t content_length; /* when framing is HTTP1_LENGTH; for a response to HEAD the announced one */
+    uint64_t
+        content_length; /* when framing is HTTP1_LENGTH; for a response to HEAD the announced one */
     bool has_content_length;
     bool keep_alive; /* the sender is willing to keep the connection */
     bool expect_continue;
@@ -108,7 +111,7 @@ const struct http1_field *http1_find_name(const struct http1_head *head, const c
 
 /* Decoder of chunked bodies; zeroed is the start. Trailers are parsed and dropped. */
 struct http1_chunks {
-    uint64_t left; /* of the present chunk */
+    uint64_t left;  /* of the present chunk */
     uint32_t extra; /* bytes of extensions and trailers so far: bounded */
     uint8_t state;
     uint8_t digits;

@@ -14,13 +14,16 @@ struct uv_loop_s;
 
 /* ---- Addresses -------------------------------------------------------------------------- */
 
-enum { NET_ADDR_BYTES = 128, NET_ADDR_TEXT = 128 };
+enum {
+    NET_ADDR_BYTES = 128,
+    NET_ADDR_TEXT = 128
+};
 
 /* A numeric endpoint: IPv4, IPv6 or a unix socket path. */
 struct net_addr {
     unsigned char bytes[NET_ADDR_BYTES]; /* a struct sockaddr of whichever family */
-    uint32_t len; /* of it */
-    char text[NET_ADDR_TEXT]; /* "10.0.0.5:80", "[::1]:80", "unix:/run/x.sock" */
+    uint32_t len;                        /* of it */
+    char text[NET_ADDR_TEXT];            /* "10.0.0.5:80", "[::1]:80", "unix:/run/x.sock" */
 };
 
 /* Parses "1.2.3.4:80", "[::1]:80", ":80" (all IPv4 addresses), "unix:/path", each with or without
@@ -55,32 +58,32 @@ typedef void net_head_fn(void *arg, int status);
 typedef void net_data_fn(void *arg, const char *bytes, size_t len);
 
 struct net_request {
-    const char *method; /* NULL = GET */
-    const char *url; /* "http://docker/v1.41/containers/json" */
-    const char *unix_path; /* connect there instead of to the URL's host; NULL = TCP */
+    const char *method;         /* NULL = GET */
+    const char *url;            /* "http://docker/v1.41/containers/json" */
+    const char *unix_path;      /* connect there instead of to the URL's host; NULL = TCP */
     const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL = none */
-    const char *body; /* copied; NULL = none */
+    const char *body;           /* copied; NULL = none */
     size_t body_len;
     int upload_fd; /* > 0: body is read from this descriptor to its end, chunked; borrowed until done */
-    const struct net_tls *tls; /* NULL unless https */
+    const struct net_tls *tls;   /* NULL unless https */
     uint32_t connect_timeout_ms; /* 0 = 1000 */
-    uint32_t timeout_ms; /* whole call; 0 = none */
-    uint32_t silence_ms; /* longest pause between bytes once sent; 0 = any */
-    size_t body_limit; /* collected body; beyond it the call fails with -EMSGSIZE; 0 =
+    uint32_t timeout_ms;         /* whole call; 0 = none */
+    uint32_t silence_ms;         /* longest pause between bytes once sent; 0 = any */
+    size_t body_limit;           /* collected body; beyond it the call fails with -EMSGSIZE; 0 =
                           LIMIT_ENGINE_BODY_BYTES */
-    bool fresh; /* do not reuse a pooled connection, nor leave one */
-    net_head_fn *on_head; /* final status line seen, before any body; may be NULL */
-    net_data_fn *on_data; /* streams the body instead of collecting it; may be NULL */
+    bool fresh;                  /* do not reuse a pooled connection, nor leave one */
+    net_head_fn *on_head;        /* final status line seen, before any body; may be NULL */
+    net_data_fn *on_data;        /* streams the body instead of collecting it; may be NULL */
 };
 
 struct net_answer { /* borrowed until the callback returns */
-    int error; /* 0 = an HTTP answer came, whatever its status; else -ECONNREFUSED, -ETIMEDOUT,
+    int error;      /* 0 = an HTTP answer came, whatever its status; else -ECONNREFUSED, -ETIMEDOUT,
                   -ECANCELED, -EMSGSIZE, -EPIPE (cut off), -ENOENT (no socket file), -EPROTO, -EIO ... */
     const char *error_text; /* libcurl's sentence when error; else "" */
     int status;
     const char *body; /* NUL-terminated; "" when streamed */
     size_t body_len;
-    const char *api_version; /* value of the Api-Version field, or "" */
+    const char *api_version;  /* value of the Api-Version field, or "" */
     const char *content_type; /* or "" */
     uint32_t took_ms;
 };

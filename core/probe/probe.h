@@ -18,29 +18,29 @@ struct probe_set;
 
 enum probe_kind {
     PROBE_HTTP, /* GET path: 200..399 is a success */
-    PROBE_TCP, /* connect */
+    PROBE_TCP,  /* connect */
     PROBE_KINDS
 };
 
 struct probe_spec { /* borrowed */
     enum probe_kind kind;
     const char *address; /* as net_addr_parse takes it; may also be "name:port" */
-    const char *path; /* HTTP: "/health" */
-    const char *host; /* HTTP: Host field; NULL = the address */
+    const char *path;    /* HTTP: "/health" */
+    const char *host;    /* HTTP: Host field; NULL = the address */
     uint32_t interval_ms, timeout_ms, start_period_ms;
     uint32_t retries; /* failures in a row before it is unhealthy, >= 1 */
-    uint32_t rise; /* successes in a row before it is healthy, >= 1 */
+    uint32_t rise;    /* successes in a row before it is healthy, >= 1 */
 };
 
 struct probe_result { /* borrowed */
     const char *id;
     bool healthy;
-    uint32_t attempts; /* since it was added, or since the last change */
-    uint32_t took_ms; /* of the last attempt */
-    int status; /* HTTP status of the last attempt, 0 = none */
+    uint32_t attempts;  /* since it was added, or since the last change */
+    uint32_t took_ms;   /* of the last attempt */
+    int status;         /* HTTP status of the last attempt, 0 = none */
     const char *reason; /* "HTTP health check passed", "GET /health answered 500",
                            "connection refused", "no answer within 2000 ms" */
-    const char *body; /* start of the last answer's body, cut at 512 bytes, or "" */
+    const char *body;   /* start of the last answer's body, cut at 512 bytes, or "" */
 };
 
 typedef void probe_changed_fn(void *arg, const struct probe_result *result);

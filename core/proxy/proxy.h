@@ -21,8 +21,8 @@ struct proxy;
 
 struct proxy_options {
     struct uv_loop_s *loop; /* lent for the proxy's life */
-    struct board *board; /* lent */
-    unsigned worker; /* our index on the board */
+    struct board *board;    /* lent */
+    unsigned worker;        /* our index on the board */
 };
 
 int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy);

@@ -97,20 +97,20 @@ struct script_backend {
     double in_flight; /* over all workers */
     double weight;
     double max_connections;
-    double capacity; /* requests/s */
+    double capacity;    /* requests/s */
     double response_ms; /* decayed response time, 0 = unknown */
-    double error_rate; /* 0..1, decayed; 0 = none known */
-    double age_s; /* since it joined */
-    int32_t eligible; /* 0: do not pick (draining, unhealthy, full, already tried) */
-    int32_t index; /* 1..n, its own place */
+    double error_rate;  /* 0..1, decayed; 0 = none known */
+    double age_s;       /* since it joined */
+    int32_t eligible;   /* 0: do not pick (draining, unhealthy, full, already tried) */
+    int32_t index;      /* 1..n, its own place */
 };
 
 /* What a policy may know of the request. Numbers only; strings are interned when the roster comes. */
 struct script_request {
-    double now_ms; /* monotonic */
-    uint32_t hash; /* chance of this request, uniform */
-    uint32_t key; /* hash of the client address */
-    int32_t method; /* enum http1_method */
+    double now_ms;   /* monotonic */
+    uint32_t hash;   /* chance of this request, uniform */
+    uint32_t key;    /* hash of the client address */
+    int32_t method;  /* enum http1_method */
     int32_t attempt; /* 0 first, then 1, 2 for retries */
 };
 

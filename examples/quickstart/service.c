@@ -31,7 +31,7 @@ static const char USAGE[] =
     "  --port N             listen on TCP port N, 0 = any free one (PORT, else 8080)\n"
     "  --host ADDR          on this numeric address (0.0.0.0)\n"
     "  --unix PATH          listen on a unix socket; on TCP too only when --port is given\n"
-    "  --name NAME          instance name (INSTANCE_NAME, else host name and pid)\n"
+    "  --name NAME          instance name (INSTANCE, else host name and pid)\n"
     "  --start-delay MS     listen only after this time (START_DELAY_MS)\n"
     "  --health-delay MS    listen at once, but /health answers 503 until then (HEALTH_DELAY_MS)\n"
     "  --crash-at-start N   exit with code N instead of listening\n"
@@ -151,7 +151,7 @@ static void settings_read(struct settings *set, int argc, char **argv)
     *set = (struct settings){.crash_code = -1};
     o->host = "0.0.0.0";
     o->service = from_environment("SERVICE_NAME", "data");
-    o->instance = from_environment("INSTANCE_NAME", NULL);
+    o->instance = from_environment("INSTANCE", NULL);
     o->start_delay_ms = number("START_DELAY_MS", start, 86400000);
     o->health_delay_ms = number("HEALTH_DELAY_MS", health, 86400000);
     o->body_max_bytes = 64 << 20;
