@@ -135,6 +135,7 @@ struct instance {
     bool doomed;            /* to be replaced: an operator asked for it */
     bool drained;           /* kept out of traffic by an operator */
     bool ended;             /* DOWN, and the engine will not start it again */
+    bool excused;           /* ended while the engine was away: no crash of its own */
     bool oom;
     bool unsure; /* outcome of the last call is unknown: look before the next step */
     bool taken;  /* the engine knew the name before our create */

@@ -106,6 +106,7 @@ static void enter_up(struct instance *i)
     struct fleet *f = i->fleet;
     i->up_ms = f->now_ms;
     i->ended = false;
+    i->excused = false;
     i->routed = true;
     i->restarts_base = i->restarts;
     /* Not all at once after an adoption. */

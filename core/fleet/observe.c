@@ -87,6 +87,7 @@ static void observe_up(struct instance *i, bool moved)
                                                    : ending(i);
     fleet_instance_down(i, why);
     mem_free(why);
+    i->excused = !i->fleet->listed;
     fleet_check_stop(i);
     if (runs(i)) {
         fleet_check_start(i);
@@ -98,6 +99,7 @@ static void observe_down(struct instance *i, bool moved)
 {
     i->inspect_ms = i->fleet->now_ms + LOOK_MS;
     i->ended = i->engine_state == ENGINE_EXITED || i->engine_state == ENGINE_CREATED;
+    i->excused = i->excused || (i->ended && !i->fleet->listed);
     if (!runs(i)) {
         i->running_ms = 0;
         fleet_check_stop(i);

@@ -58,8 +58,8 @@ static void step_down(struct instance *i)
     }
     if (due(i->inspect_ms, now_ms)) {
         fleet_call_inspect(i);
-    } else if (i->ended && now_ms - i->since_ms >= FLEET_GRACE_MS) {
-        if (i->up_ms && i->since_ms - i->up_ms < FLEET_QUICK_DEATH_MS) {
+    } else if (i->ended && (i->excused || now_ms - i->since_ms >= FLEET_GRACE_MS)) {
+        if (i->up_ms && !i->excused && i->since_ms - i->up_ms < FLEET_QUICK_DEATH_MS) {
             fleet_service_back_off(i->service);
         }
         fleet_instance_drop(i, i->reason);

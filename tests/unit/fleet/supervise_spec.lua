@@ -153,9 +153,20 @@ describe("fleet without its engine", function()
         w:run(100)
         w:die("tg-t-shop-1", 1) -- no event reaches us
         w:set { engine_up = true }
-        w:until_(function() return w:instances("shop")["shop-1"].state == "down" end, 1000)
+        w:until_(function() return not (w:backends "shop")["shop-1"] end, 1000)
         w:settled("shop", 2)
         assert.is_nil(w:instances("shop")["shop-1"])
+    end)
+
+    it("replaces at once what a restart of the engine has ended, without back-off", function()
+        w:set { engine_up = false }
+        w:run(100)
+        w:die("tg-t-shop-1", 0)
+        w:die("tg-t-shop-2", 0)
+        w:run(3000)
+        w:set { engine_up = true }
+        assert.is_true(w:until_(function() return w:up "shop" == 2 end) < 1000)
+        w:settled("shop", 2)
     end)
 
     it("goes on with a deploy that the outage interrupted at any moment", function()
