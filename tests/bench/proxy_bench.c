@@ -4,9 +4,10 @@
  *   build/release/proxy_bench --listen 127.0.0.1:9000 --backend 127.0.0.1:9101 --backend ...
  *
  * One worker, one route, round robin by the policy. Ends with SIGTERM after a drain
- * and prints what it counted. */
+ * and prints what it counted. --churn MS reloads the configuration and changes the roster so often. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
@@ -24,12 +25,14 @@ enum {
     BACKENDS = 128
 };
 
-static void on_term(uv_signal_t *signal, int number)
-{
-    (void)number;
-    proxy_drain(signal->data, 1000);
-    uv_close((uv_handle_t *)signal, NULL);
-}
+struct bench {
+    struct proxy *proxy;
+    const char *listen, *backends[BACKENDS];
+    int count;
+    unsigned churn_ms, churned;
+    uv_timer_t timer;
+    uv_signal_t term;
+};
 
 static struct cJSON *config_of(const char *listen)
 {
@@ -61,6 +64,9 @@ static struct cJSON *roster_of(const char *const *backends, int count)
     struct cJSON *roster = json_object(), *services = json_array(), *service = json_object();
     struct cJSON *list = json_array();
     for (int i = 0; i < count; i++) {
+        if (!backends[i][0]) {
+            continue;
+        }
         struct cJSON *b = json_object();
         json_set_str(b, "id", backends[i]);
         json_set_num(b, "slot", i);
@@ -74,6 +80,38 @@ static struct cJSON *roster_of(const char *const *backends, int count)
     json_set_num(roster, "version", 1);
     json_set(roster, "services", services);
     return roster;
+}
+
+static void on_term(uv_signal_t *term, int number)
+{
+    struct bench *b = term->data;
+    (void)number;
+    proxy_drain(b->proxy, 1000);
+    uv_close((uv_handle_t *)&b->term, NULL);
+    uv_close((uv_handle_t *)&b->timer, NULL);
+}
+
+/* A new generation of the same routes, and a roster without one backend, another one each time. */
+static void on_churn(uv_timer_t *timer)
+{
+    struct bench *b = timer->data;
+    const char *some[BACKENDS];
+    char *error = NULL;
+    int left = 0;
+    unsigned out = b->churned++ % (unsigned)b->count;
+    for (int i = 0; i < b->count; i++) {
+        some[i] = (unsigned)i == out ? "" : b->backends[i];
+        left += (unsigned)i != out;
+    }
+    struct cJSON *config = config_of(b->listen);
+    struct cJSON *roster = roster_of(left ? some : b->backends, b->count);
+    if (proxy_prepare(b->proxy, b->churned, config, &error) || proxy_commit(b->proxy) ||
+        proxy_roster(b->proxy, roster)) {
+        fprintf(stderr, "proxy_bench: %s\n", error ? error : "the roster was refused");
+    }
+    mem_free(error);
+    json_free(config);
+    json_free(roster);
 }
 
 static int start(struct proxy *p, const char *listen, const char *const *backends, int count)
@@ -109,34 +147,37 @@ static void report(const struct board_worker *w)
 
 int main(int argc, char **argv)
 {
-    const char *listen = "127.0.0.1:9000", *backends[BACKENDS];
-    int count = 0;
+    struct bench b = {.listen = "127.0.0.1:9000"};
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--listen")) {
-            listen = argv[i + 1];
-        } else if (!strcmp(argv[i], "--backend") && count < BACKENDS) {
-            backends[count++] = argv[i + 1];
+            b.listen = argv[i + 1];
+        } else if (!strcmp(argv[i], "--backend") && b.count < BACKENDS) {
+            b.backends[b.count++] = argv[i + 1];
+        } else if (!strcmp(argv[i], "--churn")) {
+            b.churn_ms = (unsigned)strtoul(argv[i + 1], NULL, 10);
         }
     }
     struct board *board;
     uv_loop_t loop;
-    uv_signal_t term;
-    struct proxy *p = NULL;
     if (board_new(1, &board)) {
         return 1;
     }
     uv_loop_init(&loop);
     struct proxy_options options = {.loop = &loop, .board = board, .worker = 0};
-    int rc = proxy_new(&options, &p);
-    rc = rc ? rc : start(p, listen, backends, count);
+    int rc = proxy_new(&options, &b.proxy);
+    rc = rc ? rc : start(b.proxy, b.listen, b.backends, b.count);
     if (!rc) {
-        uv_signal_init(&loop, &term);
-        term.data = p;
-        uv_signal_start(&term, on_term, SIGTERM);
-        proxy_run(p);
+        uv_signal_init(&loop, &b.term);
+        uv_timer_init(&loop, &b.timer);
+        b.term.data = b.timer.data = &b;
+        uv_signal_start(&b.term, on_term, SIGTERM);
+        if (b.churn_ms) {
+            uv_timer_start(&b.timer, on_churn, b.churn_ms, b.churn_ms);
+        }
+        proxy_run(b.proxy);
         report(board_worker(board, 0));
     }
-    proxy_free(p);
+    proxy_free(b.proxy);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     board_free(board);
