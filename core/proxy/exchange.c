@@ -40,7 +40,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
         proxy_upstream_release(ex->up, keep_upstream);
     }
     proxy_pipe_give(p, ex->pipe);
-    proxy_pool_give(&p->block_pool, ex->request);
+    proxy_block_give(p, &ex->request);
     proxy_generation_unref(ex->generation);
     ex->session->ex = NULL;
     proxy_pool_give(&p->exchange_pool, ex);
@@ -214,12 +214,11 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
         return NULL;
     }
     memset(ex, 0, offsetof(struct exchange, id));
-    ex->request = proxy_pool_take(&p->block_pool);
+    ex->request = proxy_block_take(p);
     if (!ex->request) {
         proxy_pool_give(&p->exchange_pool, ex);
         return NULL;
     }
-    ex->request->at = ex->request->len = 0;
     ex->session = s;
     ex->route = route;
     ex->generation = route->generation;
@@ -398,17 +397,14 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
 static enum progress keep_part(struct exchange *ex, struct str bytes)
 {
     struct proxy *p = proxy_of(ex);
-    struct upstream *u = ex->up;
-    if (!u->in) {
-        u->in = proxy_pool_take(&p->block_pool);
-        if (!u->in) {
-            return proxy_exchange_refuse(ex, 503, "out of memory for heads");
-        }
+    struct block **in = &ex->up->in;
+    if (*in) {
+        memmove((*in)->bytes, bytes.ptr, bytes.len);
+        (*in)->len = (uint32_t)bytes.len;
+    } else {
+        *in = proxy_block_with(p, bytes);
     }
-    memmove(u->in->bytes, bytes.ptr, bytes.len);
-    u->in->at = 0;
-    u->in->len = (uint32_t)bytes.len;
-    return PROGRESS_SOME;
+    return *in ? PROGRESS_SOME : proxy_exchange_refuse(ex, 503, "out of memory for heads");
 }
 
 static enum progress take_heads(struct exchange *ex, struct str bytes)
@@ -436,10 +432,7 @@ static enum progress take_heads(struct exchange *ex, struct str bytes)
             return proxy_exchange_abort(ex);
         }
         if (!bytes.len) {
-            if (ex->up->in) {
-                proxy_pool_give(&p->block_pool, ex->up->in);
-                ex->up->in = NULL;
-            }
+            proxy_block_give(p, &ex->up->in);
             return PROGRESS_SOME;
         }
     }

@@ -71,6 +71,13 @@ struct block {
     char bytes[BLOCK_BYTES];
 };
 
+/* An empty block, or NULL when all are out. */
+struct block *proxy_block_take(struct proxy *p);
+/* A block with these bytes (at most BLOCK_BYTES), or NULL. */
+struct block *proxy_block_with(struct proxy *p, struct str bytes);
+/* Gives *block back and clears it; *block may be NULL. */
+void proxy_block_give(struct proxy *p, struct block **block);
+
 /* ---- loop.c ------------------------------------------------------------------------------ */
 
 enum conn_kind {

@@ -22,11 +22,19 @@ enum {
     UPSTREAMS_BESIDE = 1024 /* idle ones beside one for each session */
 };
 
-/* Sessions that our descriptors suffice for: each may need two. */
+/* Sessions that our descriptors suffice for: each may need two. As many as allowed are asked for. */
 static uint32_t session_limit(void)
 {
     struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur > 2u * SESSIONS_MOST + OTHER_FDS) {
+    const rlim_t most = 2u * SESSIONS_MOST + OTHER_FDS;
+    if (getrlimit(RLIMIT_NOFILE, &files)) {
+        return SESSIONS_MOST;
+    }
+    if (files.rlim_cur < most && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max < most ? files.rlim_max : most;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (files.rlim_cur >= most) {
         return SESSIONS_MOST;
     }
     return files.rlim_cur > OTHER_FDS + 32 ? (uint32_t)(files.rlim_cur - OTHER_FDS) / 2 : 16;

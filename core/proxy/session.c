@@ -67,14 +67,6 @@ void proxy_session_new(struct proxy *p, struct listener *l, int fd,
     proxy_session_step(s);
 }
 
-static void drop_block(struct proxy *p, struct block **block)
-{
-    if (*block) {
-        proxy_pool_give(&p->block_pool, *block);
-        *block = NULL;
-    }
-}
-
 void proxy_session_kill(struct session *s, bool reset)
 {
     struct proxy *p = s->proxy;
@@ -86,8 +78,8 @@ void proxy_session_kill(struct session *s, bool reset)
         return;
     }
     s->state = SESSION_DEAD;
-    drop_block(p, &s->in);
-    drop_block(p, &s->out);
+    proxy_block_give(p, &s->in);
+    proxy_block_give(p, &s->out);
     if (reset) {
         struct linger hard = {.l_onoff = 1};
         (void)setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
@@ -146,11 +138,10 @@ static int send_or_keep(struct proxy *p, struct conn *c, struct block **out,
         return 0;
     }
     if (!*out) {
-        *out = proxy_pool_take(&p->block_pool);
+        *out = proxy_block_take(p);
         if (!*out) {
             return -ENOBUFS;
         }
-        (*out)->at = (*out)->len = 0;
     }
     return keep_rest(*out, iov, count, (size_t)sent);
 }
@@ -173,7 +164,7 @@ static int flush(struct proxy *p, struct conn *c, struct block **out)
     if (b->at < b->len) {
         return 0;
     }
-    drop_block(p, out);
+    proxy_block_give(p, out);
     return 1;
 }
 
@@ -220,20 +211,6 @@ static void wait_for_bytes(struct session *s)
     watch(s);
 }
 
-/* Keeps bytes of the scratch for later. */
-static bool stash(struct session *s, struct str bytes)
-{
-    struct block *b = proxy_pool_take(&s->proxy->block_pool);
-    if (!b) {
-        return false;
-    }
-    memcpy(b->bytes, bytes.ptr, bytes.len);
-    b->at = 0;
-    b->len = (uint32_t)bytes.len;
-    s->in = b;
-    return true;
-}
-
 /* What was used of the received bytes is gone; what is left waits in s->in. */
 static void consume(struct session *s, struct str bytes, size_t used)
 {
@@ -241,10 +218,13 @@ static void consume(struct session *s, struct str bytes, size_t used)
     if (s->in) {
         s->in->at += (uint32_t)used;
         if (s->in->at == s->in->len) {
-            drop_block(s->proxy, &s->in);
+            proxy_block_give(s->proxy, &s->in);
         }
-    } else if (rest.len && !stash(s, rest)) {
-        proxy_session_kill(s, true);
+    } else if (rest.len) {
+        s->in = proxy_block_with(s->proxy, rest);
+        if (!s->in) {
+            proxy_session_kill(s, true);
+        }
     }
 }
 
@@ -264,7 +244,8 @@ static bool take_head(struct session *s, struct str bytes)
     switch (http1_parse_request(bytes, &p->head, &used, &status)) {
     case HTTP1_MORE:
         if (!s->in) {
-            if (!stash(s, bytes)) {
+            s->in = proxy_block_with(p, bytes);
+            if (!s->in) {
                 return refuse_head(s, 503, "out of memory for heads");
             }
             proxy_timeout_stop(&s->conn); /* the head's own time begins */

@@ -88,15 +88,9 @@ static int keep_rest(struct session *s, struct str rest)
         return 0;
     }
     must(!s->in);
-    s->in = proxy_pool_take(&s->proxy->block_pool);
-    if (!s->in) {
-        return -ENOBUFS;
-    }
-    memcpy(s->in->bytes, rest.ptr, rest.len);
-    s->in->at = 0;
-    s->in->len = (uint32_t)rest.len;
+    s->in = proxy_block_with(s->proxy, rest);
     s->starved = false;
-    return 0;
+    return s->in ? 0 : -ENOBUFS;
 }
 
 enum progress proxy_stream_in(struct exchange *ex)

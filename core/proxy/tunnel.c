@@ -16,8 +16,7 @@ static enum progress send_held(struct exchange *ex)
     if (proxy_upstream_send(ex->up, &iov, 1)) {
         return proxy_exchange_abort(ex);
     }
-    proxy_pool_give(&s->proxy->block_pool, b);
-    s->in = NULL;
+    proxy_block_give(s->proxy, &s->in);
     return PROGRESS_SOME;
 }
 

@@ -20,14 +20,6 @@ enum {
     IDLE_PER_BACKEND = 256
 };
 
-static void drop_block(struct proxy *p, struct block **block)
-{
-    if (*block) {
-        proxy_pool_give(&p->block_pool, *block);
-        *block = NULL;
-    }
-}
-
 static void leave_idle(struct upstream *u)
 {
     list_remove(&u->idle);
@@ -40,8 +32,8 @@ static void destroy(struct upstream *u)
 {
     struct proxy *p = u->proxy;
     struct backend *b = u->backend;
-    drop_block(p, &u->in);
-    drop_block(p, &u->out);
+    proxy_block_give(p, &u->in);
+    proxy_block_give(p, &u->out);
     proxy_conn_bury(p, &u->conn);
     u->backend = NULL;
     b->connections--;
@@ -181,7 +173,7 @@ void proxy_upstream_release(struct upstream *u, bool keep)
         destroy(u);
         return;
     }
-    drop_block(p, &u->in);
+    proxy_block_give(p, &u->in);
     list_prepend(&b->idle, &u->idle);
     b->idle_count++;
     board_add(&b->row->pooled, 1);
