@@ -125,7 +125,7 @@ static enum http1_result scan_version(struct http1_scan *scan, struct http1_head
     static const char prefix[] = "HTTP/";
     size_t len = (size_t)(scan->end - scan->at);
     const char *v = scan->at;
-    if (memcmp(v, prefix, len < 5 ? len : 5)) {
+    if (memcmp(v, prefix, len < 5 ? len : 5) != 0) {
         return HTTP1_BAD;
     }
     if (len < 10) {

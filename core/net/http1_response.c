@@ -11,7 +11,7 @@ static enum http1_result scan_status_line(struct http1_scan *scan, struct http1_
     static const char prefix[] = "HTTP/1.";
     size_t len = (size_t)(scan->end - scan->at);
     const char *s = scan->at;
-    if (memcmp(s, prefix, len < 7 ? len : 7)) {
+    if (memcmp(s, prefix, len < 7 ? len : 7) != 0) {
         return HTTP1_BAD;
     }
     if (len < 14) {

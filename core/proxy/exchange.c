@@ -474,11 +474,10 @@ static void set_timeouts(struct exchange *ex, bool moved)
     const struct route *r = ex->route;
     struct timeout *up = NULL, *client = NULL;
     bool blocked = s->out || ex->pipe;
+    bool awaits_body = !unsent(ex) && !ex->up->out && !ex->in.done && ex->state == EXCHANGE_ANSWER;
     if (ex->up->connecting) {
         up = r->connect_timeout;
-    } else if (blocked) {
-        client = r->client_timeout;
-    } else if (!unsent(ex) && !ex->up->out && !ex->in.done && ex->state == EXCHANGE_ANSWER) {
+    } else if (blocked || awaits_body) {
         client = r->client_timeout;
     } else {
         up = r->backend_timeout;

@@ -197,7 +197,7 @@ static void watch(struct session *s)
 
 static struct timeout *client_timeout(const struct session *s)
 {
-    const struct port *port = s->listener->port;
+    const struct port *port = s->listener ? s->listener->port : NULL;
     return port ? port->client_timeout : s->proxy->idle_timeout;
 }
 

@@ -20,7 +20,9 @@ conn_mt.__index, world_mt.__index = conn_mt, world_mt
 
 local function wrap(sock)
     sock:settimeout(PATIENCE)
-    sock:setoption("tcp-nodelay", true)
+    if sock.getpeername then -- not on unix sockets
+        sock:setoption("tcp-nodelay", true)
+    end
     return setmetatable({ sock = sock }, conn_mt)
 end
 

@@ -256,6 +256,41 @@ describe("proxy, heads and bodies", function()
         assert.equal(7, tonumber(w:numbers().bad_requests) + 1)
     end)
 
+    it("counts Max-Forwards down, and answers itself at 0", function()
+        world()
+        local c = w:client()
+        c:send "OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 2\r\n\r\n"
+        local u = w:accept()
+        local head = u:read_head()
+        assert.matches("^OPTIONS %* HTTP/1.1\r\n", head)
+        assert.matches("\r\nMax%-Forwards: 1\r\n", head)
+        u:ok ""
+        assert.equal(200, (c:answer()))
+        c:send "OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+        assert.equal(200, (c:answer()))
+        c:send "TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+        assert.equal(405, (c:answer()))
+        assert.is_true(u:silent())
+    end)
+
+    it("speaks to backends on unix sockets", function()
+        world { backends = 0 }
+        local path = os.tmpname()
+        os.remove(path)
+        local server = require "socket.unix"()
+        assert(server:bind(path))
+        assert(server:listen(8))
+        w:roster { { id = "u", slot = 5, address = "unix:" .. path } }
+        w.servers[1] = server
+        local c = w:client()
+        c:get "/local"
+        local u = w:accept(1)
+        assert.matches("^GET /local ", (u:read_head()))
+        u:ok "unix"
+        assert.equal("unix", (select(3, c:answer())))
+        os.remove(path)
+    end)
+
     it("tunnels a WebSocket, sends nothing before the 101, and passes on half-closes", function()
         world()
         local c = w:client()
