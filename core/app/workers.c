@@ -86,7 +86,8 @@ static int open_listener(struct master *m, const char *address, struct listener 
             rc = l->fds[i] < 0 ? -errno : 0;
         } else {
             if (is_unix && m->had_predecessor) {
-                (void)unlink(addr.text + 5); /* its workers answer there still: they keep what they have */
+                (void)unlink(addr.text +
+                             5); /* its workers answer there still: they keep what they have */
             }
             rc = net_listen(&addr, !is_unix, &l->fds[i]);
         }

@@ -345,8 +345,8 @@ static void versioned(struct docker_op *op, const struct net_answer *answer)
         char why[LIMIT_REASON_BYTES];
         snprintf(why, sizeof why,
                  "engine %s speaks API 1.%u to 1.%u, tidegate needs one of 1.%u to 1.%u: %s",
-                 s->version, min ? min - 100 : 0, max - 100, API_FIRST - 100, API_LAST - 100,
-                 max < API_FIRST ? "upgrade the engine" : "upgrade tidegate");
+                 s->version, min > 100 ? min - 100 : 0, max - 100u, API_FIRST - 100u,
+                 API_LAST - 100u, max < API_FIRST ? "upgrade the engine" : "upgrade tidegate");
         refused(s, why);
         return;
     }

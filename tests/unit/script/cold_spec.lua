@@ -75,6 +75,7 @@ describe("script/cold", function()
         end
         local got = script.value(C.script_cold_decide(cold, script.json { services = { web = { instances = 1 } } }))
         C.script_cold_free(cold)
+        assert.equal(200, #others)
         assert.same({ web = { want = 4, reason = "half", policy = "x", origin = X } }, got.services)
     end)
 
