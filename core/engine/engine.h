@@ -8,6 +8,13 @@
  * `name` is unique on the engine and is the idempotency key: create of a name
  * that exists and carries our labels answers -EEXIST.
  *
+ * `process` runs "command" as a child of the host, which outlives tidegate. $PORT, ${PORT} and every
+ * other variable of the child's environment are replaced in its arguments, $$ is a dollar. The port is
+ * ports[0].host, or chosen at start and then kept while it stays free: look at the address after each
+ * start. It has no health of its own (ENGINE_HEALTH_NONE). "process": {"control_groups": false} in
+ * the cluster's configuration makes it go without them. Nobody else in the process may wait for any child
+ * (waitpid(-1)), since exit codes would be lost.
+ *
  * All calls are asynchronous by net.h's rule (fail and never call back, or
  * call back once, later). An outcome after a time-out is unknown: the caller
  * looks the name up (engine_inspect) before it acts. */
@@ -166,7 +173,7 @@ struct engine_options {
     struct uv_loop_s *loop;
     struct net_client *client;          /* lent for the engine's life; docker only */
     const struct cJSON *cluster_config; /* "cluster" of the configuration; borrowed */
-    const char *state_dir;              /* process: where records and logs live */
+    const char *state_dir; /* process: for records and logs; made when missing, its parent is not */
     struct engine_listener listener;
 };
 

@@ -426,9 +426,11 @@ static void process_open(struct engine *e)
     }
     hash_hex(hash_bytes(p->state_dir, strlen(p->state_dir)), hex);
     tag = mem_printf("tidegate-%s-%.8s", p->cluster, hex);
-    process_cgroups_find(&p->cgroups, tag);
+    if (p->control_groups) {
+        process_cgroups_find(&p->cgroups, tag);
+    }
     mem_free(tag);
-    if (!p->cgroups.version) {
+    if (p->control_groups && !p->cgroups.version) {
         log_warn("no control groups can be written: memory is limited per process, "
                  "cpus and pids are not",
                  "");
@@ -438,6 +440,7 @@ static void process_open(struct engine *e)
     if (orphans) {
         log_warn("killed what instances had left behind", "processes=%d", orphans);
     }
+    process_cgroups_sweep(&p->cgroups);
     uv_timer_start(&p->tidy, on_tidy, TIDY_MS, TIDY_MS);
     p->opened = true;
     uv_timer_start(&p->soon, on_soon, 0, 0);
@@ -545,6 +548,8 @@ int engine_process_new(const struct engine_options *options, struct engine **ret
         .base = {.kind = &process_kind, .loop = options->loop, .listener = options->listener},
         .cluster = mem_copy(json_str(options->cluster_config, "id", "")),
         .state_dir = mem_copy(absolute),
+        .control_groups =
+            json_bool(json_get(options->cluster_config, "process"), "control_groups", true),
         .handles = 2,
     };
     free(absolute);

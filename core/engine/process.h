@@ -58,7 +58,10 @@ struct cgroup_set { /* of one instance */
 
 /* Finds what is writable; leaves version 0 when nothing is. `tag` names our directory. */
 void process_cgroups_find(struct cgroups *c, const char *tag);
-/* Removes our empty directories and frees. */
+/* Removes groups without processes: of instances that have ended, or whose start we did not live to
+ * see the end of. A start makes them again. */
+void process_cgroups_sweep(const struct cgroups *c);
+/* Sweeps, removes our own directories where they are empty then, and frees. */
 void process_cgroups_free(struct cgroups *c);
 /* Makes the groups of `name` with the limits of "resources" (may be NULL). Whether the memory limit
  * holds. */
@@ -148,6 +151,7 @@ struct process {
     char *cluster, *state_dir; /* state_dir is absolute */
     char boot_id[40];
     struct map by_name, by_id;
+    bool control_groups; /* whether to look for them: "process.control_groups" of the cluster */
     struct cgroups cgroups;
     struct list calls; /* to be worked off in the next turn of the loop */
     uv_timer_t soon, tidy;
@@ -168,7 +172,8 @@ void process_forget(struct instance *i);
 void process_life_start(struct instance *i, struct call *call);
 /* For stop and remove. */
 void process_life_stop(struct instance *i, struct call *call, uint32_t timeout_ms);
-/* Watches the running process of a record; false when it is not there any more. */
+/* Watches the running process of a record. False when it is not there any more: pid is 0 then and
+ * exit_code set. */
 bool process_life_adopt(struct instance *i);
 /* Lets go of it without touching the process; moves waiting calls to `to`. */
 void process_life_close(struct instance *i, struct list *to);
@@ -224,8 +229,13 @@ void process_instance_enter(struct instance *i);
 
 /* ---- /proc ---- */
 
-/* Start time of a living process; -ESRCH when there is none, or only a zombie. */
-int process_proc_started(pid_t pid, uint64_t *ret_ticks);
+struct proc_look {
+    uint64_t start_ticks;
+    pid_t parent;
+    bool zombie; /* ended, not reaped by its parent */
+};
+/* -ESRCH when there is no such process. */
+int process_proc_look(pid_t pid, struct proc_look *ret);
 /* Sends `sig` (0 = only counts) to every process that carries the marks of the instance. */
 int process_proc_signal(const struct instance *i, int sig);
 /* Kills processes with the mark of our state_dir whose instance is not running; returns how many. */

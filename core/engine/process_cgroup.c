@@ -5,6 +5,7 @@
  * manager could not start it again in a group that has living groups below it. */
 #include "engine/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -174,8 +175,33 @@ void process_cgroups_find(struct cgroups *c, const char *tag)
     }
 }
 
+/* A group with processes in it stays: the kernel refuses. */
+static void sweep(const char *base)
+{
+    DIR *dir = opendir(base);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
+            (void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+void process_cgroups_sweep(const struct cgroups *c)
+{
+    for (int i = 0; i < CGROUP_PARTS; i++) {
+        if (c->base[i]) {
+            sweep(c->base[i]);
+        }
+    }
+}
+
 void process_cgroups_free(struct cgroups *c)
 {
+    process_cgroups_sweep(c);
     for (int i = 0; i < CGROUP_PARTS; i++) {
         if (c->base[i]) {
             rmdir(c->base[i]); /* stays while instances live in it */
@@ -271,9 +297,9 @@ int process_cgroup_signal(const struct cgroup_set *set, int sig)
     }
     int count = 0, pid;
     while (fscanf(procs, "%d", &pid) == 1) {
-        uint64_t ticks;
+        struct proc_look look;
         /* A zombie is gone for us: whoever adopted it has to reap it. */
-        if (pid > 0 && !process_proc_started(pid, &ticks)) {
+        if (pid > 0 && !process_proc_look(pid, &look) && !look.zombie) {
             count++;
             if (sig) {
                 kill(pid, sig);

@@ -369,19 +369,19 @@ void process_life_start(struct instance *i, struct call *call)
 
 bool process_life_adopt(struct instance *i)
 {
-    uint64_t ticks;
+    struct proc_look look = {.zombie = true};
     /* The pidfd first: whatever it names then is what the start time is read of. */
-    if (!i->pid || watch_open(i, on_end)) {
-        return false;
-    }
-    if (process_proc_started(i->pid, &ticks) || ticks != i->start_ticks) {
+    int rc = i->pid ? watch_open(i, on_end) : -ESRCH;
+    bool same = !rc && !process_proc_look(i->pid, &look) && look.start_ticks == i->start_ticks;
+    i->child = same && look.parent == getpid(); /* when we are the same process, in a new program */
+    if (!same || look.zombie) {
+        i->exit_code = i->pid ? exit_code_of(i) : i->exit_code;
         forget_process(i);
         return false;
     }
     uint64_t now_wall = clock_wall_ms(), now_ms = clock_now_ms();
     uint64_t age = now_wall > i->started_wall_ms ? now_wall - i->started_wall_ms : 0;
     i->started_ms = age < now_ms ? now_ms - age : 0;
-    i->child = false;
     return true;
 }
 

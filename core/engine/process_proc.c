@@ -62,13 +62,19 @@ static bool read_stat(pid_t pid, struct stat_line *ret)
     return true;
 }
 
-int process_proc_started(pid_t pid, uint64_t *ret_ticks)
+static bool ended(const struct stat_line *s)
+{
+    return s->state == 'Z' || s->state == 'X';
+}
+
+int process_proc_look(pid_t pid, struct proc_look *ret)
 {
     struct stat_line s;
-    if (!read_stat(pid, &s) || s.state == 'Z' || s.state == 'X') {
+    if (!read_stat(pid, &s)) {
         return -ESRCH;
     }
-    *ret_ticks = s.start_ticks;
+    *ret =
+        (struct proc_look){.start_ticks = s.start_ticks, .parent = s.parent, .zombie = ended(&s)};
     return 0;
 }
 
@@ -142,7 +148,7 @@ static void look(void *arg, pid_t pid)
     const char *dir = variable(&s->environment, "TIDEGATE_STATE_DIR");
     const char *name = variable(&s->environment, "TIDEGATE_INSTANCE");
     if (!dir || !name || strcmp(dir, s->engine->state_dir) != 0 || !wanted(s, name) ||
-        pid == getpid() || !read_stat(pid, &stat) || stat.state == 'Z' || stat.state == 'X') {
+        pid == getpid() || !read_stat(pid, &stat) || ended(&stat)) {
         return;
     }
     s->count++;
@@ -180,7 +186,7 @@ static void add(void *arg, pid_t pid)
 {
     struct sum *sum = arg;
     struct stat_line s;
-    if (read_stat(pid, &s) && s.session == sum->session && s.state != 'Z') {
+    if (read_stat(pid, &s) && s.session == sum->session && !ended(&s)) {
         sum->ticks += s.cpu_ticks;
         sum->pages += s.resident_pages;
         sum->pids++;

@@ -228,8 +228,6 @@ static void read_one(struct process *p, const char *name)
         if (process_life_adopt(i)) {
             i->state = ENGINE_RUNNING;
         } else if (claims) {
-            i->pid = 0;
-            i->exit_code = -1;
             (void)process_record_write(i);
         }
     }

@@ -332,7 +332,9 @@ int process_spawn(struct instance *i, spawned_fn *done, struct spawn_error *erro
     i->pid = pid;
     i->child = true;
     i->exit_code = 0;
-    (void)process_proc_started(pid, &i->start_ticks);
+    struct proc_look look = {.start_ticks = 0};
+    (void)process_proc_look(pid, &look); /* it lives: it waits for us */
+    i->start_ticks = look.start_ticks;
     process_cgroup_join(&i->cgroup, pid);
     rc = process_record_write(i);
     struct spawn *s = mem_new(sizeof *s);
