@@ -277,8 +277,12 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
     if (refuse_early(s, head)) {
         return;
     }
-    struct route *route =
-        s->listener->port ? proxy_route_find(s->listener->port, head->host, head->path) : NULL;
+    const struct port *port = s->listener->port;
+    if (!port && p->draining && p->current) {
+        /* Its socket is closed, but who is connected is still served. */
+        port = proxy_generation_port(p->current, s->listener->address);
+    }
+    struct route *route = port ? proxy_route_find(port, head->host, head->path) : NULL;
     if (!route) {
         board_add(&p->numbers->no_route, 1);
         refuse(s, head, 404, "no service is here");

@@ -157,12 +157,15 @@ describe("proxy, configuration, rosters and drain", function()
 
     it("drains: finishes, says close, closes idle ones, ends", function()
         world()
-        local busy, idle = w:client(), w:client()
-        idle:get "/"
-        local u = w:accept()
-        u:read_head()
-        u:ok ""
-        assert.equal(200, (idle:answer()))
+        local busy, idle, late = w:client(), w:client(), w:client()
+        local u
+        for _, c in ipairs { idle, late } do
+            c:get "/"
+            u = u or w:accept()
+            u:read_head()
+            u:ok ""
+            assert.equal(200, (c:answer()))
+        end
         busy:get "/"
         u:read_head()
         w:must "drain 5000"
@@ -172,6 +175,13 @@ describe("proxy, configuration, rosters and drain", function()
         assert.equal("end", body)
         assert.matches("\r\nConnection: close\r\n", head)
         assert.is_true(busy:closed())
+        late:get "/" -- was connected before the drain: still served
+        u:read_head()
+        u:ok "late"
+        _, head, body = late:answer()
+        assert.equal("late", body)
+        assert.matches("\r\nConnection: close\r\n", head)
+        assert.is_true(late:closed())
         assert.is_true(idle:closed())
         assert.matches("^error", w:tell "fact") -- it has ended by itself
     end)
