@@ -153,6 +153,10 @@ struct cJSON *fleet_decisions(const struct fleet *f, const char *service, uint64
             json_set(list, NULL, fleet_audit_json(d));
         }
     }
+    if (service && !json_first(list) && !fleet_service_find(f, service)) {
+        json_free(list);
+        return NULL;
+    }
     struct cJSON *answer = json_object();
     json_set(answer, "decisions", list);
     return answer;

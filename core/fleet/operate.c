@@ -106,7 +106,7 @@ struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instanc
     answer = fine();
     json_set_str(answer, "service", s->name);
     json_set_num(answer, "was", s->desired);
-    json_set_num(answer, "desired", instances);
+    json_set_num(answer, "instances", instances);
     json_set_num(answer, "held_for_ms", (double)hold_ms);
     fleet_scale_set(s, instances);
     s->manual_until_ms = now_ms + hold_ms;

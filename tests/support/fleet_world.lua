@@ -113,7 +113,7 @@ function World:roster() return value(C.world_roster(self.w)) end
 function World:asked() return value(C.world_asked(self.w)) end
 function World:status(service) return value(C.world_status(self.w, service or "")) end
 function World:deploy_state(service) return value(C.world_deploy_state(self.w, service)) end
-function World:decisions(service) return value(C.world_decisions(self.w, service or "")).decisions end
+function World:decisions(service) return (value(C.world_decisions(self.w, service or "")) or {}).decisions end
 function World:tick_cost_us(count) return tonumber(C.world_tick_cost_us(self.w, count)) end
 
 function World:fault(op, t)

@@ -113,7 +113,7 @@ describe("fleet scaling", function()
     it("leaves an operator's number alone for as long as told", function()
         assert.same({ true, 2, 3, 30000 }, (function()
             local a = w:operate("scale", "shop", 3, 30000)
-            return { a.ok, a.was, a.desired, a.held_for_ms }
+            return { a.ok, a.was, a.instances, a.held_for_ms }
         end)())
         assert.same({ "scale_up", "manual", "set by hand by uid 0, held for 30 s" },
             { last().action, last().policy, last().reason })
