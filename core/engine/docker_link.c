@@ -122,7 +122,9 @@ static void failed(struct docker_session *s, const char *what, const struct net_
     session_free(s);
     if (current) {
         char why[LIMIT_REASON_BYTES];
-        snprintf(why, sizeof why, "%s: %.400s", what, fault.text);
+        const char *unix_path = d->settings.unix_path; /* curl's words do not have it */
+        snprintf(why, sizeof why, "%s of %s%s: %.300s", what, unix_path ? "unix://" : "",
+                 unix_path ? unix_path : d->settings.base_url, fault.text);
         d->session = NULL;
         docker_link_lost(d, why);
     }
