@@ -10,16 +10,19 @@
  *     --expect STATUS             any other is an error (200)
  *     --method M  --body BYTES    (GET, 0)
  *     --live MS                   a line of figures every so often, see below
- *     --control                   reads "rate R", "connections N" and "end" from standard input
+ *     --control                   reads "rate R", "connections N" and "end" from standard input;
+ *                                   the first rate begins
  *
  * At the end it lets open requests finish and prints one line of JSON:
  *   {"requests":900,"errors":1,"stale":0,"by_status":{"200":899,"502":1},"by_instance":{"a":899},
- *    "connects":8,"seconds":3.001,"p50_ms":1.234,"p99_ms":3.4,"max_ms":10.0,"errors_text":["1.204
- * s: status 502"]} `stale` are those errors where a reused connection was closed without a byte of
- * an answer: a server that ends an idle connection may meet a request on its way. A connection
- * whose end is seen before the next request is opened again without a word. Live lines have "t",
- * the totals "requests" and "errors", and of the last interval "rate", "p50_ms", "p99_ms" and
- * "max_ms". With a rate, time that a request waits for a free connection counts. */
+ *    "connects":8,"seconds":3.001,"p50_ms":1.234,"p99_ms":3.4,"max_ms":10.0,
+ *    "errors_text":["1.204 s: status 502"]}
+ * `stale` are those errors where a reused connection was closed without a byte of an answer: a
+ * server that ends an idle connection may meet a request on its way. A connection whose end is seen
+ * before the next request is opened again without a word.
+ * Live lines have "t", the totals "requests" and "errors", and of the last interval "rate",
+ * "p50_ms", "p99_ms" and "max_ms". With a rate, time that a request waits for a free connection
+ * counts. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -84,7 +87,7 @@ struct load {
     double rate;
     uint64_t duration_us, timeout_us, live_us;
     int expect;
-    bool head_only, control, ending;
+    bool head_only, control, waiting, ending;
 
     int poll;
     struct conn conns[MOST_CONNECTIONS];
@@ -522,6 +525,7 @@ static void on_command(struct load *l, const char *line)
     if (sscanf(line, "rate %lf", &number) == 1 && number >= 0) {
         l->rate = number;
         l->next_due_us = now_us();
+        l->waiting = false;
     } else if (sscanf(line, "connections %lf", &number) == 1 && number >= 1 &&
                number <= MOST_CONNECTIONS) {
         l->connections = (unsigned)number;
@@ -567,7 +571,7 @@ static void run(struct load *l)
     l->next_live_us = l->start_us + l->live_us;
     uint64_t now;
     while (!over(l, now = now_us())) {
-        uint64_t next = l->ending ? now + LOOK_US : dispatch(l, now);
+        uint64_t next = l->ending || l->waiting ? now + LOOK_US : dispatch(l, now);
         if (now >= l->next_look_us) {
             look_for_timeouts(l, now);
             l->next_look_us = now + LOOK_US;
@@ -657,7 +661,7 @@ static void read_options(struct load *l, int argc, char **argv)
         } else if (o == 'l') {
             l->live_us = (uint64_t)(number * 1e3);
         } else if (o == 'i') {
-            l->control = true;
+            l->control = l->waiting = true;
         } else {
             usage("wrong option");
         }

@@ -378,6 +378,14 @@ end
 
 M.alive = alive
 
+-- Starts a program that the daemon knows nothing of; it ends with the test.
+function Test:run_beside(program, ...)
+    local name = ("%s/beside-%d"):format(self.dir, math.random(1e9))
+    local process = spawn({ program, ... }, { out = name .. ".out", err = name .. ".err" })
+    self.others[#self.others + 1] = process
+    return process
+end
+
 -- ---- The command line ---------------------------------------------------------------------------
 
 -- Runs a command to its end: { code, out, err }.
@@ -471,28 +479,10 @@ function Test:wait_up(n, name, seconds)
     end, seconds)
 end
 
--- Pid of an instance: who listens on its address.
+-- Pid of an instance, as the engine knows it.
 function Test:pid_of(instance) -- luacheck: ignore self
-    local port = assert(instance.address:match ":(%d+)$", "no port in " .. instance.address)
-    local inode
-    for line in io.lines "/proc/net/tcp" do
-        local address, state, node = line:match "^%s*%d+: (%x+:%x+) %x+:%x+ (%x+) %S+ %S+ %S+%s+%d+%s+%d+%s+(%d+)"
-        if address and state == "0A" and tonumber(address:match ":(%x+)", 16) == tonumber(port) then
-            inode = node
-        end
-    end
-    assert(inode, "nobody listens on " .. instance.address)
-    for pid in posix.dirent.files "/proc" do
-        if pid:match "^%d+$" then
-            local ok, fds = pcall(posix.dirent.dir, "/proc/" .. pid .. "/fd")
-            for _, fd in ipairs(ok and fds or {}) do
-                if posix.unistd.readlink(("/proc/%s/fd/%s"):format(pid, fd)) == "socket:[" .. inode .. "]" then
-                    return tonumber(pid)
-                end
-            end
-        end
-    end
-    error("no process has the socket of " .. instance.address)
+    assert(instance.pid and instance.pid > 1, "no pid of " .. instance.id)
+    return instance.pid
 end
 
 -- Pids of all instances of a service, by id.
@@ -564,8 +554,7 @@ Load.__index = Load
 -- Starts the load program on `o.path` ("/work?cpu_ms=1"). Options: rate, connections, port, args (list).
 function Test:load(o)
     local name = ("%s/load-%d"):format(self.dir, math.random(1e9))
-    local argv = { M.build .. "/load", "--live", 50, "--control", "--rate", o.rate or 200, "--connections",
-        o.connections or 8 }
+    local argv = { M.build .. "/load", "--live", 50, "--control", "--connections", o.connections or 8 }
     for _, arg in ipairs(o.args or {}) do
         argv[#argv + 1] = arg
     end
@@ -573,6 +562,7 @@ function Test:load(o)
     local process = spawn(argv, { out = name .. ".out", err = name .. ".err", stdin = "pipe" })
     self.others[#self.others + 1] = process
     local load = setmetatable({ t = self, process = process }, Load)
+    load:say("rate " .. (o.rate or 200))
     load:run(20)
     return load
 end
