@@ -119,6 +119,11 @@ void child_kill(struct child *c)
     }
 }
 
+void child_expect_end(struct child *c)
+{
+    c->closing = true;
+}
+
 void child_dismiss(struct child *c)
 {
     if (c && !c->closing) {

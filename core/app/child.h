@@ -26,7 +26,8 @@ struct child {
     ipc_message_fn *on_message; /* arg is the child itself; see child->arg */
     child_exited_fn *on_exited;
     bool ready; /* has sent READY */
-    bool exited, closing;
+    bool exited;
+    bool closing; /* we ended it or told it to end: that its channel closes is no news */
     unsigned index;                      /* workers */
     uint64_t acked_roster;               /* workers: last roster version applied */
     uint32_t generation;                 /* workers: committed; policy: loaded */
@@ -51,6 +52,8 @@ int child_spawn(const struct child_options *options, struct child **ret_child);
 void child_send(struct child *child, enum ipc_type type, uint32_t generation, const char *text);
 /* SIGKILL. NULL is allowed. */
 void child_kill(struct child *child);
+/* It was told to end, and may close its channel before it exits: it is not killed for that. */
+void child_expect_end(struct child *child);
 /* Closes the channel, which tells the child to end by itself. NULL is allowed. */
 void child_dismiss(struct child *child);
 

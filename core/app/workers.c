@@ -418,6 +418,7 @@ void workers_drain(struct master *m, uint32_t deadline_ms)
     char *text = json_text(args);
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i] && m->workers[i]->ready) {
+            child_expect_end(m->workers[i]);
             child_send(m->workers[i], IPC_DRAIN, m->generation, text);
         } else {
             child_kill(m->workers[i]);
