@@ -226,7 +226,7 @@ void proxy_listeners_point(struct proxy *p);
 void proxy_listener_event(struct proxy *p, struct listener *l);
 /* Closes the socket; the rest goes with the last session. */
 void proxy_listener_close(struct proxy *p, struct listener *l);
-void proxy_listener_leave(struct proxy *p, struct listener *l);
+void proxy_listener_leave(struct listener *l);
 
 /* ---- session.c --------------------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 /* server.c: listening sockets and what comes out of them.
  *
  * Invariants: a listener is in the loop exactly while the present generation names its address and
- * nobody drains. Its memory lives until its last session has ended.
+ * nobody drains. Closed, it stays listed until its last session has ended, since those are still
+ * routed by its port.
  * Running out of descriptors: the reserve is given up for a moment to take the connection and
  * refuse it, since a level-triggered listener that is not emptied would keep the loop busy. */
 #include "proxy/parts.h"
@@ -88,13 +89,19 @@ void proxy_listener_event(struct proxy *p, struct listener *l)
     accept_some(p, l, ACCEPTS);
 }
 
-void proxy_listener_leave(struct proxy *p, struct listener *l)
+static void settle(struct listener *l)
 {
-    (void)p;
-    must(l->sessions > 0);
-    if (--l->sessions == 0 && l->conn.fd < 0) {
+    if (!l->sessions && l->conn.fd < 0) {
+        list_remove(&l->node);
         mem_free(l);
     }
+}
+
+void proxy_listener_leave(struct listener *l)
+{
+    must(l->sessions > 0);
+    l->sessions--;
+    settle(l);
 }
 
 void proxy_listener_close(struct proxy *p, struct listener *l)
@@ -106,11 +113,7 @@ void proxy_listener_close(struct proxy *p, struct listener *l)
         close(l->conn.fd);
         l->conn.fd = -1;
     }
-    list_remove(&l->node);
-    l->port = NULL;
-    if (!l->sessions) {
-        mem_free(l);
-    }
+    settle(l);
 }
 
 /* Points every listener at its port of the present generation and starts or ends it accordingly. */
@@ -121,6 +124,9 @@ void proxy_listeners_point(struct proxy *p)
         struct listener *l = list_owner(at, struct listener, node);
         next = at->next;
         l->port = p->current ? proxy_generation_port(p->current, l->address) : NULL;
+        if (l->conn.fd < 0) {
+            continue;
+        }
         if (l->port) {
             int rc = proxy_conn_register(p, &l->conn);
             if (rc) {
@@ -136,7 +142,7 @@ static struct listener *find(struct proxy *p, const char *address)
 {
     for (struct list *at = p->listeners.next; at != &p->listeners; at = at->next) {
         struct listener *l = list_owner(at, struct listener, node);
-        if (!strcmp(l->address, address)) {
+        if (l->conn.fd >= 0 && !strcmp(l->address, address)) {
             return l;
         }
     }
@@ -170,21 +176,20 @@ int proxy_listen(struct proxy *p, const char *address, int fd)
 
 void proxy_drain(struct proxy *p, uint32_t deadline_ms)
 {
+    struct list *next;
     proxy_now(p);
-    if (!p->draining) {
-        p->draining = true;
-        p->drain_ms = p->now_ms + deadline_ms;
-        while (!list_empty(&p->listeners)) {
-            struct listener *l = list_owner(p->listeners.next, struct listener, node);
-            l->sessions++; /* holds it while its queue is emptied */
-            if (l->port) {
-                accept_some(p, l, 1 << 16);
-            }
-            proxy_listener_close(p, l);
-            proxy_listener_leave(p, l);
-        }
-    }
     p->drain_ms = p->now_ms + deadline_ms;
+    for (struct list *at = p->listeners.next; !p->draining && at != &p->listeners; at = next) {
+        struct listener *l = list_owner(at, struct listener, node);
+        l->sessions++; /* holds it while its queue is emptied */
+        if (l->port) {
+            accept_some(p, l, 1 << 16);
+        }
+        proxy_listener_close(p, l);
+        next = at->next;
+        proxy_listener_leave(l);
+    }
+    p->draining = true;
     /* Idle connections may still send one request; after a second of silence they are closed. */
     for (struct list *at = p->sessions.next; at != &p->sessions; at = at->next) {
         struct session *s = list_owner(at, struct session, node);

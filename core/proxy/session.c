@@ -87,7 +87,7 @@ void proxy_session_kill(struct session *s, bool reset)
     list_remove(&s->node);
     list_remove(&s->ready);
     proxy_conn_bury(p, &s->conn);
-    proxy_listener_leave(p, s->listener);
+    proxy_listener_leave(s->listener);
     s->listener = NULL;
     p->session_count--;
     board_sub(&p->numbers->connections, 1);

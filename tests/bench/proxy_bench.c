@@ -136,9 +136,16 @@ static int start(struct proxy *p, const char *listen, const char *const *backend
     return rc;
 }
 
-static void report(const struct board_worker *w)
+static void report(struct board *board, int backends)
 {
+    const struct board_worker *w = board_worker(board, 0);
     double picks = (double)(w->picks ? w->picks : 1);
+    unsigned long long in_flight = 0;
+    for (int i = 0; i < backends; i++) {
+        in_flight += board_row(board, 0, (unsigned)i)->in_flight;
+    }
+    printf("left open: %llu connections, %llu in flight\n", (unsigned long long)w->connections,
+           in_flight);
     printf("accepted %llu, picks %llu (%.0f ns each), policy errors %llu, 503 %llu, cut %llu\n",
            (unsigned long long)w->accepted, (unsigned long long)w->picks,
            (double)w->pick_ns_sum / picks, (unsigned long long)w->policy_errors,
@@ -175,7 +182,7 @@ int main(int argc, char **argv)
             uv_timer_start(&b.timer, on_churn, b.churn_ms, b.churn_ms);
         }
         proxy_run(b.proxy);
-        report(board_worker(board, 0));
+        report(board, b.count);
     }
     proxy_free(b.proxy);
     uv_run(&loop, UV_RUN_DEFAULT);

@@ -186,6 +186,28 @@ describe("proxy, configuration, rosters and drain", function()
         assert.matches("^error", w:tell "fact") -- it has ended by itself
     end)
 
+    it("serves what still comes on open connections while it drains", function()
+        world()
+        local c, held = w:client(), w:client()
+        c:get "/1"
+        local u = w:accept()
+        u:read_head()
+        u:ok ""
+        assert.equal(200, (c:answer()))
+        held:get "/held" -- keeps the drain from ending; goes to the pooled connection
+        assert.matches("^GET /held ", (u:read_head()))
+        w:must "drain 5000"
+        c:get "/2"
+        local v = w:accept()
+        assert.matches("^GET /2 ", (v:read_head()))
+        v:ok "late"
+        local _, head, body = c:answer()
+        assert.equal("late", body)
+        assert.matches("\r\nConnection: close\r\n", head)
+        u:ok ""
+        assert.equal(200, (held:answer()))
+    end)
+
     it("cuts what is open when the drain's time is over", function()
         world()
         local c = w:client()
