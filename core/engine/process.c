@@ -455,6 +455,7 @@ void process_release(struct process *p)
     process_cgroups_free(&p->cgroups);
     map_free(&p->by_name);
     map_free(&p->by_id);
+    mem_free(p->table.rows);
     mem_free(p->cluster);
     mem_free(p->state_dir);
     mem_free(p);

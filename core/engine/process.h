@@ -146,6 +146,17 @@ struct call {
     void *arg;
 };
 
+struct proc_row { /* a living process */
+    pid_t session;
+    uint64_t cpu_ticks, resident_pages;
+};
+
+struct proc_table { /* zeroed is empty; rows sorted by session */
+    struct proc_row *rows;
+    size_t count, room;
+    uint64_t at_us;
+};
+
 struct process {
     struct engine base;
     char *cluster, *state_dir; /* state_dir is absolute */
@@ -153,6 +164,7 @@ struct process {
     struct map by_name, by_id;
     bool control_groups; /* whether to look for them: "process.control_groups" of the cluster */
     struct cgroups cgroups;
+    struct proc_table table;
     struct list calls; /* to be worked off in the next turn of the loop */
     uv_timer_t soon, tidy;
     bool opened, told_up, closing;
@@ -240,7 +252,7 @@ int process_proc_look(pid_t pid, struct proc_look *ret);
 int process_proc_signal(const struct instance *i, int sig);
 /* Kills processes with the mark of our state_dir whose instance is not running; returns how many. */
 int process_proc_kill_orphans(const struct process *p);
-/* Sums the session of i->pid. */
+/* Sums the session of i->pid; at_us is when /proc was looked at. */
 void process_proc_sample(const struct instance *i, struct engine_sample *sample);
 uint64_t process_proc_host_memory(void);
 

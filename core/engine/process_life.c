@@ -278,6 +278,7 @@ static void on_spawned(struct instance *i, const struct spawn_error *error)
     i->oom_killed = false;
     i->started_ms = clock_now_ms();
     i->started_wall_ms = clock_wall_ms();
+    i->engine->table.at_us = 0; /* it is not in there */
     to(i, ENGINE_RUNNING, "started");
     process_event(i, ENGINE_EVENT_STARTED);
     answer_all(&starters, 0, NULL);

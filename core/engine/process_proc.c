@@ -17,10 +17,12 @@
 
 #include "base/ban.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum {
-    ENVIRON_BYTES = 256 << 10
+    ENVIRON_BYTES = 256 << 10,
+    TABLE_US = 50000 /* how old what all samples are read of may be */
 };
 
 struct stat_line { /* of /proc/PID/stat */
@@ -176,30 +178,61 @@ int process_proc_kill_orphans(const struct process *p)
     return search(p, NULL, SIGKILL);
 }
 
-struct sum {
-    pid_t session;
-    uint64_t ticks, pages;
-    uint32_t pids;
-};
-
-static void add(void *arg, pid_t pid)
+static void note(void *arg, pid_t pid)
 {
-    struct sum *sum = arg;
+    struct proc_table *t = arg;
     struct stat_line s;
-    if (read_stat(pid, &s) && s.session == sum->session && !ended(&s)) {
-        sum->ticks += s.cpu_ticks;
-        sum->pages += s.resident_pages;
-        sum->pids++;
+    if (!read_stat(pid, &s) || ended(&s)) {
+        return;
+    }
+    if (t->count == t->room) {
+        t->room = t->room ? t->room * 2 : 256;
+        t->rows = mem_resize(t->rows, t->room * sizeof *t->rows);
+    }
+    t->rows[t->count++] = (struct proc_row){s.session, s.cpu_ticks, s.resident_pages};
+}
+
+static int by_session(const void *a, const void *b)
+{
+    pid_t x = ((const struct proc_row *)a)->session, y = ((const struct proc_row *)b)->session;
+    return x < y ? -1 : x > y;
+}
+
+/* One look at all processes serves all samples of a tick. */
+static void refresh(struct proc_table *t)
+{
+    uint64_t now_us = clock_now_us();
+    if (!t->at_us || now_us - t->at_us > TABLE_US) {
+        t->at_us = now_us;
+        t->count = 0;
+        each_process(note, t);
+        qsort(t->rows, t->count, sizeof *t->rows, by_session);
     }
 }
 
 void process_proc_sample(const struct instance *i, struct engine_sample *sample)
 {
-    struct sum sum = {.session = i->pid};
-    each_process(add, &sum);
-    sample->cpu_seconds = (double)sum.ticks / (double)sysconf(_SC_CLK_TCK);
-    sample->memory_bytes = sum.pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    sample->pids = sum.pids;
+    struct proc_table *t = &i->engine->table;
+    uint64_t ticks = 0, pages = 0;
+    refresh(t);
+    size_t low = 0, high = t->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (t->rows[middle].session < i->pid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    sample->pids = 0;
+    for (; low < t->count && t->rows[low].session == i->pid; low++) {
+        ticks += t->rows[low].cpu_ticks;
+        pages += t->rows[low].resident_pages;
+        sample->pids++;
+    }
+    sample->cpu_seconds = (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    sample->memory_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    sample->at_us = t->at_us;
 }
 
 uint64_t process_proc_host_memory(void)
