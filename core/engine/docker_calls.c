@@ -24,8 +24,6 @@ struct simple {
     struct docker_op op;
     engine_done_fn *done;
     void *arg;
-    const char *fine; /* a failure whose message has this is none; NULL = no such */
-    bool unknown_is_fine;
 };
 
 static void simple_fail(struct docker_op *op, const struct engine_error *error)
@@ -38,10 +36,7 @@ static void simple_fail(struct docker_op *op, const struct engine_error *error)
 
 static void simple_done(struct docker_op *op, const struct net_answer *answer)
 {
-    struct simple *s = (struct simple *)op;
-    if (docker_answer_ok(answer) ||
-        (!answer->error && answer->status == 404 && s->unknown_is_fine) ||
-        (!answer->error && s->fine && strstr(answer->body, s->fine))) {
+    if (docker_answer_ok(answer)) {
         struct engine_error none = {.code = 0, .text = ""};
         simple_fail(op, &none);
     } else {
@@ -49,12 +44,12 @@ static void simple_done(struct docker_op *op, const struct net_answer *answer)
     }
 }
 
-static int simple(struct engine *e, const char *method, char *path, uint32_t timeout_ms,
-                  struct simple what)
+/* Takes `path`. */
+static int post(struct engine *e, char *path, uint32_t timeout_ms, engine_done_fn *done, void *arg)
 {
     struct simple *s = mem_new(sizeof *s);
-    *s = what;
-    struct docker_request request = {.method = method, .path = path, .timeout_ms = timeout_ms};
+    *s = (struct simple){.done = done, .arg = arg};
+    struct docker_request request = {.method = "POST", .path = path, .timeout_ms = timeout_ms};
     docker_op_begin((struct docker *)e, &s->op, simple_fail);
     docker_op_call(&s->op, &request, simple_done);
     mem_free(path);
@@ -63,8 +58,7 @@ static int simple(struct engine *e, const char *method, char *path, uint32_t tim
 
 int docker_start(struct engine *e, const char *id, engine_done_fn *done, void *arg)
 {
-    return simple(e, "POST", docker_path("/containers/", id, "/start"), START_TIMEOUT_MS,
-                  (struct simple){.done = done, .arg = arg});
+    return post(e, docker_path("/containers/", id, "/start"), START_TIMEOUT_MS, done, arg);
 }
 
 int docker_stop(struct engine *e, const char *id, uint32_t timeout_s, engine_done_fn *done,
@@ -74,16 +68,70 @@ int docker_stop(struct engine *e, const char *id, uint32_t timeout_s, engine_don
     char *path = docker_path("/containers/", id, suffix);
     mem_free(suffix);
     uint64_t timeout_ms = (uint64_t)timeout_s * 1000 + STOP_EXTRA_MS;
-    return simple(e, "POST", path, timeout_ms > INT32_MAX ? INT32_MAX : (uint32_t)timeout_ms,
-                  (struct simple){.done = done, .arg = arg});
+    return post(e, path, timeout_ms > INT32_MAX ? INT32_MAX : (uint32_t)timeout_ms, done, arg);
+}
+
+struct removal {
+    struct docker_op op;
+    engine_done_fn *done;
+    void *arg;
+    char *id;
+};
+
+static void removal_fail(struct docker_op *op, const struct engine_error *error)
+{
+    struct removal *r = (struct removal *)op;
+    docker_op_end(op);
+    r->done(r->arg, error);
+    mem_free(r->id);
+    mem_free(r);
+}
+
+static void removed(struct docker_op *op, const struct net_answer *answer)
+{
+    /* Gone already, or on its way out by another's hand, is as good. */
+    if (docker_answer_ok(answer) || (!answer->error && answer->status == 404) ||
+        (!answer->error && strstr(answer->body, "is already in progress"))) {
+        struct engine_error none = {.code = 0, .text = ""};
+        removal_fail(op, &none);
+    } else {
+        docker_op_refused(op, answer);
+    }
+}
+
+static void call_delete(struct removal *r)
+{
+    char *path = docker_path("/containers/", r->id, "?force=1&v=1");
+    struct docker_request request = {
+        .method = "DELETE", .path = path, .timeout_ms = REMOVE_TIMEOUT_MS};
+    docker_op_call(&r->op, &request, removed);
+    mem_free(path);
+}
+
+/* Whatever came of it: what does not run cannot be killed. */
+static void killed(struct docker_op *op, const struct net_answer *answer)
+{
+    (void)answer;
+    call_delete((struct removal *)op);
 }
 
 int docker_remove(struct engine *e, const char *id, engine_done_fn *done, void *arg)
 {
-    return simple(
-        e, "DELETE", docker_path("/containers/", id, "?force=1&v=1"), REMOVE_TIMEOUT_MS,
-        (struct simple){
-            .done = done, .arg = arg, .unknown_is_fine = true, .fine = "is already in progress"});
+    struct docker *d = (struct docker *)e;
+    struct removal *r = mem_new(sizeof *r);
+    *r = (struct removal){.done = done, .arg = arg, .id = mem_copy(id)};
+    docker_op_begin(d, &r->op, removal_fail);
+    if (!d->podman) {
+        call_delete(r);
+        return 0;
+    }
+    /* Podman 4.3 removes one whose stop is under way at once, and forgets to end its process. */
+    char *path = docker_path("/containers/", id, "/kill");
+    struct docker_request request = {
+        .method = "POST", .path = path, .timeout_ms = REMOVE_TIMEOUT_MS};
+    docker_op_call(&r->op, &request, killed);
+    mem_free(path);
+    return 0;
 }
 
 /* ---- logs ---- */

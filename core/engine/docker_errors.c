@@ -35,6 +35,8 @@ static const struct {
     {"invalid mount config", NULL, -EINVAL, "volume refused"},
     {"invalid volume specification", NULL, -EINVAL, "volume refused"},
     {"invalid reference format", NULL, -EINVAL, "image name refused"},
+    {"container-init binary not found", NULL, -EINVAL,
+     "Podman's init is missing: install catatonit"},
     {"setrlimit", NULL, -EINVAL,
      "the host cannot give the container its limits (set resources.files, or default_ulimits in "
      "containers.conf)"},
