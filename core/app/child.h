@@ -27,12 +27,12 @@ struct child {
     child_exited_fn *on_exited;
     bool ready; /* has sent READY */
     bool exited;
-    bool closing; /* we ended it or told it to end: that its channel closes is no news */
-    unsigned index;                      /* workers */
-    uint64_t acked_roster;               /* workers: last roster version applied */
-    uint32_t generation;                 /* workers: committed; policy: loaded */
-    uint32_t prepared;                   /* workers: acknowledged generation */
-    uint64_t asked_ms;                   /* policy: when the open question was sent, 0 = none */
+    bool closing;          /* we ended it or told it to end: that its channel closes is no news */
+    unsigned index;        /* workers */
+    uint64_t acked_roster; /* workers: last roster version applied */
+    uint32_t generation;   /* workers: committed; policy: loaded */
+    uint32_t prepared;     /* workers: acknowledged generation */
+    uint64_t asked_ms;     /* policy: when the open question was sent, 0 = none */
     uint64_t stuck_beat, stuck_since_ms; /* workers: heartbeat watch */
 };
 
