@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# CPU time of the proxy per request beside HAProxy and nginx, in one run on one core.
+#
+#   tests/bench/proxy.sh [ROUNDS]       6 by default; needs haproxy, nginx and wrk (Debian packages)
+#
+# Three backends (examples/quickstart) and wrk share core 1, the proxy under test has core 0 to itself. The
+# figure is the proxy's CPU time (schedstat of all its threads) by wrk's count of requests; targets take
+# turns within a round, and the median of all rounds is printed. Everything listens on loopback only.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rounds=${1:-6}
+build=$PWD/${TIDEGATE_BUILD:-build/release}
+for program in haproxy nginx wrk; do
+    command -v "$program" >/dev/null || { echo "proxy bench: $program is missing: apt-get install $program" >&2; exit 1; }
+done
+dir=$(mktemp -d)
+pids=()
+cleanup() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+
+base=$((20000 + $$ % 20000))
+backends=($((base + 1)) $((base + 2)) $((base + 3)))
+for port in "${backends[@]}"; do
+    taskset -c 1 "$build/service" --host 127.0.0.1 --port "$port" --threads 1 >/dev/null 2>&1 &
+    pids+=($!)
+done
+
+cat >"$dir/tidegate.lua" <<LUA
+cluster { id = "bench", engine = "process", workers = 1, admin = "" }
+service "web" { backends = { $(printf '"127.0.0.1:%s", ' "${backends[@]}") },
+  route = { listen = "127.0.0.1:$((base + 10))", balance = "least_connections" } }
+LUA
+cat >"$dir/haproxy.cfg" <<CFG
+global
+  nbthread 1
+  maxconn 4000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+  option forwardfor
+  option splice-response
+listen web
+  bind 127.0.0.1:$((base + 11))
+  balance leastconn
+$(for port in "${backends[@]}"; do echo "  server s$port 127.0.0.1:$port"; done)
+CFG
+cat >"$dir/nginx.conf" <<CFG
+worker_processes 1;
+pid $dir/nginx.pid;
+error_log /dev/null;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  keepalive_requests 1000000000;
+  proxy_buffers 8 64k;
+  proxy_buffer_size 64k;
+  upstream web { least_conn; keepalive 256; $(printf 'server 127.0.0.1:%s; ' "${backends[@]}") }
+  server {
+    listen 127.0.0.1:$((base + 12)) reuseport;
+    location / {
+      proxy_pass http://web;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
+      proxy_temp_path $dir/temp;
+    }
+  }
+}
+CFG
+mkdir "$dir/temp"
+
+export TIDEGATE_RUNTIME_DIR=$dir/run TIDEGATE_STATE_DIR=$dir/state
+taskset -c 0 "$build/tidegate" run "$dir/tidegate.lua" >"$dir/tidegate.log" 2>&1 &
+tidegate=$!
+pids+=("$tidegate")
+taskset -c 0 haproxy -db -f "$dir/haproxy.cfg" >/dev/null 2>&1 &
+haproxy=$!
+pids+=("$haproxy")
+taskset -c 0 nginx -c "$dir/nginx.conf" -g 'daemon off;' -p "$dir" >/dev/null 2>&1 &
+nginx=$!
+pids+=("$nginx")
+
+for port in $((base + 10)) $((base + 11)) $((base + 12)); do
+    for _ in $(seq 100); do
+        curl -fso /dev/null "http://127.0.0.1:$port/" && break
+        sleep 0.1
+    done
+    curl -fso /dev/null "http://127.0.0.1:$port/" || { echo "port $port does not answer" >&2; cat "$dir/tidegate.log" >&2; exit 1; }
+done
+declare -A port=([tidegate]=$((base + 10)) [haproxy]=$((base + 11)) [nginx]=$((base + 12)))
+# The process that proxies: tidegate's worker, nginx's worker.
+declare -A pid=([tidegate]=$(pgrep -P "$tidegate" -f -- --worker) [haproxy]=$haproxy [nginx]=$(pgrep -P "$nginx"))
+
+cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+
+# measure TARGET CONNECTIONS PATH [WRK-OPTION...]: microseconds of CPU a request
+measure() {
+    local target=$1 connections=$2 path=$3 before after requests
+    shift 3
+    before=$(cpu_ns "${pid[$target]}")
+    requests=$(taskset -c 1 wrk -t1 -c"$connections" -d2s "$@" "http://127.0.0.1:${port[$target]}$path" |
+        awk '/requests in/ { print $1 }')
+    after=$(cpu_ns "${pid[$target]}")
+    awk -v ns=$((after - before)) -v n="$requests" 'BEGIN { printf "%.3f\n", ns / n / 1000 }'
+}
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+scenario() {
+    local name=$1 connections=$2 path=$3 target
+    shift 3
+    rm -f "$dir"/figures.*
+    for _ in $(seq "$rounds"); do
+        for target in tidegate haproxy nginx; do
+            measure "$target" "$connections" "$path" "$@" >>"$dir/figures.$target"
+        done
+    done
+    local t h n
+    t=$(median <"$dir/figures.tidegate") h=$(median <"$dir/figures.haproxy") n=$(median <"$dir/figures.nginx")
+    awk -v s="$name" -v t="$t" -v h="$h" -v n="$n" 'BEGIN {
+        printf "%-26s %9.2f %9.2f %9.2f %12.2f %10.2f\n", s, t, h, n, t / h, t / n }'
+}
+
+printf '%-26s %9s %9s %9s %12s %10s\n' "us of CPU a request" tidegate haproxy nginx "vs haproxy" "vs nginx"
+scenario "100 B keep-alive, c=64" 64 /
+scenario "100 B keep-alive, c=256" 256 /
+scenario "100 B keep-alive, c=8" 8 /
+scenario "close, c=64" 64 / -H "Connection: close"
+scenario "10 KB, c=256" 256 /bytes/10240
+scenario "1 MB, c=16" 16 /bytes/1048576
