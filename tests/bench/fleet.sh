@@ -58,7 +58,7 @@ wait_all() {
 }
 
 # CPU ns that a process has used, all threads.
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { print sum }'; }
+cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f\n", sum }'; }
 family() { echo "$daemon" && pgrep -P "$daemon" -f -- '--(worker|policy)'; }
 
 began=$(date +%s%3N)
@@ -66,7 +66,7 @@ start
 printf 'all %d up after            %8d ms\n' $((services * instances)) "$(wait_all "$began")"
 sleep 3
 
-total() { for pid in $(family); do cpu_ns "$pid"; done | awk '{ sum += $1 } END { print sum }'; }
+total() { for pid in $(family); do cpu_ns "$pid"; done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'; }
 master_before=$(cpu_ns "$daemon") all_before=$(total)
 sleep 20
 master_after=$(cpu_ns "$daemon") all_after=$(total)

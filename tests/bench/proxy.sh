@@ -98,7 +98,7 @@ declare -A port=([tidegate]=$((base + 10)) [haproxy]=$((base + 11)) [nginx]=$((b
 # The process that proxies: tidegate's worker, nginx's worker.
 declare -A pid=([tidegate]=$(pgrep -P "$tidegate" -f -- --worker) [haproxy]=$haproxy [nginx]=$(pgrep -P "$nginx"))
 
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
 # measure TARGET CONNECTIONS PATH [WRK-OPTION...]: microseconds of CPU a request
 measure() {
