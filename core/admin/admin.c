@@ -161,7 +161,7 @@ int admin_open(const struct admin_options *options, struct admin **ret_admin, ch
     a->options.http_address = mem_copy(options->http_address ? options->http_address : "");
     list_init(&a->conns);
     list_init(&a->requests);
-    int fd;
+    int fd = -1;
     int rc = control_fd(options->socket_path, &fd, reterr);
     if (!rc) {
         struct stat st;

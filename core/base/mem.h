@@ -6,17 +6,17 @@
 #include <stddef.h>
 
 /* Zeroed memory of `size` bytes (at least 1). The caller owns it: mem_free. */
-void *mem_new(size_t size);
+void *mem_new(size_t size) __attribute__((returns_nonnull));
 /* Zeroed memory for `count` items of `size`; aborts when the product overflows. */
-void *mem_array(size_t count, size_t size);
+void *mem_array(size_t count, size_t size) __attribute__((returns_nonnull));
 /* Grows or shrinks `ptr` (may be NULL); new bytes are not zeroed. */
-void *mem_resize(void *ptr, size_t size);
+void *mem_resize(void *ptr, size_t size) __attribute__((returns_nonnull));
 /* A copy of the C string, NULL for NULL. */
 char *mem_copy(const char *text);
 /* A NUL-terminated copy of `len` bytes. */
-char *mem_copy_bytes(const char *bytes, size_t len);
+char *mem_copy_bytes(const char *bytes, size_t len) __attribute__((returns_nonnull));
 /* A new string made as by printf. */
-char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 /* NULL is allowed. */
 void mem_free(void *ptr);
 /* Frees *ptr and clears it. */

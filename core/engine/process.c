@@ -90,6 +90,7 @@ void process_event(struct instance *i, enum engine_event_kind kind)
 /* The view of it; `address` has room for "127.0.0.1:65535". */
 static struct engine_instance view_of(const struct instance *i, char address[24])
 {
+    must(i);
     bool running = i->state == ENGINE_RUNNING;
     snprintf(address, 24, "127.0.0.1:%u", i->port);
     return (struct engine_instance){
@@ -167,6 +168,7 @@ static void do_list(const struct process *p, struct call *call)
 
 static void do_sample(const struct instance *i, struct call *call)
 {
+    must(i);
     const struct cJSON *resources = json_get(i->config, "resources");
     struct engine_sample sample = {.at_us = clock_now_us()};
     if (!i->pid) {

@@ -78,7 +78,7 @@ static uint16_t last_candidate(void)
 
 uint16_t process_port_choose(const struct process *p)
 {
-    uint16_t last = last_candidate(), port;
+    uint16_t last = last_candidate(), port = 0;
     uint64_t seed[2] = {clock_now_us(), (uint64_t)getpid()};
     if (last > FIRST_PORT + TRIES) {
         uint32_t count = (uint32_t)(last - FIRST_PORT + 1);

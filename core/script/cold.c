@@ -71,7 +71,6 @@ int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, c
         if (!service->source) {
             *reterr =
                 mem_printf("service %s: no scale policy \"%s\"", service->name, service->policy);
-            code = -EINVAL;
             goto out;
         }
         service->origin = json_str(service->source, "origin", service->policy);

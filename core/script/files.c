@@ -103,6 +103,7 @@ static int read_text(struct files *f, const char *path, char **ret_text, size_t 
     size_t len = 0;
     const char *why = NULL;
     int code = 0;
+    must(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &info) < 0) {
         code = -errno;
@@ -139,6 +140,7 @@ out:
         }
         return code;
     }
+    must(text);
     text[len] = '\0';
     count(f, text, len);
     *ret_text = mem_resize(text, len + 1);
@@ -157,6 +159,7 @@ int files_read_main(struct files *f, char **ret_text, size_t *ret_len, char **re
 /* Whether the resolved path lies below the directory. */
 static bool inside(const struct files *f, const char *resolved)
 {
+    must(resolved);
     size_t len = strlen(f->directory);
     if (len == 1) {
         return true; /* "/" */
@@ -219,6 +222,7 @@ void files_list(struct files *f, const char *folder, void (*each)(void *arg, con
     int n = -1;
     if (resolve_inside(f, folder, &path, &why) == 0 ||
         (str_same(folder, ".") && resolve(f->directory, &path) == 0)) {
+        must(path);
         n = scandir(path, &entries, is_lua, alphasort);
     }
     for (int i = 0; i < n; i++) {

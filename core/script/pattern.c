@@ -13,6 +13,7 @@
 #include "script/budget.h"
 #include "script/state.h"
 #include "base/ban.h"
+#include "base/err.h"
 
 enum {
     MAX_CAPTURES = 32,
@@ -246,9 +247,10 @@ static const char *capture_end(struct matcher *m, const char *s, const char *p)
 static const char *match_capture(struct matcher *m, const char *s, int digit)
 {
     int index = capture_of(m, digit);
+    const char *start = m->capture[index].start;
     ptrdiff_t len = m->capture[index].len;
-    if (len >= 0 && m->text_end - s >= len &&
-        memcmp(m->capture[index].start, s, (size_t)len) == 0) {
+    must(start);
+    if (len >= 0 && m->text_end - s >= len && memcmp(start, s, (size_t)len) == 0) {
         return s + len;
     }
     return NULL;
