@@ -228,8 +228,8 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
         apply_backends(s);
     }
     fleet_service_drop_backends(s);
-    if (before.check_hash != s->spec.check_hash) {
-        check_again(s);
+    if (before.check_hash != s->spec.check_hash && (!changed || s->spec.is_static)) {
+        check_again(s); /* a roll lets the old ones be checked as they were */
     }
     fleet_service_back_off_reset(s);
     if (known && s->settled) {

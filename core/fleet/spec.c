@@ -15,6 +15,10 @@ static const char *const fixed_keys[] = {
     "ports",  "volumes", "restart_policy", "stop_timeout_ms",
 };
 
+/* What a health check asks: with another question a new instance has to answer it before an old one
+ * goes, so that a wrong path fails a deploy and not the service. How often is applied in place. */
+static const char *const question_keys[] = {"kind", "explicit", "path", "port"};
+
 uint64_t fleet_spec_hash(const struct cJSON *value)
 {
     if (!value) {
@@ -42,6 +46,11 @@ static void hash_spec(struct spec *spec, const struct cJSON *config)
     uint64_t hash = 1;
     for (size_t i = 0; i < sizeof fixed_keys / sizeof *fixed_keys; i++) {
         uint64_t part = fleet_spec_hash(json_get(config, fixed_keys[i]));
+        hash = hash_more(hash, &part, sizeof part);
+    }
+    const struct cJSON *check = json_get(config, "health_check");
+    for (size_t i = 0; i < sizeof question_keys / sizeof *question_keys; i++) {
+        uint64_t part = fleet_spec_hash(json_get(check, question_keys[i]));
         hash = hash_more(hash, &part, sizeof part);
     }
     if (!strcmp(spec->check_kind, "engine")) {

@@ -133,7 +133,7 @@ describe("fleet deploy", function()
         w:settled("shop", 2)
         w:apply { services = { World.service("shop", { weight = 7, tags = { { "x" } }, drain_timeout_ms = 1,
             routes = { { path = "/" } }, scale = { min = 3, max = 9, up_cooldown_ms = 1 },
-            health_check = { path = "/other", interval_ms = 2000 }, deploy = { timeout_ms = 9000 } }) } }
+            health_check = { interval_ms = 2000 }, deploy = { timeout_ms = 9000 } }) } }
         w:settled("shop", 3)
         assert.equal("1:1:ok:true 2:1:ok:true 3:1:ok:true", w:shape "shop")
         assert.equal(7, w:backends("shop")["shop-1"].weight)
@@ -161,7 +161,8 @@ describe("fleet deploy", function()
     it("rolls for each setting that an instance is made with", function()
         for key, setting in pairs { image = "v2", command = { "x" }, user = "u", environment = { N = "1" },
             resources = { cpus = 2 }, volumes = { { source = "a", target = "/a" } }, stop_timeout_ms = 2000,
-            restart_policy = { name = "always" }, ports = { { container = 1 } }, directory = "/x" } do
+            restart_policy = { name = "always" }, ports = { { container = 1 } }, directory = "/x",
+            health_check = { path = "/other" } } do
             w = World.new { services = { World.service("shop", { scale = { min = 1 } }) } }
             w:settled("shop", 1)
             w:apply { services = { World.service("shop", { scale = { min = 1 }, [key] = setting }) } }
