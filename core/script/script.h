@@ -97,21 +97,35 @@ struct script_backend {
     double in_flight; /* over all workers */
     double weight;
     double max_connections;
-    double capacity;    /* requests/s */
-    double response_ms; /* decayed response time, 0 = unknown */
-    double error_rate;  /* 0..1, decayed; 0 = none known */
-    double age_s;       /* since it joined */
-    int32_t eligible;   /* 0: do not pick (draining, unhealthy, full, already tried) */
-    int32_t index;      /* 1..n, its own place */
+    double capacity;         /* requests/s */
+    double response_ms;      /* decayed response time, 0 = unknown */
+    double error_rate;       /* 0..1, decayed; 0 = none known */
+    double age_s;            /* since it joined */
+    double response_mean_ms; /* mean of the last 100, as the seed has it; 0 = unknown */
+    double ramp;             /* slow start: 0..1 of its weight, 1 when it is over */
+    uint32_t tags;           /* bit set of the route's interned tags that it has (script_tag_bit) */
+    uint32_t hash;           /* stable over restarts and reloads: of its id */
+    int32_t zone;            /* interned zone, 0 = none */
+    int32_t circuit;         /* 0 closed, 1 half-open, 2 open */
+    int32_t eligible; /* 0: do not pick (draining, unhealthy, full, circuit, already tried) */
+    int32_t index;    /* 1..n, its own place */
 };
 
 /* What a policy may know of the request. Numbers only; strings are interned when the roster comes. */
 struct script_request {
-    double now_ms;   /* monotonic */
-    uint32_t hash;   /* chance of this request, uniform */
-    uint32_t key;    /* hash of the client address */
-    int32_t method;  /* enum http1_method */
-    int32_t attempt; /* 0 first, then 1, 2 for retries */
+    double now_ms;    /* monotonic */
+    uint32_t hash;    /* chance of this request, uniform */
+    uint32_t key;     /* hash of the client address */
+    uint32_t tags;    /* bit set of the tags asked for (data_affinity_tags), as in script_backend */
+    uint32_t dataset; /* hash of the dataset_id, 0 = none */
+    uint32_t processing; /* hash of the processing_type, 0 = none */
+    uint32_t path;       /* hash of the path */
+    int32_t data;        /* 1 when it came with any tag, data set or processing type */
+    int32_t tag_count;   /* tags asked for, known here or not */
+    int32_t zone;        /* interned zone of this worker or of the request, 0 = none */
+    int32_t sticky;      /* index of the backend that a session cookie names, 0 = none */
+    int32_t method;      /* enum http1_method */
+    int32_t attempt;     /* 0 first, then 1, 2 for retries */
 };
 
 struct script_hot;
