@@ -39,6 +39,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
     if (ex->up) {
         proxy_upstream_release(ex->up, keep_upstream);
     }
+    list_remove(&ex->client);
     proxy_pipe_give(p, ex->pipe);
     proxy_block_give(p, &ex->request);
     proxy_generation_unref(ex->generation);
@@ -84,6 +85,15 @@ enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char 
     drop(ex, false);
     (void)proxy_answer(s, status, id, why, head_only, keep);
     return PROGRESS_OVER;
+}
+
+enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc)
+{
+    board_add(&proxy_of(ex)->numbers->bad_requests, 1);
+    ex->session->untidy = true;
+    return rc == -EFBIG
+               ? proxy_exchange_refuse(ex, 413, "the body is longer than this route allows")
+               : proxy_exchange_refuse(ex, 400, "the body is not well chunked");
 }
 
 static enum progress give_up(struct exchange *ex)
@@ -219,6 +229,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
         proxy_pool_give(&p->exchange_pool, ex);
         return NULL;
     }
+    list_init(&ex->client);
     ex->session = s;
     ex->route = route;
     ex->generation = route->generation;
@@ -242,7 +253,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     return ex;
 }
 
-/* Puts what came of the body already behind the head. -EPROTO. */
+/* Puts what came of the body already behind the head. -EPROTO, -EFBIG. */
 static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_taken)
 {
     struct block *b = ex->request;
@@ -250,6 +261,10 @@ static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_tak
     ssize_t n = proxy_body_take(&ex->in, rest, at, ret_taken);
     if (n < 0) {
         return (int)n;
+    }
+    ex->body_bytes += (uint64_t)n;
+    if (ex->route->rules.max_body && ex->body_bytes > ex->route->rules.max_body) {
+        return -EFBIG;
     }
     bool chunked = ex->in.framing == HTTP1_CHUNKED;
     /* `rest` has at most SCRATCH_BYTES less the received head, the block has room for both. */
@@ -282,10 +297,16 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
         /* Its socket is closed, but who is connected is still served. */
         port = proxy_generation_port(p->current, s->listener->address);
     }
-    struct route *route = port ? proxy_route_find(port, head->host, head->path) : NULL;
+    struct route *route = port ? proxy_route_find(port, head) : NULL;
     if (!route) {
         board_add(&p->numbers->no_route, 1);
         refuse(s, head, 404, "no service is here");
+        return;
+    }
+    if (route->rules.max_body && head->content_length > route->rules.max_body &&
+        head->framing == HTTP1_LENGTH) {
+        board_add(&p->numbers->bad_requests, 1);
+        refuse(s, head, 413, "the body is longer than this route allows");
         return;
     }
     struct exchange *ex = new_exchange(s, route, head);
@@ -302,11 +323,14 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
         return;
     }
     ex->request->len = (uint32_t)n;
-    if (!ex->in.done && rest.len && take_first_body(ex, rest, ret_taken)) {
-        board_add(&p->numbers->bad_requests, 1);
-        s->untidy = true;
+    int rc = !ex->in.done && rest.len ? take_first_body(ex, rest, ret_taken) : 0;
+    if (rc) {
         ex->client_keep = false;
-        (void)proxy_exchange_refuse(ex, 400, "the body is not well chunked");
+        (void)proxy_exchange_refuse_body(ex, rc);
+        return;
+    }
+    if (!proxy_client_enter(ex)) {
+        (void)proxy_exchange_refuse(ex, 429, "too many requests of this client are under way");
         return;
     }
     (void)attempt(ex);

@@ -109,12 +109,22 @@ static void put_max_forwards(struct writer *w, const struct http1_head *head,
     put_text(w, "\r\n");
 }
 
+static void put_set(struct writer *w, const struct change *change)
+{
+    for (uint32_t i = 0; i < change->set_count; i++) {
+        const struct pair *pair = &change->set[i];
+        put_field(w,
+                  &(struct http1_field){.name = str_of(pair->name), .value = str_of(pair->value)});
+    }
+}
+
 static void put_request_fields(struct writer *w, const struct exchange *ex,
                                const struct http1_head *head)
 {
+    const struct change *change = &ex->route->rules.request;
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
-        if (f->hop) {
+        if (f->hop || proxy_change_drops(change, f->name)) {
             continue;
         }
         switch (f->known) {
@@ -155,17 +165,22 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
 static void put_forwarded(struct writer *w, const struct exchange *ex,
                           const struct http1_head *head)
 {
+    const struct change *change = &ex->route->rules.request;
     put_text(w, "X-Forwarded-For: ");
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
-        if (f->known == HTTP1_X_FORWARDED_FOR && !f->hop && f->value.len) {
+        if (f->known == HTTP1_X_FORWARDED_FOR && !f->hop && f->value.len &&
+            !proxy_change_drops(change, f->name)) {
             put_str(w, f->value);
             put_text(w, ", ");
         }
     }
     put(w, ex->session->peer, strlen(ex->session->peer));
-    put_text(w, "\r\nX-Forwarded-Proto: http\r\n");
-    if (head->host.len) {
+    put_text(w, "\r\n");
+    if (!proxy_change_drops(change, str_of("X-Forwarded-Proto"))) {
+        put_text(w, "X-Forwarded-Proto: http\r\n");
+    }
+    if (head->host.len && !proxy_change_drops(change, str_of("X-Forwarded-Host"))) {
         put_text(w, "X-Forwarded-Host: ");
         put_str(w, head->host);
         put_text(w, "\r\n");
@@ -182,6 +197,7 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
     put_request_line(&w, ex, head);
     put_request_fields(&w, ex, head);
     put_forwarded(&w, ex, head);
+    put_set(&w, &ex->route->rules.request);
     put_via(&w, head->minor);
     if (head->framing == HTTP1_CHUNKED) {
         put_text(&w, "Transfer-Encoding: chunked\r\n");
@@ -215,7 +231,8 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
                              size_t size)
 {
     struct writer w = {to, to + size, false};
-    bool dated = head->status < 200;
+    const struct change *change = &ex->route->rules.answer;
+    bool final = head->status >= 200, dated = !final;
     put_text(&w, "HTTP/1.1 ");
     put_number(&w, (uint64_t)head->status);
     put_text(&w, " ");
@@ -223,7 +240,8 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
     put_text(&w, "\r\n");
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
-        if (!f->hop && f->known != HTTP1_CONTENT_LENGTH) {
+        bool dropped = final && proxy_change_drops(change, f->name);
+        if (!f->hop && !dropped && f->known != HTTP1_CONTENT_LENGTH) {
             put_field(&w, f);
             dated = dated || f->known == HTTP1_DATE;
         }
@@ -234,7 +252,8 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
         put(&w, date, strlen(date));
         put_text(&w, "\r\n");
     }
-    if (head->status >= 200) {
+    if (final) {
+        put_set(&w, change);
         put_via(&w, head->minor);
     }
     put_framing(&w, ex, head);

@@ -10,7 +10,8 @@
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
  *   forward.c   heads written anew;  answer.c  our own answers
- *   route.c     generations: listen + host + path -> route
+ *   route.c     generations: listen + host + path + method + headers -> route
+ *   rules.c     what a route asks of a request, changes in heads, and its limits
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
  *
  * Everything happens in proxy_session_step: events only set flags on a connection and call it, and
@@ -46,6 +47,7 @@ enum {
     TRIES = 16,             /* backends that one request may see */
     PEER_BYTES = 46,        /* INET6_ADDRSTRLEN */
     HOST_BYTES = 256,
+    CLIENT_BUCKETS = 1024,
     SPLICE_BYTES = 1 << 20
 };
 
@@ -165,6 +167,42 @@ struct service *proxy_service_of(struct proxy *p, const char *name);
 void proxy_backend_settle(struct proxy *p, struct backend *b);
 void proxy_roster_free(struct proxy *p);
 
+/* ---- rules.c ----------------------------------------------------------------------------- */
+
+struct pair {
+    char *name, *value;
+};
+
+/* What is done to the fields of a head that passes. */
+struct change {
+    struct pair *set; /* in place of what came under these names */
+    char **remove;
+    uint32_t set_count, remove_count;
+};
+
+struct rules {
+    char **methods;      /* none: every one */
+    struct pair *fields; /* all must be there */
+    uint32_t method_count, field_count;
+    struct change request, answer;
+    uint64_t max_body;       /* bytes of a request's body; 0 = no limit */
+    uint32_t max_per_client; /* requests under way for one address in this worker; 0 = no limit */
+};
+
+/* Zeroed rules from a route's JSON. */
+void proxy_rules_read(const struct cJSON *route, struct rules *rules);
+void proxy_rules_free(struct rules *rules);
+bool proxy_rules_match(const struct rules *rules, const struct http1_head *head);
+/* How much they ask for: of routes with the same path the higher one is looked at first. */
+uint32_t proxy_rules_rank(const struct rules *rules);
+/* Whether some request fits both and neither asks for more. */
+bool proxy_rules_equal(const struct rules *a, const struct rules *b);
+bool proxy_change_sets(const struct change *change, struct str name);
+/* Whether a field that came under this name is left out. */
+bool proxy_change_drops(const struct change *change, struct str name);
+/* Counts the exchange for its client; false: the client has as many as its route allows. */
+bool proxy_client_enter(struct exchange *ex);
+
 /* ---- route.c ----------------------------------------------------------------------------- */
 
 struct route {
@@ -178,11 +216,12 @@ struct route {
     struct script_backend *rows;
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */
+    struct rules rules;
 };
 
 struct site {              /* one host of one address */
     char *host;            /* "shop.example", ".shop.example" for "*.shop.example", "" for any */
-    struct route **routes; /* longest path first */
+    struct route **routes; /* longest path first, then by rank of the rules, then as declared */
     uint32_t count;
 };
 
@@ -206,7 +245,7 @@ struct generation {
 
 struct port *proxy_generation_port(const struct generation *g, const char *address);
 /* The route for a request, or NULL. */
-struct route *proxy_route_find(const struct port *port, struct str host, struct str path);
+struct route *proxy_route_find(const struct port *port, const struct http1_head *head);
 void proxy_generation_ref(struct generation *g);
 void proxy_generation_unref(struct generation *g); /* NULL is allowed */
 /* Writes what the roster knows of a backend into the rows of all routes to its service. */
@@ -343,7 +382,9 @@ struct exchange {
     struct body in;          /* from the client */
     struct body out;         /* from the backend */
     enum http1_framing to_client;
-    struct pipe *pipe; /* bytes of the answer inside the kernel; NULL = none */
+    struct pipe *pipe;   /* bytes of the answer inside the kernel; NULL = none */
+    struct list client;  /* of its client's bucket, when the route limits clients */
+    uint64_t body_bytes; /* of the request's body, decoded, so far */
     char id[REQUEST_ID_BYTES + 1];
 };
 
@@ -356,6 +397,8 @@ enum progress proxy_exchange_step(struct exchange *ex);
 enum progress proxy_exchange_failed(struct exchange *ex);
 /* Gives up: answers with the status, or cuts the client when its answer has begun. */
 enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why);
+/* The same for a request body: 413 for -EFBIG, else 400. */
+enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc);
 /* The answer is through. */
 enum progress proxy_exchange_finish(struct exchange *ex);
 /* The client is gone or must be cut. */
@@ -442,6 +485,7 @@ struct proxy {
     uint64_t drain_ms; /* connections are cut then */
     uint32_t session_count;
     struct list sessions, listeners, ready, grave;
+    struct list clients[CLIENT_BUCKETS];
     struct pool session_pool, exchange_pool, upstream_pool, block_pool;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;

@@ -58,6 +58,9 @@ static void init_lists(struct proxy *p)
     list_init(&p->listeners);
     list_init(&p->ready);
     list_init(&p->grave);
+    for (int i = 0; i < CLIENT_BUCKETS; i++) {
+        list_init(&p->clients[i]);
+    }
     p->register_timeout = proxy_timeout_of(p, 10);
     p->drain_timeout = proxy_timeout_of(p, 1000);
     p->linger_timeout = proxy_timeout_of(p, 2000);

@@ -1,6 +1,6 @@
 /* route.c: generations of routes, and finding the one for a request.
  *
- *   address -> port -> host -> site -> longest path prefix -> route
+ *   address -> port -> host -> site -> longest path prefix, most conditions -> route
  *
  * Invariants: a generation is read-only once built, but for the rows of its pickers. It is freed
  * when neither the proxy nor an exchange holds it, so a request ends on the routes it began with.
@@ -58,31 +58,33 @@ static bool host_name(struct str host, char *to, size_t size, size_t *ret_len)
     return true;
 }
 
-static struct route *match_path(const struct site *site, struct str path)
+static struct route *match(const struct site *site, struct str path, const struct http1_head *head)
 {
     for (uint32_t i = 0; i < site->count; i++) {
         struct route *r = site->routes[i];
         if (path.len >= r->path_len && !memcmp(path.ptr, r->path, r->path_len) &&
             (path.len == r->path_len || r->path[r->path_len - 1] == '/' ||
-             path.ptr[r->path_len] == '/')) {
+             path.ptr[r->path_len] == '/') &&
+            proxy_rules_match(&r->rules, head)) {
             return r;
         }
     }
     return NULL;
 }
 
-struct route *proxy_route_find(const struct port *port, struct str host, struct str path)
+struct route *proxy_route_find(const struct port *port, const struct http1_head *head)
 {
+    struct str path = head->path;
     char name[HOST_BYTES];
     size_t len;
     if (str_is(path, "*")) {
         path = str_of("/");
     }
-    if (!host_name(host, name, sizeof name, &len)) {
+    if (!host_name(head->host, name, sizeof name, &len)) {
         return NULL;
     }
     struct site *exact = len ? map_get(&port->exact, name) : NULL;
-    struct route *found = exact ? match_path(exact, path) : NULL;
+    struct route *found = exact ? match(exact, path, head) : NULL;
     /* Suffixes, longest first, then "": every host. */
     for (uint32_t i = 0; !found && i < port->count; i++) {
         const struct site *site = &port->sites[i];
@@ -90,7 +92,7 @@ struct route *proxy_route_find(const struct port *port, struct str host, struct 
         bool matches = !suffix || (site->host[0] == '.' && len > suffix &&
                                    !memcmp(name + len - suffix, site->host, suffix));
         if (matches) {
-            found = match_path(site, path);
+            found = match(site, path, head);
         }
     }
     return found;
@@ -137,15 +139,18 @@ static struct site *add_site(struct port *port, const char *host)
     return &port->sites[at];
 }
 
-/* -EEXIST: another route has the same path. */
+/* -EEXIST: another route has the same path and rules. */
 static int add_route(struct site *site, struct route *r)
 {
     uint32_t at = 0;
-    while (at < site->count && site->routes[at]->path_len >= r->path_len) {
-        if (!strcmp(site->routes[at]->path, r->path)) {
+    for (uint32_t i = 0; i < site->count; i++) {
+        const struct route *other = site->routes[i];
+        if (!strcmp(other->path, r->path) && proxy_rules_equal(&other->rules, &r->rules)) {
             return -EEXIST;
         }
-        at++;
+        at += other->path_len > r->path_len ||
+              (other->path_len == r->path_len &&
+               proxy_rules_rank(&other->rules) >= proxy_rules_rank(&r->rules));
     }
     site->routes = mem_resize(site->routes, (site->count + 1) * sizeof(struct route *));
     memmove(&site->routes[at + 1], &site->routes[at], (site->count - at) * sizeof(struct route *));
@@ -189,6 +194,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
         return -EINVAL;
     }
     r->path_len = strlen(r->path);
+    proxy_rules_read(json, &r->rules);
     r->max_retries = (uint32_t)json_num(json, "max_retries", 3);
     r->backend_timeout = timeout_of(p, json, "backend_timeout_ms", 300000);
     r->connect_timeout = timeout_of(p, json, "connect_timeout_ms", 2000);
@@ -198,8 +204,9 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
         port->client_timeout = r->client_timeout;
     }
     if (add_route(add_site(port, host), r)) {
-        *reterr = mem_printf("service %s: another route has listen %s, host \"%s\" and path %s",
-                             name, address, host, r->path);
+        *reterr = mem_printf(
+            "service %s: another route has listen %s, host \"%s\", path %s and the same conditions",
+            name, address, host, r->path);
         return -EINVAL;
     }
     r->service = proxy_service_of(p, name);
@@ -241,6 +248,7 @@ static void free_generation(struct generation *g)
         script_picker_free(r->picker);
         mem_free(r->rows);
         mem_free(r->path);
+        proxy_rules_free(&r->rules);
     }
     for (uint32_t i = 0; i < g->port_count; i++) {
         struct port *port = &g->ports[i];

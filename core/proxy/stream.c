@@ -117,9 +117,10 @@ enum progress proxy_stream_in(struct exchange *ex)
     struct str in = {scratch, (size_t)n};
     size_t used = 0;
     ssize_t len = proxy_body_take(&ex->in, in, scratch, &used);
-    if (len < 0) {
-        board_add(&s->proxy->numbers->bad_requests, 1);
-        return proxy_exchange_refuse(ex, 400, "the body is not well chunked");
+    uint64_t most = ex->route->rules.max_body;
+    ex->body_bytes += len > 0 ? (uint64_t)len : 0;
+    if (len < 0 || (most && ex->body_bytes > most)) {
+        return proxy_exchange_refuse_body(ex, len < 0 ? -EPROTO : -EFBIG);
     }
     if (keep_rest(s, str_sub(in, used, in.len))) {
         return proxy_exchange_abort(ex);

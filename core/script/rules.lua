@@ -101,17 +101,36 @@ local function meet(a, b)
         host_a == "[::]" or host_b == "[::]")
 end
 
--- No two routes on one address, host and path; none on the admin address. `seen` carries over services.
+-- The conditions of a route beside host and path, in words; each of its methods makes one of them.
+local function conditions(r)
+    local fields = {}
+    for i, pair in ipairs(r.headers or {}) do
+        fields[i] = pair.name:lower() .. ": " .. pair.value
+    end
+    table.sort(fields)
+    local rest = #fields > 0 and ", " .. table.concat(fields, ", ") or ""
+    local out = {}
+    for i, method in ipairs(r.methods or {}) do
+        out[i] = rest .. ", method " .. method
+    end
+    return #out > 0 and out or { rest }
+end
+
+-- No two routes on one address with the same host, path and conditions; none on the admin address. `seen`
+-- carries over services.
 function M.routes(ctx, admin, seen)
     for _, entry in ipairs(ctx.routes) do
         local r = entry.route
         if r.listen and r.host and r.path then
-            local key = r.listen .. " " .. r.host .. " " .. r.path
-            if seen[key] then
-                ctx.report(entry.path, ("%s, host %s, path %s is already the route at %s"):format(
-                    r.listen, r.host == "" and "any" or r.host, r.path, seen[key]))
-            else
-                seen[key] = r.at
+            local own = {}
+            for _, condition in ipairs(conditions(r)) do
+                local key = r.listen .. " " .. r.host .. " " .. r.path .. condition
+                if seen[key] and not own[key] then
+                    ctx.report(entry.path, ("%s, host %s, path %s%s is already the route at %s"):format(
+                        r.listen, r.host == "" and "any" or r.host, r.path, condition, seen[key]))
+                    break
+                end
+                seen[key], own[key] = r.at, true
             end
             if meet(r.listen, admin or "") then
                 local text = "%s meets the admin address %s: change one of them"

@@ -89,11 +89,28 @@ S.circuit_breaker = {
   { "success_threshold", type = "integer", default = 3, min = 1, doc = "successes that close it again" },
 }
 
+S.header_changes = {
+  { "set", type = "header_values", doc = "fields that are set, in place of those that came" },
+  { "remove", type = "header_names", doc = "fields that are left out" },
+}
+
 S.route = {
   { "listen", type = "listen", required = 'listen = ":8080"', also = { "address", "port" },
     doc = "where requests come in" },
-  { "host", type = "hostname", default = "", doc = "Host of the requests; any when absent" },
+  { "host", type = "hostname", default = "",
+    doc = "Host of the requests, or \"*.shop.example\" for all below it; any when absent" },
   { "path", type = "url_path", default = "/", doc = "their path, or what it begins with" },
+  { "methods", type = "methods", also = { "method" }, doc = "their methods; every one when absent" },
+  { "headers", type = "header_values", also = { "header" },
+    doc = "fields that they have with exactly these values" },
+  { "request_headers", type = "record", optional = true, fields = S.header_changes,
+    doc = "changes fields on the way to the backend" },
+  { "answer_headers", type = "record", optional = true, also = { "response_headers" },
+    fields = S.header_changes, doc = "changes fields of the backend's answers" },
+  { "max_body", type = "size", min = 1, also = { "client_max_body_size", "body_limit" },
+    doc = "longest body of a request: more is answered with 413" },
+  { "max_connections_per_client", type = "integer", min = 1, max = 1000000,
+    doc = "requests under way for one client address in each worker: more are answered with 429" },
   { "balance", type = "balance", default = "round_robin", also = { "algorithm" },
     doc = "policy that picks the backend: \"name\" or { \"name\", parameter = ... }" },
   { "max_retries", type = "integer", min = 0, max = 10, also = { "retries" },

@@ -59,10 +59,78 @@ end
 
 function types.hostname(value, _, path, ctx)
     local text = types.text(value, { empty = true }, path, ctx)
-    if text and text ~= "" and not values.is_host(text) then
-        return fail(ctx, path, 'a host name such as "shop.example"', value)
+    if text and text ~= "" and not values.is_host((text:gsub("^%*%.", ""))) then
+        return fail(ctx, path, 'a host name such as "shop.example" or "*.shop.example"', value)
     end
     return text and text:lower()
+end
+
+-- ---- Methods and header fields ----------------------------------------------------------------
+
+local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
+-- What tidegate writes itself, whatever came.
+local OURS = {}
+for name in ([[connection content-length date expect host keep-alive max-forwards proxy-connection te trailer
+    transfer-encoding upgrade via x-forwarded-for x-request-id]]):gmatch "%S+" do
+    OURS[name] = true
+end
+local MOST_SET_BYTES = 2000
+
+function types.methods(value, _, path, ctx)
+    local list = types.list(type(value) == "string" and { value } or value, {
+        of = { type = "text", pattern = "^[%u%d_-]+$", longest = 32, example = 'a method such as "GET"' },
+        most = 32, example = 'such as { "GET", "HEAD" }',
+    }, path, ctx)
+    if list and #list == 0 then
+        return ctx.report(path, "names none: leave it out for every method")
+    end
+    return list
+end
+
+local function header_name(name, path, ctx)
+    if type(name) ~= "string" or #name > 128 or not name:find(TOKEN) then
+        return fail(ctx, path, 'a header name such as "X-Tenant"', name)
+    end
+    return name
+end
+
+function types.header_names(value, _, path, ctx)
+    local list = types.list(type(value) == "string" and { value } or value,
+        { of = { type = "text" }, most = 32, example = 'such as { "Server" }' }, path, ctx)
+    for i, name in ipairs(list or {}) do
+        local at = check.joined(path, i)
+        if header_name(name, at, ctx) and OURS[name:lower()] then
+            ctx.report(at, name .. " is written by tidegate itself")
+        end
+    end
+    return list
+end
+
+-- { ["X-Tenant"] = "blue" } -> a list of name and value in the order of the names.
+function types.header_values(value, _, path, ctx)
+    local map = types.map(value, { of = { type = "scalar", longest = 512 }, key_doc = "header names are text",
+        example = 'such as { ["X-Tenant"] = "blue" }' }, path, ctx)
+    if not map then
+        return nil
+    end
+    local out, seen, bytes = check.array(), {}, 0
+    for _, name in ipairs(check.sorted_keys(map)) do
+        local at, text = check.joined(path, name), map[name]
+        bytes = bytes + #name + #text + 4
+        if not header_name(name, at, ctx) then
+            return nil
+        elseif text:find "[%c]" or text:find "^%s" or text:find "%s$" then
+            ctx.report(at, "a header value has no control characters and no blanks at its ends")
+        elseif seen[name:lower()] then
+            ctx.report(at, ("is %s again: names are the same in upper and lower case"):format(seen[name:lower()]))
+        end
+        seen[name:lower()] = name
+        out[#out + 1] = { name = name, value = text }
+    end
+    if bytes > MOST_SET_BYTES then
+        ctx.report(path, ("has %d bytes: at most %d"):format(bytes, MOST_SET_BYTES))
+    end
+    return out
 end
 
 function types.command(value, _, path, ctx)
@@ -211,6 +279,14 @@ local function one_route(value, path, ctx)
     if r.path and r.path:find("?", 1, true) then
         local text = "the path of a route has no query, got " .. values.describe(r.path)
         ctx.report(check.joined(path, "path"), text)
+    end
+    for _, key in ipairs { "request_headers", "answer_headers" } do
+        for _, pair in ipairs(r[key] and r[key].set or {}) do
+            if OURS[pair.name:lower()] then
+                ctx.report(check.joined(path, key .. ".set." .. pair.name),
+                    pair.name .. " is written by tidegate itself")
+            end
+        end
     end
     r.max_retries = r.max_retries or ctx.cluster.max_retries
     r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout

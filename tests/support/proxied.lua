@@ -154,7 +154,7 @@ function world_mt:must(line)
     return reply
 end
 
--- Routes are { service, path =, host =, ... }; policies' sources serve where the real script room is linked.
+-- Routes are { service, path =, host =, ..., more = { key = of the JSON } }; policies' sources serve where the real script room is linked.
 function world_mt.configure(_, routes)
     local services, order = {}, { n = 0 }
     for _, route in ipairs(routes) do
@@ -163,12 +163,16 @@ function world_mt.configure(_, routes)
             services[name] = { name = name, source = "backends", routes = {}, backends = { n = 0 } }
             order[#order + 1] = services[name]
         end
-        table.insert(services[name].routes, {
+        local json_route = {
             listen = route.listen or "front", host = route.host or "", path = route.path or "/",
             balance = { policy = route.policy or "round_robin", params = {} },
             max_retries = route.max_retries or 3, backend_timeout_ms = route.backend_timeout_ms or 5000,
             connect_timeout_ms = 1000, client_timeout_ms = route.client_timeout_ms or 5000,
-        })
+        }
+        for key, value in pairs(route.more or {}) do
+            json_route[key] = value
+        end
+        table.insert(services[name].routes, json_route)
     end
     return "prepare " .. json { generation = "1", cluster = {}, services = order, policies = M.policies }
 end

@@ -1,0 +1,158 @@
+-- Which route a request takes, what routes change in heads, and their limits.
+local proxied = require "proxied"
+
+describe("proxy, routes", function()
+    local w
+
+    local function world(options)
+        w = proxied.start(options)
+        return w
+    end
+
+    after_each(function()
+        if w then
+            local status = w:stop()
+            w = nil
+            assert.equal(0, status, "the proxy's process ended badly")
+        end
+    end)
+
+    -- One backend for each service, named like it; answers with the service's name.
+    local function services(names, routes)
+        world { backends = #names, routes = routes }
+        local entries = {}
+        for i, name in ipairs(names) do
+            entries[i] = w:entry(i, { service = name, id = name .. "-1" })
+        end
+        w:roster(entries)
+    end
+
+    local function lands(names, request)
+        local c = w:client()
+        c:send(request)
+        local u, i = w:accept_any()
+        u:read_head()
+        u:ok("", "Connection: close\r\n")
+        c:answer()
+        c:close()
+        u:close()
+        return names[i]
+    end
+
+    it("are chosen by host, then path, then headers and methods, the most demanding first", function()
+        local names = { "any", "reads", "blue", "bluereads", "deep", "below" }
+        services(names, {
+            { service = "any" },
+            { service = "reads", more = { methods = { "GET", "HEAD" } } },
+            { service = "blue", more = { headers = { { name = "X-Tenant", value = "blue" } } } },
+            { service = "bluereads", more = {
+                methods = { "GET" }, headers = { { name = "x-tenant", value = "blue" } } } },
+            { service = "deep", path = "/deep" },
+            { service = "below", host = "*.shop.example", more = { methods = { "PUT" } } },
+        })
+        local function request(method, path, host, more)
+            return lands(names, ("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n%s\r\n"):format(
+                method, path, host, more or ""))
+        end
+        assert.equal("reads", request("GET", "/", "a"))
+        assert.equal("any", request("DELETE", "/", "a"))
+        assert.equal("blue", request("DELETE", "/", "a", "x-TENANT: blue\r\n"))
+        assert.equal("bluereads", request("GET", "/x", "a", "X-Tenant: red\r\nX-Tenant: blue\r\n"))
+        assert.equal("reads", request("GET", "/x", "a", "X-Tenant: Blue\r\n"))
+        assert.equal("deep", request("GET", "/deep/er", "a", "X-Tenant: blue\r\n"))
+        assert.equal("below", request("PUT", "/", "one.shop.example"))
+        assert.equal("any", request("PUT", "/", "shop.example"))
+        assert.equal("reads", request("GET", "/", "one.shop.example"), "another host when no route of this one fits")
+    end)
+
+    it("with nothing to tell them apart are refused", function()
+        world()
+        local same = { { name = "A", value = "1" }, { name = "b", value = "2" } }
+        local turned = { { name = "B", value = "2" }, { name = "a", value = "1" } }
+        local function refused(one, other)
+            local reply = w:tell(w:configure { { service = "one", more = one }, { service = "two", more = other } })
+            w:must "abort"
+            return reply:find("the same conditions", 1, true) ~= nil
+        end
+        assert.is_true(refused({}, {}))
+        assert.is_true(refused({ headers = same }, { headers = turned }))
+        assert.is_true(refused({ methods = { "GET", "PUT" } }, { methods = { "PUT" } }))
+        assert.is_false(refused({ methods = { "GET" } }, { methods = { "PUT" } }))
+        assert.is_false(refused({ methods = { "GET" } }, {}))
+        assert.is_false(refused({ headers = same }, { headers = { same[1] } }))
+    end)
+
+    it("change fields of requests and of answers", function()
+        world { route = { more = {
+            request_headers = {
+                set = { { name = "X-Env", value = "live" }, { name = "X-Forwarded-Proto", value = "https" } },
+                remove = { "Cookie" },
+            },
+            answer_headers = { set = { { name = "X-Frame-Options", value = "DENY" } }, remove = { "server" } },
+        } } }
+        local c = w:client()
+        c:get("/", "x-env: forged\r\ncookie: a=b\r\nX-Keep: 1\r\n")
+        local u = w:accept()
+        local head = u:read_head()
+        assert.matches("\r\nX%-Env: live\r\n", head)
+        assert.matches("\r\nX%-Keep: 1\r\n", head)
+        assert.matches("\r\nX%-Forwarded%-Proto: https\r\n", head)
+        assert.is_nil(head:find "forged" or head:lower():find "cookie" or head:find "Proto: http\r")
+        u:send "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        u:ok("", "Server: x\r\nx-frame-options: no\r\n")
+        local status, interim = c:answer()
+        assert.equal(103, status)
+        assert.is_nil(interim:find "X%-Frame")
+        local _, answer = c:answer()
+        assert.matches("\r\nX%-Frame%-Options: DENY\r\n", answer)
+        assert.is_nil(answer:lower():find "\r\nserver:" or answer:find "frame%-options: no")
+    end)
+
+    it("limit the body: announced, in the first bytes, and while it streams in chunks", function()
+        world { route = { more = { max_body_bytes = 10 } } }
+        local c = w:client()
+        c:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"
+        assert.equal(413, (c:answer()))
+        assert.is_true(c:closed())
+        c = w:client()
+        c:send "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n"
+        assert.equal(413, (c:answer()))
+        assert.is_true(w:unwanted(), "a refused request reached the backend")
+        c = w:client()
+        c:send "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n"
+        local u = w:accept()
+        u:read_head()
+        assert.equal("5\r\n01234\r\n", (u:read(10)))
+        c:send "6\r\n567890\r\n"
+        assert.equal(413, (c:answer()))
+        assert.is_true(u:closed(), "the backend must not take it for a whole body")
+        c = w:client()
+        c:send "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n"
+        u = w:accept()
+        u:read_head()
+        u:ok ""
+        assert.equal(200, (c:answer()))
+        assert.equal(3, tonumber(w:numbers().bad_requests))
+    end)
+
+    it("limit the requests of one client that are under way", function()
+        world { route = { more = { max_connections_per_client = 2 } } }
+        local a, b, c = w:client(), w:client(), w:client()
+        a:get "/"
+        local u = w:accept()
+        u:read_head()
+        b:get "/"
+        local v = w:accept()
+        v:read_head()
+        c:get "/"
+        assert.equal(429, (c:answer()))
+        u:ok ""
+        assert.equal(200, (a:answer()))
+        c:get "/"
+        u:read_head()
+        u:ok ""
+        assert.equal(200, (c:answer()))
+        v:ok ""
+        assert.equal(200, (b:answer()))
+    end)
+end)

@@ -1,0 +1,60 @@
+-- Routes: conditions, changes of heads, limits, and which of them cannot stand side by side.
+local configuration = require "configuration"
+local load = configuration.load
+
+local function with(routes)
+    return load(([[service "web" { backends = { "127.0.0.1:9" }, route = %s }]]):format(routes))
+end
+
+local function route(text)
+    local config, why = with(('{ listen = ":8080", %s }'):format(text))
+    assert.is_not_nil(config, why)
+    return config.services[1].routes[1]
+end
+
+local function refused(text, sentence)
+    local config, why = with(text)
+    assert.is_nil(config, "was taken: " .. text)
+    assert.truthy(why:find(sentence, 1, true), why)
+end
+
+describe("script_load, routes", function()
+    after_each(configuration.clean)
+
+    it("takes methods, headers, changes and limits", function()
+        local r = route [[
+host = "*.Shop.example", methods = { "GET", "HEAD" }, headers = { ["X-Tenant"] = "blue", A = 1 },
+request_headers = { set = { ["X-Env"] = "live" }, remove = { "Cookie" } },
+answer_headers = { remove = "Server" }, max_body = "10m", max_connections_per_client = 20 ]]
+        assert.equal("*.shop.example", r.host)
+        assert.same({ "GET", "HEAD" }, r.methods)
+        assert.same({ { name = "A", value = "1" }, { name = "X-Tenant", value = "blue" } }, r.headers)
+        assert.same({ set = { { name = "X-Env", value = "live" } }, remove = { "Cookie" } }, r.request_headers)
+        assert.same({ "Server" }, r.answer_headers.remove)
+        assert.same({ 10485760, 20 }, { r.max_body_bytes, r.max_connections_per_client })
+    end)
+
+    it("refuses what no request could have or what tidegate writes", function()
+        refused('{ listen = ":80", methods = { "get" } }', 'a method such as "GET"')
+        refused('{ listen = ":80", methods = {} }', "names none")
+        refused('{ listen = ":80", headers = { ["X Tenant"] = "b" } }', "expected a header name")
+        refused('{ listen = ":80", headers = { ["A"] = "b\\r\\nC: d" } }', "no control characters")
+        refused('{ listen = ":80", headers = { a = "1", A = "1" } }', "the same in upper and lower case")
+        refused('{ listen = ":80", request_headers = { set = { ["Content-Length"] = "1" } } }', "written by tidegate")
+        refused('{ listen = ":80", answer_headers = { remove = { "connection" } } }', "written by tidegate")
+        refused('{ listen = ":80", request_header = {} }', 'did you mean "request_headers"?')
+        refused('{ listen = ":80", host = "shop.*" }', '"*.shop.example"')
+        refused('{ listen = ":80", host = "*" }', '"*.shop.example"')
+    end)
+
+    it("refuses two routes with nothing to tell them apart", function()
+        local text = "%s is already the route at tidegate.lua:1"
+        refused('{ { listen = ":80" }, { listen = ":80" } }', text:format "path /")
+        refused('{ { listen = ":80", methods = { "GET", "PUT" } }, { listen = ":80", methods = { "PUT" } } }',
+            text:format "path /, method PUT")
+        refused('{ { listen = ":80", headers = { A = 1, b = 2 } }, { listen = ":80", headers = { B = "2", a = "1" } } }',
+            text:format "path /, a: 1, b: 2")
+        assert.is_not_nil((with [[{ { listen = ":80" }, { listen = ":80", methods = { "GET", "GET" } },
+            { listen = ":80", headers = { A = 1 } }, { listen = ":80", host = "*.a.example" } }]]))
+    end)
+end)
