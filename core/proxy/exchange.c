@@ -40,6 +40,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
         proxy_upstream_release(ex->up, keep_upstream);
     }
     list_remove(&ex->client);
+    proxy_timeout_stop(&ex->deadline);
     proxy_pipe_give(p, ex->pipe);
     proxy_block_give(p, &ex->request);
     proxy_generation_unref(ex->generation);
@@ -230,6 +231,10 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
         return NULL;
     }
     list_init(&ex->client);
+    proxy_conn_init(&ex->deadline, CONN_DEADLINE, -1);
+    if (route->total_timeout) {
+        proxy_timeout_start(p, &ex->deadline, route->total_timeout);
+    }
     ex->session = s;
     ex->route = route;
     ex->generation = route->generation;
@@ -391,6 +396,7 @@ static enum progress begin_tunnel(struct exchange *ex, const struct http1_head *
     }
     ex->head_sent = true;
     ex->session->last = true;
+    proxy_timeout_stop(&ex->deadline); /* a tunnel has only its silence */
     ex->state = EXCHANGE_TUNNEL;
     return PROGRESS_SOME;
 }
@@ -508,7 +514,10 @@ static void set_timeouts(struct exchange *ex, bool moved)
     } else if (blocked || awaits_body) {
         client = r->client_timeout;
     } else {
-        up = r->backend_timeout;
+        up = ex->head_sent ? r->idle_timeout : r->first_byte_timeout;
+    }
+    if (awaits_body && !ex->await_ms) {
+        ex->await_ms = p->now_ms;
     }
     if (!ex->in.done || blocked || ex->state == EXCHANGE_TUNNEL) {
         if (proxy_conn_register(p, &s->conn)) {
@@ -559,6 +568,24 @@ enum progress proxy_exchange_step(struct exchange *ex)
         set_timeouts(ex, progress == PROGRESS_SOME);
     }
     return progress;
+}
+
+bool proxy_exchange_fast_enough(struct exchange *ex)
+{
+    uint64_t rate = ex->route->rules.min_body_rate, now_ms = proxy_of(ex)->now_ms;
+    if (ex->await_ms) {
+        ex->awaited_ms += now_ms - ex->await_ms;
+        ex->await_ms = 0;
+    }
+    return !rate || ex->in.done || ex->awaited_ms <= ex->route->rules.slow_ms ||
+           ex->body_bytes * 1000 >= rate * ex->awaited_ms;
+}
+
+void proxy_exchange_deadline(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    (void)proxy_exchange_refuse(ex, 504, "the request took longer than it may");
+    proxy_session_step(s);
 }
 
 void proxy_exchange_timeout(struct exchange *ex)

@@ -143,6 +143,7 @@ static void dispatch(struct proxy *p, const struct epoll_event *event)
     case CONN_UPSTREAM:
         proxy_upstream_event(list_owner(c, struct upstream, conn));
         break;
+    case CONN_DEADLINE:
     case CONN_KINDS:
         break;
     }

@@ -87,6 +87,7 @@ enum conn_kind {
     CONN_LISTENER,
     CONN_CLIENT,
     CONN_UPSTREAM,
+    CONN_DEADLINE, /* no socket: the end of an exchange's time */
     CONN_KINDS
 };
 
@@ -185,6 +186,8 @@ struct rules {
     struct pair *fields; /* all must be there */
     uint32_t method_count, field_count;
     struct change request, answer;
+    uint64_t slow_ms;        /* so long a client may be slower than min_body_rate */
+    uint64_t min_body_rate;  /* bytes/s of a request's body; 0 = any */
     uint64_t max_body;       /* bytes of a request's body; 0 = no limit */
     uint32_t max_per_client; /* requests under way for one address in this worker; 0 = no limit */
 };
@@ -212,7 +215,9 @@ struct route {
     char *path;
     size_t path_len;
     uint32_t max_retries;
-    struct timeout *backend_timeout, *connect_timeout, *client_timeout;
+    struct timeout *connect_timeout, *client_timeout;
+    struct timeout *first_byte_timeout, *idle_timeout; /* silence of the backend: before, within */
+    struct timeout *total_timeout;                     /* NULL: no limit */
     struct script_backend *rows;
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */
@@ -229,13 +234,14 @@ struct port { /* one listening address */
     char *address;
     struct site *sites;
     uint32_t count;
-    struct map exact;               /* host -> struct site * */
-    struct timeout *client_timeout; /* before a route is known */
+    struct map exact;                                /* host -> struct site * */
+    struct timeout *client_timeout, *header_timeout; /* before a route is known */
 };
 
 struct generation {
     uint32_t number;
-    uint32_t refs; /* the proxy's own, and one for each exchange */
+    uint32_t refs;                    /* the proxy's own, and one for each exchange */
+    uint32_t head_bytes, head_fields; /* most in the head of a request */
     struct script_hot *hot;
     struct route *routes;
     uint32_t route_count;
@@ -382,9 +388,11 @@ struct exchange {
     struct body in;          /* from the client */
     struct body out;         /* from the backend */
     enum http1_framing to_client;
-    struct pipe *pipe;   /* bytes of the answer inside the kernel; NULL = none */
-    struct list client;  /* of its client's bucket, when the route limits clients */
-    uint64_t body_bytes; /* of the request's body, decoded, so far */
+    struct pipe *pipe;             /* bytes of the answer inside the kernel; NULL = none */
+    struct list client;            /* of its client's bucket, when the route limits clients */
+    struct conn deadline;          /* only its time-out */
+    uint64_t body_bytes;           /* of the request's body, decoded, so far */
+    uint64_t await_ms, awaited_ms; /* waits for the client since (0: does not); so long before */
     char id[REQUEST_ID_BYTES + 1];
 };
 
@@ -403,7 +411,12 @@ enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc);
 enum progress proxy_exchange_finish(struct exchange *ex);
 /* The client is gone or must be cut. */
 enum progress proxy_exchange_abort(struct exchange *ex);
+/* The client let us wait too long. */
 void proxy_exchange_timeout(struct exchange *ex);
+/* All of its time is over. */
+void proxy_exchange_deadline(struct exchange *ex);
+/* Whether its client keeps up the rate that the route wants, now that body bytes came. */
+bool proxy_exchange_fast_enough(struct exchange *ex);
 
 /* ---- stream.c, splice.c, tunnel.c -------------------------------------------------------- */
 

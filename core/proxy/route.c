@@ -17,7 +17,8 @@
 #include "board/board.h"
 
 enum {
-    ROWS_LEAST = 64
+    ROWS_LEAST = 64,
+    HEADER_MS = 10000 /* for a head, unless the route says otherwise */
 };
 
 /* ---- finding ----------------------------------------------------------------------------- */
@@ -179,6 +180,14 @@ static struct timeout *timeout_of(struct proxy *p, const struct cJSON *route, co
     return proxy_timeout_of(p, ms >= 1 && ms <= 1e9 ? (uint32_t)ms : (uint32_t)otherwise);
 }
 
+/* A port has the shortest of its routes' time-outs. */
+static void shorter(struct timeout **of, struct timeout *other)
+{
+    if (!*of || (*of)->ms > other->ms) {
+        *of = other;
+    }
+}
+
 static int build_route(struct proxy *p, struct generation *g, const struct cJSON *service,
                        const struct cJSON *json, char **reterr)
 {
@@ -196,13 +205,20 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->path_len = strlen(r->path);
     proxy_rules_read(json, &r->rules);
     r->max_retries = (uint32_t)json_num(json, "max_retries", 3);
-    r->backend_timeout = timeout_of(p, json, "backend_timeout_ms", 300000);
+    double silence = json_num(json, "backend_timeout_ms", 300000);
+    r->first_byte_timeout = timeout_of(p, json, "first_byte_timeout_ms", silence);
+    r->idle_timeout = timeout_of(p, json, "idle_timeout_ms", silence);
     r->connect_timeout = timeout_of(p, json, "connect_timeout_ms", 2000);
     r->client_timeout = timeout_of(p, json, "client_timeout_ms", 60000);
-    struct port *port = add_port(g, address);
-    if (!port->client_timeout || port->client_timeout->ms > r->client_timeout->ms) {
-        port->client_timeout = r->client_timeout;
+    if (json_num(json, "total_timeout_ms", 0) >= 1) {
+        r->total_timeout = timeout_of(p, json, "total_timeout_ms", 0);
     }
+    double idle = r->client_timeout->ms;
+    struct timeout *header =
+        timeout_of(p, json, "client_header_timeout_ms", idle < HEADER_MS ? idle : HEADER_MS);
+    struct port *port = add_port(g, address);
+    shorter(&port->client_timeout, r->client_timeout);
+    shorter(&port->header_timeout, header);
     if (add_route(add_site(port, host), r)) {
         *reterr = mem_printf(
             "service %s: another route has listen %s, host \"%s\", path %s and the same conditions",
@@ -300,6 +316,9 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     size_t count = count_routes(config);
     g->number = generation;
     g->refs = 1;
+    const struct cJSON *cluster = json_get(config, "cluster");
+    g->head_bytes = (uint32_t)json_num(cluster, "max_header_bytes", LIMIT_HEAD_BYTES);
+    g->head_fields = (uint32_t)json_num(cluster, "max_headers", LIMIT_FIELDS);
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);
     int rc = script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);

@@ -161,6 +161,8 @@ void proxy_rules_read(const struct cJSON *route, struct rules *rules)
     read_change(json_get(route, "request_headers"), &rules->request);
     read_change(json_get(route, "answer_headers"), &rules->answer);
     rules->max_body = body >= 1 && body < 9e15 ? (uint64_t)body : 0;
+    rules->slow_ms = (uint64_t)json_num(route, "slow_body_timeout_ms", 20000);
+    rules->min_body_rate = (uint64_t)json_num(route, "min_body_rate", 0);
     rules->max_per_client = per_client >= 1 && per_client < 1e9 ? (uint32_t)per_client : 0;
 }
 

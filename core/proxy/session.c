@@ -201,12 +201,20 @@ static struct timeout *client_timeout(const struct session *s)
     return port ? port->client_timeout : s->proxy->idle_timeout;
 }
 
+/* For a whole head, however it trickles in. */
+static struct timeout *header_timeout(const struct session *s)
+{
+    const struct port *port = s->listener ? s->listener->port : NULL;
+    return port ? port->header_timeout : s->proxy->idle_timeout;
+}
+
 /* Between two requests, or within a head: waits for bytes, but not for ever. */
 static void wait_for_bytes(struct session *s)
 {
     struct proxy *p = s->proxy;
-    bool idle = !s->in;
-    struct timeout *t = p->draining && idle ? p->drain_timeout : client_timeout(s);
+    struct timeout *t = s->in         ? header_timeout(s)
+                        : p->draining ? p->drain_timeout
+                                      : client_timeout(s);
     proxy_timeout_keep(p, &s->conn, t, false);
     watch(s);
 }
@@ -236,6 +244,13 @@ static bool refuse_head(struct session *s, int status, const char *why)
     return s->state != SESSION_DEAD;
 }
 
+/* Whether a head of this length, as far as it came, keeps the configured limits. */
+static bool head_allowed(const struct session *s, size_t len, uint32_t fields)
+{
+    const struct generation *g = s->proxy->current;
+    return !g || (len <= g->head_bytes && fields <= g->head_fields);
+}
+
 static bool take_head(struct session *s, struct str bytes)
 {
     struct proxy *p = s->proxy;
@@ -243,6 +258,9 @@ static bool take_head(struct session *s, struct str bytes)
     int status = 400;
     switch (http1_parse_request(bytes, &p->head, &used, &status)) {
     case HTTP1_MORE:
+        if (!head_allowed(s, bytes.len, 0)) {
+            return refuse_head(s, 431, "the head is longer than allowed");
+        }
         if (!s->in) {
             s->in = proxy_block_with(p, bytes);
             if (!s->in) {
@@ -253,6 +271,9 @@ static bool take_head(struct session *s, struct str bytes)
         s->starved = true;
         return true;
     case HTTP1_DONE:
+        if (!head_allowed(s, used, p->head.field_count)) {
+            return refuse_head(s, 431, "the head is longer than allowed");
+        }
         proxy_exchange_begin(s, &p->head, str_sub(bytes, used, bytes.len), &taken);
         if (s->state == SESSION_DEAD) {
             return false;

@@ -122,6 +122,9 @@ enum progress proxy_stream_in(struct exchange *ex)
     if (len < 0 || (most && ex->body_bytes > most)) {
         return proxy_exchange_refuse_body(ex, len < 0 ? -EPROTO : -EFBIG);
     }
+    if (!proxy_exchange_fast_enough(ex)) {
+        return proxy_exchange_refuse(ex, 408, "the body comes too slowly");
+    }
     if (keep_rest(s, str_sub(in, used, in.len))) {
         return proxy_exchange_abort(ex);
     }

@@ -108,8 +108,8 @@ end
 
 -- { ["X-Tenant"] = "blue" } -> a list of name and value in the order of the names.
 function types.header_values(value, _, path, ctx)
-    local map = types.map(value, { of = { type = "scalar", longest = 512 }, key_doc = "header names are text",
-        example = 'such as { ["X-Tenant"] = "blue" }' }, path, ctx)
+    local map = types.map(value, { of = { type = "scalar", longest = 512 },
+        key_doc = "header names are text", example = 'such as { ["X-Tenant"] = "blue" }' }, path, ctx)
     if not map then
         return nil
     end
@@ -122,7 +122,8 @@ function types.header_values(value, _, path, ctx)
         elseif text:find "[%c]" or text:find "^%s" or text:find "%s$" then
             ctx.report(at, "a header value has no control characters and no blanks at its ends")
         elseif seen[name:lower()] then
-            ctx.report(at, ("is %s again: names are the same in upper and lower case"):format(seen[name:lower()]))
+            local first = seen[name:lower()]
+            ctx.report(at, ("is %s again: names are the same in upper and lower case"):format(first))
         end
         seen[name:lower()] = name
         out[#out + 1] = { name = name, value = text }
@@ -274,8 +275,29 @@ end
 
 -- ---- Routes -----------------------------------------------------------------------------------
 
+-- Time-outs by the names of `timeouts`, and the keys that mean the same: what the JSON calls them.
+local TIMEOUTS = {
+    { "client_header", "client_header_timeout_ms" },
+    { "client_idle", "client_timeout_ms", old = "client_timeout" },
+    { "connect", "connect_timeout_ms", old = "connect_timeout" },
+    { "first_byte", "first_byte_timeout_ms", old = "backend_timeout" },
+    { "idle", "idle_timeout_ms", old = "backend_timeout" },
+    { "slow_body", "slow_body_timeout_ms" },
+    { "total", "total_timeout_ms" },
+}
+
+local function name_timeouts(r, given, named, path, ctx)
+    for _, t in ipairs(TIMEOUTS) do
+        local ms = named and named[t[1] .. "_ms"]
+        if ms and t.old and given[t.old] ~= nil then
+            ctx.report(check.joined(path, "timeouts." .. t[1]), "is also given as " .. t.old .. ": keep one")
+        end
+        r[t[2]] = ms or r[t[2]]
+    end
+end
+
 local function one_route(value, path, ctx)
-    local r = check.record(schema.route, value, path, ctx)
+    local r, aside = check.record(schema.route, value, path, ctx)
     if r.path and r.path:find("?", 1, true) then
         local text = "the path of a route has no query, got " .. values.describe(r.path)
         ctx.report(check.joined(path, "path"), text)
@@ -288,6 +310,7 @@ local function one_route(value, path, ctx)
             end
         end
     end
+    name_timeouts(r, value, aside.timeouts, path, ctx)
     r.max_retries = r.max_retries or ctx.cluster.max_retries
     r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout
     if r.circuit_breaker then

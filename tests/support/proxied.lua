@@ -155,7 +155,7 @@ function world_mt:must(line)
 end
 
 -- Routes are { service, path =, host =, ..., more = { key = of the JSON } }; policies' sources serve where the real script room is linked.
-function world_mt.configure(_, routes)
+function world_mt.configure(_, routes, cluster)
     local services, order = {}, { n = 0 }
     for _, route in ipairs(routes) do
         local name = route.service or "shop"
@@ -174,7 +174,7 @@ function world_mt.configure(_, routes)
         end
         table.insert(services[name].routes, json_route)
     end
-    return "prepare " .. json { generation = "1", cluster = {}, services = order, policies = M.policies }
+    return "prepare " .. json { generation = "1", cluster = cluster or {}, services = order, policies = M.policies }
 end
 
 function world_mt:roster(backends)
@@ -261,7 +261,7 @@ function M.start(options)
         w.ports[i] = select(2, w.servers[i]:getsockname())
     end
     w.port = tonumber(w:must "listen front")
-    w:must(w:configure(options.routes or { options.route or {} }))
+    w:must(w:configure(options.routes or { options.route or {} }, options.cluster))
     w:must "commit"
     local entries = {}
     for i = 1, options.backends or 1 do

@@ -34,6 +34,23 @@ answer_headers = { remove = "Server" }, max_body = "10m", max_connections_per_cl
         assert.same({ 10485760, 20 }, { r.max_body_bytes, r.max_connections_per_client })
     end)
 
+    it("takes time-outs by name, and the older keys beside them", function()
+        local r = route [[
+timeouts = { client_header = "5s", client_idle = "1m", connect = 1, first_byte = "9s", total = 0 },
+min_body_rate = "1k" ]]
+        assert.same({ 5000, 60000, 1000, 9000, 0, 1024 }, { r.client_header_timeout_ms, r.client_timeout_ms,
+            r.connect_timeout_ms, r.first_byte_timeout_ms, r.total_timeout_ms, r.min_body_rate })
+        assert.is_nil(r.timeouts or r.idle_timeout_ms)
+        assert.equal(300000, r.backend_timeout_ms)
+        refused('{ listen = ":80", connect_timeout = 1, timeouts = { connect = 1 } }',
+            "timeouts.connect: is also given as connect_timeout")
+        refused('{ listen = ":80", timeouts = { first_bite = 1 } }', 'did you mean "first_byte"?')
+        local config = load [[cluster { max_header_bytes = "8k", max_headers = 50 }
+            service "web" { backends = { "127.0.0.1:9" } }]]
+        assert.same({ 8192, 50 }, { config.cluster.max_header_bytes, config.cluster.max_headers })
+        assert.is_nil((load [[cluster { max_header_bytes = "32k" } service "w" { backends = { "127.0.0.1:9" } }]]))
+    end)
+
     it("refuses what no request could have or what tidegate writes", function()
         refused('{ listen = ":80", methods = { "get" } }', 'a method such as "GET"')
         refused('{ listen = ":80", methods = {} }', "names none")
