@@ -176,9 +176,12 @@ static void on_fact(void *arg, const char *kind, const char *text)
 
 static void on_reopen(uv_signal_t *handle, int signum)
 {
-    (void)handle;
+    struct worker *w = handle->data;
     (void)signum;
     log_reopen();
+    if (w->proxy) {
+        proxy_reopen(w->proxy);
+    }
 }
 
 static int start(struct worker *w)
@@ -193,6 +196,7 @@ static int start(struct worker *w)
     uv_timer_init(&w->loop, &w->orphan);
     w->orphan.data = w;
     uv_signal_init(&w->loop, &w->reopen);
+    w->reopen.data = w;
     uv_signal_start(&w->reopen, on_reopen, SIGUSR1);
     struct proxy_options options = {&w->loop, w->board, w->index};
     if (proxy_new(&options, &w->proxy) ||

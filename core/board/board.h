@@ -60,7 +60,8 @@ struct board_worker {
     uint64_t policy_errors; /* picks that fell back to C */
     uint64_t picks;
     uint64_t pick_ns_sum;
-    uint64_t aborted; /* exchanges cut in mid-answer */
+    uint64_t aborted;     /* exchanges cut in mid-answer */
+    uint64_t access_lost; /* lines of the access log that were not written */
 };
 
 struct board;

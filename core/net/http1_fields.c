@@ -116,6 +116,8 @@ static enum http1_known known_of(struct str name)
         return match_two(name, "upgrade", HTTP1_UPGRADE, "trailer", HTTP1_TRAILER);
     case 10:
         return match_two(name, "connection", HTTP1_CONNECTION, "keep-alive", HTTP1_KEEP_ALIVE);
+    case 11:
+        return match(name, "traceparent", HTTP1_TRACEPARENT);
     case 12:
         return match_two(name, "x-request-id", HTTP1_X_REQUEST_ID, "max-forwards",
                          HTTP1_MAX_FORWARDS);
@@ -178,6 +180,7 @@ static bool take_known(struct http1_head *head, struct http1_said *said,
     case HTTP1_OTHER:
     case HTTP1_DATE:
     case HTTP1_MAX_FORWARDS:
+    case HTTP1_TRACEPARENT:
     case HTTP1_VIA:
     case HTTP1_X_FORWARDED_FOR:
     case HTTP1_X_FORWARDED_HOST:

@@ -51,6 +51,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
 enum progress proxy_exchange_finish(struct exchange *ex)
 {
     struct session *s = ex->session;
+    proxy_access_exchange(ex, true);
     drop(ex, ex->up_keep && !unsent(ex));
     proxy_session_next(s);
     return PROGRESS_OVER;
@@ -62,6 +63,7 @@ enum progress proxy_exchange_abort(struct exchange *ex)
     if (ex->head_sent) {
         board_add(&s->proxy->numbers->aborted, 1);
     }
+    proxy_access_exchange(ex, false);
     drop(ex, false);
     proxy_session_kill(s, true);
     return PROGRESS_OVER;
@@ -83,6 +85,8 @@ enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char 
     if (ex->backend && status >= 500) {
         proxy_tally_failure(ex, false);
     }
+    ex->status = (uint16_t)status;
+    proxy_access_exchange(ex, true);
     drop(ex, false);
     (void)proxy_answer(s, status, id, why, head_only, keep);
     return PROGRESS_OVER;
@@ -196,6 +200,7 @@ static void refuse(struct session *s, const struct http1_head *head, int status,
         proxy_request_id(s->proxy, id);
     }
     s->untidy = s->untidy || !bodiless;
+    proxy_access_refused(s, head, status, id);
     (void)proxy_answer(s, status, id, why, head->method == HTTP1_HEAD, keep);
 }
 
@@ -236,6 +241,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
         proxy_timeout_start(p, &ex->deadline, route->total_timeout);
     }
     ex->session = s;
+    ex->began_us = p->now_us;
     ex->route = route;
     ex->generation = route->generation;
     proxy_generation_ref(ex->generation);
@@ -390,6 +396,7 @@ static enum progress begin_tunnel(struct exchange *ex, const struct http1_head *
         return proxy_exchange_refuse(ex, 502, "the backend switched protocols unasked");
     }
     proxy_tally_answer(ex, 101);
+    ex->status = 101;
     struct iovec iov = {(char *)(uintptr_t)rest.ptr, rest.len};
     if (send_head(ex, head) || (rest.len && proxy_session_send(ex->session, &iov, 1))) {
         return proxy_exchange_abort(ex);
@@ -423,6 +430,7 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
         return proxy_exchange_refuse(ex, 502, "the backend's head is too long");
     }
     proxy_tally_answer(ex, head->status);
+    ex->status = (uint16_t)head->status;
     ex->state = EXCHANGE_BODY;
     return proxy_stream_answer(ex, (struct str){p->head_bytes, (size_t)n}, rest);
 }

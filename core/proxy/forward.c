@@ -118,6 +118,47 @@ static void put_set(struct writer *w, const struct change *change)
     }
 }
 
+/* Version 00 of the trace context: "00-" 32 digits "-" 16 digits "-" 2 digits, neither id all zeros. */
+static bool trace_valid(struct str s)
+{
+    uint8_t seen[2] = {0, 0};
+    if (s.len != 55 || s.ptr[0] != '0' || s.ptr[1] != '0') {
+        return false;
+    }
+    for (size_t i = 2; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool dash = i == 2 || i == 35 || i == 52;
+        bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        if (dash ? c != '-' : !digit) {
+            return false;
+        }
+        seen[i > 35] |= !dash && c != '0' && i < 52;
+    }
+    return seen[0] && seen[1];
+}
+
+/* The trace that the request is part of goes on; without one it begins here. */
+static void put_trace(struct writer *w, const struct exchange *ex, const struct http1_head *head)
+{
+    struct http1_field trace = {.name = str_of("traceparent")};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct http1_field *f = &head->fields[i];
+        if (f->known == HTTP1_TRACEPARENT) {
+            trace.value = f->value;
+            count++;
+        }
+    }
+    char ids[2][33], text[64]; /* 55 digits and dashes */
+    if (count != 1 || !trace_valid(trace.value)) {
+        proxy_request_id(ex->session->proxy, ids[0]);
+        proxy_request_id(ex->session->proxy, ids[1]);
+        int len = snprintf(text, sizeof text, "00-%s-%.16s-01", ids[0], ids[1]);
+        trace.value = (struct str){text, (size_t)len};
+    }
+    put_field(w, &trace);
+}
+
 static void put_request_fields(struct writer *w, const struct exchange *ex,
                                const struct http1_head *head)
 {
@@ -136,6 +177,7 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
         case HTTP1_MAX_FORWARDS:
             put_max_forwards(w, head, f);
             break;
+        case HTTP1_TRACEPARENT:
         case HTTP1_HOST:
         case HTTP1_CONTENT_LENGTH:
         case HTTP1_X_FORWARDED_FOR:
@@ -197,6 +239,7 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
     put_request_line(&w, ex, head);
     put_request_fields(&w, ex, head);
     put_forwarded(&w, ex, head);
+    put_trace(&w, ex, head);
     put_set(&w, &ex->route->rules.request);
     put_via(&w, head->minor);
     if (head->framing == HTTP1_CHUNKED) {

@@ -10,6 +10,7 @@
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
  *   forward.c   heads written anew;  answer.c  our own answers
+ *   access.c    the access log
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
@@ -37,6 +38,7 @@
 struct board_row;
 struct board_worker;
 struct exchange;
+struct session;
 struct sockaddr_storage;
 
 enum {
@@ -238,10 +240,13 @@ struct port { /* one listening address */
     struct timeout *client_timeout, *header_timeout; /* before a route is known */
 };
 
+struct access;
+
 struct generation {
     uint32_t number;
     uint32_t refs;                    /* the proxy's own, and one for each exchange */
     uint32_t head_bytes, head_fields; /* most in the head of a request */
+    struct access *access;            /* NULL: none */
     struct script_hot *hot;
     struct route *routes;
     uint32_t route_count;
@@ -256,6 +261,20 @@ void proxy_generation_ref(struct generation *g);
 void proxy_generation_unref(struct generation *g); /* NULL is allowed */
 /* Writes what the roster knows of a backend into the rows of all routes to its service. */
 void proxy_route_fill(struct service *service);
+
+/* ---- access.c ---------------------------------------------------------------------------- */
+
+/* A log as cluster.access_log (NULL when it names no path) wants it; -errno with a sentence. */
+int proxy_access_new(struct proxy *p, const struct cJSON *json, struct access **ret_access,
+                     char **reterr);
+/* Writes what waits, then frees itself in a callback of the loop. NULL is allowed. */
+void proxy_access_free(struct access *a);
+void proxy_access_reopen(struct access *a); /* NULL is allowed */
+/* An exchange is over; `whole`: its answer did not break off. */
+void proxy_access_exchange(struct exchange *ex, bool whole);
+/* A request that never became one; `head` may be NULL, `id` may be "". */
+void proxy_access_refused(struct session *s, const struct http1_head *head, int status,
+                          const char *id);
 
 /* ---- server.c ---------------------------------------------------------------------------- */
 
@@ -375,6 +394,7 @@ struct exchange {
     uint8_t state;
     uint8_t tries;
     uint8_t client_minor;
+    uint16_t status; /* told to the client; 0: nothing yet */
     bool client_keep;
     bool upgrade;            /* a WebSocket is wanted: nothing follows the head before the 101 */
     bool streamed;           /* bytes went out that `request` does not hold */
@@ -388,9 +408,11 @@ struct exchange {
     struct body in;          /* from the client */
     struct body out;         /* from the backend */
     enum http1_framing to_client;
-    struct pipe *pipe;             /* bytes of the answer inside the kernel; NULL = none */
-    struct list client;            /* of its client's bucket, when the route limits clients */
-    struct conn deadline;          /* only its time-out */
+    struct pipe *pipe;    /* bytes of the answer inside the kernel; NULL = none */
+    struct list client;   /* of its client's bucket, when the route limits clients */
+    struct conn deadline; /* only its time-out */
+    uint64_t began_us;
+    uint64_t sent_bytes;           /* of the answer's body, to the client */
     uint64_t body_bytes;           /* of the request's body, decoded, so far */
     uint64_t await_ms, awaited_ms; /* waits for the client since (0: does not); so long before */
     char id[REQUEST_ID_BYTES + 1];

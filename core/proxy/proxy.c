@@ -128,6 +128,12 @@ void proxy_free(struct proxy *p)
     mem_free(p);
 }
 
+void proxy_reopen(struct proxy *p)
+{
+    proxy_access_reopen(p->current ? p->current->access : NULL);
+    proxy_access_reopen(p->prepared ? p->prepared->access : NULL);
+}
+
 void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg)
 {
     p->on_fact = fn;

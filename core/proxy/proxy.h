@@ -40,6 +40,8 @@ int proxy_roster(struct proxy *p, const struct cJSON *roster);
 /* Accepts what is queued, closes the listeners, says Connection: close on what follows; connections still open at
  * deadline_ms from now are cut. proxy_run returns when none is left. */
 void proxy_drain(struct proxy *p, uint32_t deadline_ms);
+/* Opens the access log's file again. */
+void proxy_reopen(struct proxy *p);
 /* Runs until drained or proxy_stop. */
 void proxy_run(struct proxy *p);
 void proxy_stop(struct proxy *p);

@@ -277,6 +277,7 @@ static void free_generation(struct generation *g)
         mem_free(port->address);
     }
     script_hot_free(g->hot);
+    proxy_access_free(g->access);
     mem_free(g->ports);
     mem_free(g->routes);
     mem_free(g);
@@ -321,10 +322,8 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     g->head_fields = (uint32_t)json_num(cluster, "max_headers", LIMIT_FIELDS);
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);
-    int rc = script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);
-    if (rc) {
-        g->hot = NULL;
-    }
+    int rc = proxy_access_new(p, json_get(cluster, "access_log"), &g->access, reterr);
+    rc = rc ? rc : script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);
     for (struct cJSON *s = json_first(json_get(config, "services")); !rc && s; s = json_next(s)) {
         for (struct cJSON *r = json_first(json_get(s, "routes")); !rc && r; r = json_next(r)) {
             rc = build_route(p, g, s, r, reterr);

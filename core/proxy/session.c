@@ -240,6 +240,7 @@ static bool refuse_head(struct session *s, int status, const char *why)
 {
     board_add(&s->proxy->numbers->bad_requests, 1);
     s->untidy = true;
+    proxy_access_refused(s, NULL, status, "");
     (void)proxy_answer(s, status, "", why, false, false);
     return s->state != SESSION_DEAD;
 }

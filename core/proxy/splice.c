@@ -91,6 +91,7 @@ static int empty(struct exchange *ex)
         } else if (n > 0) {
             pipe->held -= (size_t)n;
             board_add(&ex->backend->row->bytes_out, (uint64_t)n);
+            ex->sent_bytes += (uint64_t)n;
         }
     }
     return 1;

@@ -166,6 +166,7 @@ enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct s
     count = add_body(iov, count, (struct str){at, (size_t)len}, ex->to_client == HTTP1_CHUNKED,
                      ex->out.done, line);
     board_add(&ex->backend->row->bytes_out, (uint64_t)len);
+    ex->sent_bytes += (uint64_t)len;
     if (count && proxy_session_send(s, iov, count)) {
         return proxy_exchange_abort(ex);
     }

@@ -75,6 +75,7 @@ static enum progress to_client(struct exchange *ex)
     }
     struct iovec iov = {s->proxy->scratch, (size_t)n};
     board_add(&ex->backend->row->bytes_out, (uint64_t)n);
+    ex->sent_bytes += (uint64_t)n;
     return proxy_session_send(s, &iov, 1) ? proxy_exchange_abort(ex) : PROGRESS_SOME;
 }
 

@@ -24,6 +24,13 @@ S.cluster = {
     doc = "how often CPU, memory and load are measured" },
   { "grace", type = "duration", default = "30s", max = 3600, unit = "s",
     doc = "how long workers go on without a master, and finish requests at the end" },
+  { "access_log", type = "record", optional = true, doc = "a line for each request", fields = {
+    { "path", type = "path", required = 'path = "/var/log/tidegate/access.log"',
+      doc = "file that lines are appended to, opened again on SIGUSR1" },
+    { "format", type = "enum", values = { "json", "combined" }, default = "json",
+      doc = "how a line is written" },
+    { "sample", type = "number", default = 1, min = 0, max = 1, doc = "share of the requests that are told" },
+  } },
   { "max_header_bytes", type = "size", out = "max_header_bytes", min = 256, max = 16384, unit = "bytes",
     doc = "longest head of a request: more is answered with 431; 16k when absent" },
   { "max_headers", type = "integer", min = 1, max = 100,

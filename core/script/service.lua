@@ -70,7 +70,8 @@ end
 local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 -- What tidegate writes itself, whatever came.
 local OURS = {}
-for name in ([[connection content-length date expect host keep-alive max-forwards proxy-connection te trailer
+for name in ([[connection content-length date expect host keep-alive max-forwards proxy-connection
+    te traceparent trailer
     transfer-encoding upgrade via x-forwarded-for x-request-id]]):gmatch "%S+" do
     OURS[name] = true
 end

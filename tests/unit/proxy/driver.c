@@ -118,6 +118,8 @@ static void obey(struct child *c, char *line)
         snprintf(reply, sizeof reply, "%u %s", c->facts, c->fact);
     } else if (str_same(line, "files")) {
         snprintf(reply, sizeof reply, "%d", open_descriptors());
+    } else if (str_same(line, "reopen")) {
+        proxy_reopen(c->proxy);
     } else if (str_same(line, "stop")) {
         proxy_stop(c->proxy);
     } else {

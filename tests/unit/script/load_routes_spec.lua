@@ -45,6 +45,10 @@ min_body_rate = "1k" ]]
         refused('{ listen = ":80", connect_timeout = 1, timeouts = { connect = 1 } }',
             "timeouts.connect: is also given as connect_timeout")
         refused('{ listen = ":80", timeouts = { first_bite = 1 } }', 'did you mean "first_byte"?')
+        local logged = load [[cluster { access_log = { path = "/var/log/a.log", sample = 0.1 } }
+            service "web" { backends = { "127.0.0.1:9" } }]]
+        assert.same({ path = "/var/log/a.log", format = "json", sample = 0.1 }, logged.cluster.access_log)
+        assert.is_nil((load [[cluster { access_log = {} } service "w" { backends = { "127.0.0.1:9" } }]]))
         local config = load [[cluster { max_header_bytes = "8k", max_headers = 50 }
             service "web" { backends = { "127.0.0.1:9" } }]]
         assert.same({ 8192, 50 }, { config.cluster.max_header_bytes, config.cluster.max_headers })
