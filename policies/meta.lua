@@ -8,11 +8,13 @@
 ---@field name string                            as the file is called, without .lua
 ---@field doc string                             a sentence: what it decides
 ---@field params table<string, tidegate.Param>  what the configuration may set
+---@field needs? string[]                       balance: fields of the request it reads; absent: all
 ---@field new fun(params: table): tidegate.Scale|tidegate.Balance   once for each service or route
 ---@field examples? tidegate.ScaleExample[]|tidegate.BalanceExample[]
 
 -- Durations come as seconds and sizes as bytes.
----@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"
+-- A source is a place in a request such as "header:X-User", "cookie:session", "query:id", "path" or "client".
+---@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"
 
 ---@class tidegate.Param
 ---@field type tidegate.ParamType
@@ -69,14 +71,30 @@
 ---@field response_ms number                     decayed response time; 0 = unknown
 ---@field error_rate number                      0..1, decayed; 0 = none known
 ---@field age_s number                           since it joined
+---@field response_mean_ms number                mean of the last 100 answers of this worker; 0 = unknown
+---@field ramp number                            slow start: 0..1 of its weight, 1 when it is over
+---@field tags integer                           bit set of the tags that it has
+---@field hash integer                           of its id, 1 .. 2^32 - 1: stable over restarts and reloads
+---@field zone integer                           0 = none; equal for equal zones
+---@field circuit integer                        0 closed, 1 half-open, 2 open
 ---@field eligible integer                       0: do not pick (draining, unhealthy, full, already tried)
 ---@field index integer                          its own place, from 1
 
+-- Hashes and bit sets are whole numbers, 0 .. 2^32 - 1. What a policy's `needs` does not name is 0.
 ---@class tidegate.Request
 ---@field now_ms number                          monotonic
----@field hash integer                           chance of this request, uniform in 0 .. 2^32 - 1
----@field key integer                            hash of the client's address, 0 .. 2^32 - 1
----@field method integer
+---@field hash integer                           chance of this request, uniform
+---@field key integer                            hash of the client's address, or of the route's `key`
+---@field tags integer                           bit set of the tags asked for (data_affinity_tags)
+---@field dataset integer                        hash of the dataset_id; 0 = none
+---@field processing integer                     hash of the processing_type; 0 = none
+---@field path integer                           hash of the path
+---@field implied integer                        bits of the tags dataset:<id> and processing:<type>
+---@field data integer                           1 when it came with a tag, a data set or a processing type
+---@field tag_count integer                      tags asked for, had by a backend or not
+---@field zone integer                           of the request, else of this tidegate; 0 = none
+---@field sticky integer                         index of the backend that its session cookie names; 0 = none
+---@field method integer                         0 other, 1 GET, 2 HEAD, 3 POST, 4 PUT, 5 DELETE, 9 PATCH
 ---@field attempt integer                        0 at first, then 1, 2 for retries
 
 -- Lower is better; nil, NaN or infinity: not this one. Called for eligible backends only.

@@ -340,6 +340,7 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
         (void)proxy_exchange_refuse_body(ex, rc);
         return;
     }
+    proxy_view_take(ex, head);
     if (!proxy_client_enter(ex)) {
         (void)proxy_exchange_refuse(ex, 429, "too many requests of this client are under way");
         return;

@@ -296,6 +296,7 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
         put_text(&w, "\r\n");
     }
     if (final) {
+        w.at += proxy_view_cookie(ex, w.at, (size_t)(w.end - w.at));
         put_set(&w, change);
         put_via(&w, head->minor);
     }

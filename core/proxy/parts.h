@@ -13,6 +13,7 @@
  *   access.c    the access log
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits
+ *   view.c      what policies see of a request; sessions
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
  *
  * Everything happens in proxy_session_step: events only set flags on a connection and call it, and
@@ -49,6 +50,8 @@ enum {
     TRIES = 16,             /* backends that one request may see */
     PEER_BYTES = 46,        /* INET6_ADDRSTRLEN */
     HOST_BYTES = 256,
+    TAG_BITS = 32,   /* tags of a service that policies can tell apart */
+    MEAN_OVER = 100, /* response times that response_mean_ms is the mean of */
     CLIENT_BUCKETS = 1024,
     SPLICE_BYTES = 1 << 20
 };
@@ -147,8 +150,15 @@ struct backend {
     struct list idle;                 /* upstreams, last used first */
     uint32_t idle_count, connections; /* connections: idle ones too */
     uint32_t slot, index;             /* index: place in its service */
-    uint32_t attempts;                /* exchanges that hold on to it */
-    uint64_t others, others_ms;       /* in flight of the other workers, and when it was summed */
+    uint32_t hash;                    /* of its id, not 0 */
+    uint64_t *tags;                   /* hashes of its tags */
+    uint32_t tag_count;
+    int32_t zone;               /* hash of its zone, 0 = none */
+    float window_ms[MEAN_OVER]; /* the last response times, for their mean */
+    uint32_t window_count;      /* ever written */
+    double window_sum;
+    uint32_t attempts;          /* exchanges that hold on to it */
+    uint64_t others, others_ms; /* in flight of the other workers, and when it was summed */
     uint64_t joined_ms;
     uint64_t failed_ms;
     double weight, max_connections, capacity;
@@ -161,7 +171,10 @@ struct service {
     char *name;
     struct backend **backends;
     uint32_t count;
-    struct list routes; /* of all living generations */
+    struct list routes;      /* of all living generations */
+    uint64_t tags[TAG_BITS]; /* the hash of the tag behind each bit */
+    uint32_t tag_count;
+    uint32_t tags_version; /* counts changes of the bits */
 };
 
 /* The service of that name, made when it is new. */
@@ -169,6 +182,37 @@ struct service *proxy_service_of(struct proxy *p, const char *name);
 /* Frees it when it left the roster and nothing of it is under way. */
 void proxy_backend_settle(struct proxy *p, struct backend *b);
 void proxy_roster_free(struct proxy *p);
+
+/* ---- view.c ------------------------------------------------------------------------------ */
+
+/* What a policy may know of a request beside its method: see struct script_request. */
+struct view {
+    uint32_t key, tags, dataset, processing, path, implied;
+    uint32_t session; /* hash of the backend that the session's cookie names, 0 = none */
+    uint32_t tags_version;
+    int32_t data, tag_count, zone;
+};
+
+struct view_plan;
+
+/* Where a route (its JSON) looks, and what its policy needs. The caller owns it. */
+struct view_plan *proxy_view_plan(const struct cJSON *config, const struct cJSON *route);
+void proxy_view_plan_free(struct view_plan *plan); /* NULL is allowed */
+/* Not 0. */
+uint32_t proxy_hash(struct str s);
+/* Notes the tags of a backend, then gives the service's their bits, then writes them to a row. */
+void proxy_view_backend(struct backend *b, const struct cJSON *tags);
+void proxy_view_tags(struct proxy *p, struct service *service);
+void proxy_view_row(const struct service *service, const struct backend *b,
+                    struct script_backend *row);
+/* Looks through the head of the exchange's request. */
+void proxy_view_take(struct exchange *ex, const struct http1_head *head);
+/* The row of the session's own backend among the first `count`, -1: none, or it is not eligible. */
+int proxy_view_session(const struct exchange *ex, uint32_t count);
+/* Writes what proxy_view_take found. */
+void proxy_view_fill(const struct exchange *ex, uint32_t count, struct script_request *request);
+/* Writes the Set-Cookie field of a session that is now with this backend; its length, 0: none. */
+size_t proxy_view_cookie(const struct exchange *ex, char *to, size_t size);
 
 /* ---- rules.c ----------------------------------------------------------------------------- */
 
@@ -223,6 +267,7 @@ struct route {
     struct script_backend *rows;
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */
+    struct view_plan *view;
     struct rules rules;
 };
 
@@ -388,6 +433,7 @@ struct exchange {
     struct route *route;
     struct backend *backend; /* counted in flight there; NULL: between two attempts */
     struct block *request;   /* head and first body bytes as sent: kept to be sent again */
+    struct view view;        /* what policies see of the request */
     struct backend *tried[TRIES];
     uint64_t attempt_us;
     enum http1_method method;
@@ -497,6 +543,10 @@ void proxy_upstream_close_idle(struct backend *b);
 /* Chooses by the route's policy, else by least connections; NULL: none may have it. */
 struct backend *proxy_pick(struct exchange *ex);
 void proxy_tally_begin(struct exchange *ex, struct backend *b);
+/* What is left of a number that nothing renewed for so long: about e^-(age / 5 s). */
+double proxy_faded(double value, double age_ms);
+/* Mean of the last response times, 0 = none yet. */
+double proxy_tally_mean(const struct backend *b);
 /* A final head came. */
 void proxy_tally_answer(struct exchange *ex, int status);
 /* The attempt got no answer. */

@@ -12,8 +12,7 @@
 #include "board/board.h"
 
 enum {
-    TIMED_PICKS = 16, /* one in so many is timed, and counts for all of them */
-    FADE_MS = 10000   /* numbers that nothing renews lose their weight over about this long */
+    TIMED_PICKS = 16 /* one in so many is timed, and counts for all of them */
 };
 
 static double in_flight(struct proxy *p, struct backend *b)
@@ -25,11 +24,6 @@ static double in_flight(struct proxy *p, struct backend *b)
         b->others_ms = p->now_ms;
     }
     return (double)(own + b->others);
-}
-
-static double faded(double value, double age_ms)
-{
-    return value * FADE_MS / (FADE_MS + age_ms);
 }
 
 static bool was_tried(const struct exchange *ex, const struct backend *b)
@@ -52,9 +46,10 @@ static uint32_t fill(struct proxy *p, const struct exchange *ex, uint32_t count)
         struct script_backend *row = &r->rows[i];
         uint64_t ewma_ms = b->row->ewma_at_us / 1000u;
         row->in_flight = in_flight(p, b);
-        row->response_ms = faded(b->row->ewma_ms, (double)(p->now_ms - ewma_ms));
+        row->response_ms = proxy_faded(b->row->ewma_ms, (double)(p->now_ms - ewma_ms));
         row->error_rate =
-            b->error_rate > 0 ? faded(b->error_rate, (double)(p->now_ms - b->failed_ms)) : 0;
+            b->error_rate > 0 ? proxy_faded(b->error_rate, (double)(p->now_ms - b->failed_ms)) : 0;
+        row->response_mean_ms = proxy_tally_mean(b);
         row->age_s = p->now_ms > b->joined_ms ? (double)(p->now_ms - b->joined_ms) / 1000.0 : 0;
         bool full = b->max_connections > 0 && row->in_flight >= b->max_connections;
         row->eligible = !b->draining && !full && !was_tried(ex, b);
@@ -89,15 +84,15 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static int ask_policy(struct proxy *p, const struct exchange *ex)
+static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count)
 {
     struct script_request request = {
         .now_ms = (double)p->now_us / 1000.0,
         .hash = (uint32_t)proxy_random(p),
-        .key = ex->session->key,
         .method = (int32_t)ex->method,
         .attempt = ex->tries,
     };
+    proxy_view_fill(ex, count, &request);
     bool timed = p->numbers->picks % TIMED_PICKS == 0;
     uint64_t from = timed ? now_ns() : 0;
     int at = script_pick(ex->route->picker, &request);
@@ -117,7 +112,11 @@ struct backend *proxy_pick(struct exchange *ex)
     if (!count || !fill(p, ex, count)) {
         return NULL;
     }
-    int at = r->picker ? ask_policy(p, ex) : -EIO;
+    int at = proxy_view_session(ex, count);
+    if (at >= 0) {
+        return service->backends[at];
+    }
+    at = r->picker ? ask_policy(p, ex, count) : -EIO;
     if (at == -ENOENT) {
         return NULL;
     }

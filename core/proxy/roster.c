@@ -31,6 +31,7 @@ void proxy_backend_settle(struct proxy *p, struct backend *b)
     (void)p;
     if (!b->service && !b->attempts && !b->connections) {
         mem_free(b->id);
+        mem_free(b->tags);
         mem_free(b);
     }
 }
@@ -85,6 +86,7 @@ static struct backend *new_backend(struct proxy *p, const char *id, const struct
 {
     struct backend *b = mem_new(sizeof *b);
     b->id = mem_copy(id);
+    b->hash = proxy_hash(str_of(id));
     b->addr = *addr;
     b->slot = slot;
     b->row = board_row(p->options.board, p->options.worker, slot);
@@ -109,6 +111,7 @@ static struct backend *take(struct proxy *p, const struct service *service,
     b->max_connections = json_num(json, "max_connections", 0);
     b->capacity = json_num(json, "capacity", 0);
     b->draining = json_bool(json, "draining", false);
+    proxy_view_backend(b, json_get(json, "tags"));
     b->joined_ms = (uint64_t)json_num(json, "joined_ms", 0);
     return b;
 }
@@ -139,6 +142,7 @@ static void apply(struct proxy *p, struct service *service, const struct cJSON *
             proxy_upstream_close_idle(b);
         }
     }
+    proxy_view_tags(p, service);
     proxy_route_fill(service);
 }
 

@@ -188,8 +188,8 @@ static void shorter(struct timeout **of, struct timeout *other)
     }
 }
 
-static int build_route(struct proxy *p, struct generation *g, const struct cJSON *service,
-                       const struct cJSON *json, char **reterr)
+static int build_route(struct proxy *p, struct generation *g, const struct cJSON *config,
+                       const struct cJSON *service, const struct cJSON *json, char **reterr)
 {
     struct route *r = &g->routes[g->route_count++];
     const char *name = json_str(service, "name", "");
@@ -229,6 +229,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     list_append(&r->service->routes, &r->node);
     r->capacity = capacity_of(service);
     r->rows = mem_array(r->capacity, sizeof *r->rows);
+    r->view = proxy_view_plan(config, json);
     int rc =
         script_picker_new(g->hot, json_str(balance, "policy", "least_connections"),
                           json_get(balance, "params"), r->rows, r->capacity, &r->picker, reterr);
@@ -262,6 +263,7 @@ static void free_generation(struct generation *g)
             list_remove(&r->node);
         }
         script_picker_free(r->picker);
+        proxy_view_plan_free(r->view);
         mem_free(r->rows);
         mem_free(r->path);
         proxy_rules_free(&r->rules);
@@ -326,7 +328,7 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     rc = rc ? rc : script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);
     for (struct cJSON *s = json_first(json_get(config, "services")); !rc && s; s = json_next(s)) {
         for (struct cJSON *r = json_first(json_get(s, "routes")); !rc && r; r = json_next(r)) {
-            rc = build_route(p, g, s, r, reterr);
+            rc = build_route(p, g, config, s, r, reterr);
         }
     }
     if (rc) {
@@ -372,6 +374,8 @@ void proxy_route_fill(struct service *service)
             r->rows[i].weight = b->weight;
             r->rows[i].max_connections = b->max_connections;
             r->rows[i].capacity = b->capacity;
+            proxy_view_row(service, b, &r->rows[i]);
+            r->rows[i].ramp = 1;
             r->rows[i].index = (int32_t)i + 1;
         }
         if (r->picker) {

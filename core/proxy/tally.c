@@ -1,8 +1,9 @@
 /* tally.c: what an attempt leaves on the board.
  *
  * Latency is the time from sending to the head of the final answer: what the backend takes, and not
- * what a slow client does. Averages decay by time: a sample after dt weighs dt / (dt + 10 s), but
- * never less than 1/50, so that they follow also under load. */
+ * what a slow client does. Averages decay by time: a sample after dt weighs 1 - e^-(dt / 5 s), but
+ * never less than 1/50, so that they follow also under load. What nothing renews fades alike, so
+ * that a backend that was slow is tried again soon. */
 #include "proxy/parts.h"
 
 #include "base/ban.h"
@@ -10,11 +11,41 @@
 #include "base/err.h"
 #include "board/board.h"
 
+enum {
+    FADE_MS = 5000
+};
+
+double proxy_faded(double value, double age_ms)
+{
+    double x = age_ms / FADE_MS;
+    return value / (1 + x + x * x / 2 + x * x * x / 6); /* e^x, near enough */
+}
+
 static double decayed(double old, double sample, uint64_t dt_us)
 {
-    double dt = (double)dt_us;
-    double weight = dt / (dt + 10e6);
+    double weight = 1 - proxy_faded(1, (double)dt_us / 1000.0);
     return old + (sample - old) * (weight < 0.02 ? 0.02 : weight);
+}
+
+/* The sum is built anew each time round, so that no rounding stays in it. */
+static void remember(struct backend *b, double took_ms)
+{
+    float *slot = &b->window_ms[b->window_count % MEAN_OVER], ms = (float)took_ms;
+    b->window_sum += (double)ms - (double)*slot;
+    *slot = ms;
+    b->window_count++;
+    if (b->window_count % MEAN_OVER == 0) {
+        b->window_sum = 0;
+        for (int i = 0; i < MEAN_OVER; i++) {
+            b->window_sum += (double)b->window_ms[i];
+        }
+    }
+}
+
+double proxy_tally_mean(const struct backend *b)
+{
+    uint32_t count = b->window_count < MEAN_OVER ? b->window_count : MEAN_OVER;
+    return count ? b->window_sum / count : 0;
 }
 
 void proxy_tally_begin(struct exchange *ex, struct backend *b)
@@ -49,6 +80,7 @@ void proxy_tally_answer(struct exchange *ex, int status)
     double took_ms = (double)took_us / 1000.0;
     row->ewma_ms = row->ewma_ms > 0 ? decayed(row->ewma_ms, took_ms, since_us) : took_ms;
     row->ewma_at_us = p->now_us;
+    remember(b, took_ms);
     if (row->consecutive_failures) {
         board_set(&row->consecutive_failures, 0);
     }

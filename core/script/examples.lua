@@ -43,9 +43,16 @@ local USUAL_VIEW = {
 
 local USUAL_BACKEND = {
     in_flight = 0, weight = 1, max_connections = 100, capacity = 1000, response_ms = 0, error_rate = 0,
-    age_s = 3600, eligible = 1, index = 0,
+    age_s = 3600, response_mean_ms = 0, ramp = 1, tags = 0, hash = 0, zone = 0, circuit = 0, eligible = 1,
+    index = 0,
 }
-local USUAL_REQUEST = { now_ms = 0, hash = 0, key = 0, method = 0, attempt = 0 }
+local USUAL_REQUEST = {
+    now_ms = 0, hash = 0, key = 0, tags = 0, dataset = 0, processing = 0, path = 0, implied = 0, data = 0,
+    tag_count = 0, zone = 0, sticky = 0, method = 0, attempt = 0,
+}
+-- What every policy gets; the rest only when it needs it.
+local FREE = { now_ms = true, hash = true, method = true, attempt = true }
+local HASH_STEP = 2654435761 -- spreads the hashes of an example's backends
 
 function M.run.scale(load, policy, example, params)
     local given = rawget(example, "given") or {}
@@ -87,6 +94,24 @@ local function filled(given, usual, what)
     return out
 end
 
+M.request_fields = USUAL_REQUEST
+
+-- Reading what `needs` (may be nil: everything) does not name raises, since a worker would not fill it.
+local function needed(request, needs)
+    for name in next, needs and request or {} do
+        local named = FREE[name]
+        for _, need in ipairs(needs) do
+            named = named or need == name
+        end
+        if not named then
+            request[name] = nil
+        end
+    end
+    setmetatable(request, { __metatable = false, __index = function(_, key)
+        error(("the request's field %s is not among the policy's needs"):format(values.describe(key)), 2)
+    end })
+end
+
 function M.run.balance(load, policy, example, params)
     local given, backends = rawget(example, "backends"), {}
     if type(given) ~= "table" or not check.list_length(given) then
@@ -95,8 +120,12 @@ function M.run.balance(load, policy, example, params)
     for i = 1, check.list_length(given) do
         backends[i] = filled(given[i], USUAL_BACKEND, ("backends[%d]"):format(i))
         backends[i].index = i
+        if rawget(given[i], "hash") == nil then
+            backends[i].hash = i * HASH_STEP % 2 ^ 32
+        end
     end
     local request = filled(rawget(example, "request") or {}, USUAL_REQUEST, "request")
+    needed(request, policy.needs)
     local got = load.host.try(policy.module.new(params), backends, request)
     return got, nil, M.shown({ backends = given, request = rawget(example, "request") }, 1)
 end

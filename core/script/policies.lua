@@ -14,10 +14,10 @@ local values = require "script.values"
 
 local M = {}
 
-local KEYS = { "name", "doc", "params", "new", "examples" }
+local KEYS = { "name", "doc", "params", "needs", "new", "examples" }
 local PARAM_TYPES = {
     number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
-    duration = "seconds", size = "size", enum = "enum",
+    duration = "seconds", size = "size", enum = "enum", source = "source",
 }
 local MOST_EXAMPLES = 100
 
@@ -87,7 +87,7 @@ local function param_field(policy, key, spec)
     end
     local kind = rawget(spec, "type")
     if not PARAM_TYPES[kind] then
-        local known = { "number", "integer", "boolean", "string", "duration", "size", "enum" }
+        local known = { "number", "integer", "boolean", "string", "duration", "size", "enum", "source" }
         return bad(check.unknown(kind, known, "type " .. values.describe(kind)))
     end
     local field = { key, type = PARAM_TYPES[kind], out = key, empty = true }
@@ -127,6 +127,25 @@ local function read_params(policy, params)
     end
 end
 
+-- policy.needs: fields of the request that the policy reads; nil = any.
+local function read_needs(policy, needs)
+    if needs == nil then
+        return
+    elseif policy.kind ~= "balance" or type(needs) ~= "table" or not check.list_length(needs) then
+        policy.report("needs", "expected a list of fields of the request, for a balance policy")
+        return
+    end
+    local known, list = check.sorted_keys(examples.request_fields), check.array()
+    for i = 1, check.list_length(needs) do
+        local name = rawget(needs, i)
+        if type(name) ~= "string" or examples.request_fields[name] == nil then
+            policy.report("needs", check.unknown(name, known, "field " .. values.describe(name)))
+        end
+        list[i] = name
+    end
+    policy.needs, policy.listed.needs = list, list
+end
+
 local function check_shape(policy, module)
     policy.examples = {}
     if type(module) ~= "table" then
@@ -158,6 +177,7 @@ local function check_shape(policy, module)
         given = nil
     end
     read_params(policy, rawget(module, "params") or {})
+    read_needs(policy, rawget(module, "needs"))
     policy.module, policy.examples = module, given or {}
 end
 
@@ -318,8 +338,9 @@ function M.steps(load)
                 policy.report = reporter(load, policy)
                 load.files[#load.files + 1] = policy.origin
                 local list = load.config.policies
-                list[#list + 1] = { kind = policy.kind, name = policy.name, origin = policy.origin,
+                policy.listed = { kind = policy.kind, name = policy.name, origin = policy.origin,
                     source = policy.source }
+                list[#list + 1] = policy.listed
                 steps[#steps + 1] = load_step(policy)
             end
         end

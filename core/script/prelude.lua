@@ -208,12 +208,14 @@ local ffi = host.ffi
 ffi.cdef [[
 struct backend {
     double in_flight, weight, max_connections, capacity, response_ms, error_rate, age_s;
-    int32_t eligible, index;
+    double response_mean_ms, ramp;
+    uint32_t tags, hash;
+    int32_t zone, circuit, eligible, index;
 };
 struct request {
     double now_ms;
-    uint32_t hash, key;
-    int32_t method, attempt;
+    uint32_t hash, key, tags, dataset, processing, path, implied;
+    int32_t data, tag_count, zone, sticky, method, attempt;
 };
 ]]
 assert(ffi.sizeof "struct backend" == host.backend_bytes)

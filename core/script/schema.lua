@@ -20,6 +20,8 @@ S.cluster = {
   { "state_dir", type = "path", default = "",
     doc = "where instances of the process engine and their logs are kept" },
   { "runtime_dir", type = "path", default = "", doc = "where the control socket is" },
+  { "zone", type = "text", default = "", empty = true, longest = 63,
+    doc = "where this tidegate is: what the tag \"zone:...\" of near backends says" },
   { "sample_interval", type = "duration", default = "5s", min = 0.1, max = 3600, unit = "s",
     doc = "how often CPU, memory and load are measured" },
   { "grace", type = "duration", default = "30s", max = 3600, unit = "s",
@@ -105,6 +107,26 @@ S.header_changes = {
   { "remove", type = "header_names", doc = "fields that are left out" },
 }
 
+-- What a balance policy sees of a request; the defaults are the names that data services use.
+S.request = {
+  { "tags", type = "sources", default = { "header:X-Data-Affinity", "query:data_affinity_tags" },
+    also = { "data_affinity_tags" }, doc = "the tags asked for, with commas between them" },
+  { "dataset", type = "sources", default = { "header:X-Dataset-Id", "query:dataset_id" },
+    also = { "dataset_id" }, doc = "the data set asked for" },
+  { "processing", type = "sources", default = { "header:X-Processing-Type", "query:processing_type" },
+    also = { "processing_type" }, doc = "the kind of work asked for" },
+  { "key", type = "sources", default = {}, whole = true,
+    doc = "what is hashed; the client's address when the request has none of it" },
+  { "zone", type = "sources", default = {}, doc = "the zone to stay in; the cluster's when it has none" },
+}
+
+S.sticky = {
+  { "cookie", type = "text", default = "tidegate", pattern = "^[%w!#$%%&'*+.^_`|~-]+$", longest = 64,
+    example = "the name of a cookie", also = { "name" }, doc = "cookie that names the backend of a session" },
+  { "ttl", type = "duration", default = "1h", max = 31536000, unit = "s", also = { "max_age" },
+    doc = "how long the cookie lives; 0 = as long as the browser" },
+}
+
 S.route = {
   { "listen", type = "listen", required = 'listen = ":8080"', also = { "address", "port" },
     doc = "where requests come in" },
@@ -138,7 +160,7 @@ S.route = {
   } },
   { "min_body_rate", type = "size", min = 1, out = "min_body_rate",
     doc = "bytes per second of a request's body that a client may not stay below; off when absent" },
-  { "balance", type = "balance", default = "round_robin", also = { "algorithm" },
+  { "balance", type = "balance", default = "ewma", also = { "algorithm" },
     doc = "policy that picks the backend: \"name\" or { \"name\", parameter = ... }" },
   { "max_retries", type = "integer", min = 0, max = 10, also = { "retries" },
     doc = "other backends tried when one fails before it answers" },
@@ -148,6 +170,10 @@ S.route = {
     doc = "to connect to a backend" },
   { "client_timeout", type = "duration", default = "60s", min = 0.001, unit = "s",
     doc = "longest silence of the client" },
+  { "request", type = "record", fields = S.request, example = 'such as { dataset = "query:ds" }',
+    doc = "where the data that policies see of a request come from" },
+  { "sticky", type = "sticky",
+    doc = "a session stays with its backend: { cookie = \"name\", ttl = \"1h\" } or true" },
   { "circuit_breaker", type = "record", optional = true, fields = S.circuit_breaker,
     doc = "stops asking a backend that fails" },
 }

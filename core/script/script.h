@@ -13,7 +13,7 @@
  * { "generation": "3f2a9c01d2e4b6a8",            hash of all source bytes
  *   "path": "/etc/tidegate/tidegate.lua", "directory": "/etc/tidegate",
  *   "cluster": { "id": "shop", "engine": "docker", "workers": 0 (= one per core),
- *     "admin": "127.0.0.1:9880" ("" = off), "state_dir": "", "runtime_dir": "" ("" = by default),
+ *     "admin": "127.0.0.1:9880" ("" = off), "state_dir": "", "runtime_dir": "" ("" = by default), "zone": "",
  *     "sample_interval_ms": 5000, "grace_ms": 30000,
  *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
  *                 "tls": { "ca": "", "certificate": "", "key": "" } } },
@@ -38,7 +38,10 @@
  *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,
  *       "up_cooldown_ms": 300000, "down_cooldown_ms": 600000, "interval_ms": 15000 },    absent for "backends"
  *     "routes": [ { "listen": "0.0.0.0:8080", "host": "catalog.local" ("" = any), "path": "/",
- *       "balance": { "policy": "least_connections", "params": {} },
+ *       "balance": { "policy": "ewma", "params": {} },
+ *       "request": { "tags": ["header:X-Data-Affinity", "query:data_affinity_tags"], "dataset": [...], "processing": [...],
+ *         "key": [] (= client), "zone": [] },          the first source that a request has counts
+ *       "sticky": { "cookie": "tidegate", "ttl_ms": 3600000 },                                              when given
  *       "max_retries": 3, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
  *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
  *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3 } } ],  when given
@@ -51,7 +54,8 @@
  *   "alerts": [ { "name": "HighErrorRate", "at": "tidegate.lua:25", "when": { ... } | { "function": "tidegate.lua:25" },
  *     "severity": "warning", "message": "", "channels": ["ops"], "duration_ms": 0, "cooldown_ms": 300000 } ],
  *   "policies": [ { "kind": "balance", "name": "least_connections",
- *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}" } ],
+ *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}",
+ *                   "needs": ["key"] } ],              fields of the request that it reads; absent: all of them
  *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ] }
  * Members of objects are sorted by name, so that equal parts have equal text.
  */
@@ -103,9 +107,9 @@ struct script_backend {
     double age_s;            /* since it joined */
     double response_mean_ms; /* mean of the last 100, as the seed has it; 0 = unknown */
     double ramp;             /* slow start: 0..1 of its weight, 1 when it is over */
-    uint32_t tags;           /* bit set of the route's interned tags that it has (script_tag_bit) */
+    uint32_t tags;           /* bit set of its tags: those that most backends of the service have */
     uint32_t hash;           /* stable over restarts and reloads: of its id */
-    int32_t zone;            /* interned zone, 0 = none */
+    int32_t zone;            /* hash of its zone, 0 = none */
     int32_t circuit;         /* 0 closed, 1 half-open, 2 open */
     int32_t eligible; /* 0: do not pick (draining, unhealthy, full, circuit, already tried) */
     int32_t index;    /* 1..n, its own place */
@@ -120,9 +124,10 @@ struct script_request {
     uint32_t dataset; /* hash of the dataset_id, 0 = none */
     uint32_t processing; /* hash of the processing_type, 0 = none */
     uint32_t path;       /* hash of the path */
+    uint32_t implied;    /* bits of the tags dataset:<id> and processing:<type>, where known */
     int32_t data;        /* 1 when it came with any tag, data set or processing type */
     int32_t tag_count;   /* tags asked for, known here or not */
-    int32_t zone;        /* interned zone of this worker or of the request, 0 = none */
+    int32_t zone;        /* hash of the zone of the request, else of this tidegate; 0 = none */
     int32_t sticky;      /* index of the backend that a session cookie names, 0 = none */
     int32_t method;      /* enum http1_method */
     int32_t attempt;     /* 0 first, then 1, 2 for retries */

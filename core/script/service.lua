@@ -274,6 +274,42 @@ function types.balance(value, _, path, ctx)
     return balance
 end
 
+-- ---- What of a request counts -----------------------------------------------------------------
+
+local PLACES = { header = true, cookie = true, query = true }
+local WHOLE = { client = true, path = true, dataset = true }
+
+-- A place in a request: "header:X-User", "cookie:session", "query:id"; with field.whole also "client", "path"
+-- and "dataset".
+function types.source(value, field, path, ctx)
+    local place, name = tostring(value):match "^(%a+):([%w!#$%%&'*+.^_`|~-]+)$"
+    local good = type(value) == "string" and (PLACES[place] and #name <= 128 or
+        (field.whole ~= false and (WHOLE[value] or field.empty and value == "")))
+    if not good then
+        return fail(ctx, path, '"header:NAME", "cookie:NAME" or "query:NAME"' ..
+            (field.whole ~= false and ', "client", "path" or "dataset"' or ""), value)
+    end
+    return value
+end
+
+-- One source or a list of them: the first that the request has counts.
+function types.sources(value, field, path, ctx)
+    if value == false then
+        return check.array()
+    end
+    local list = type(value) == "table" and value or { value }
+    return types.list(list, { of = { type = "source", whole = field.whole or false }, most = 4 }, path, ctx)
+end
+
+function types.sticky(value, _, path, ctx)
+    if value == false then
+        return nil
+    elseif value ~= true and type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { cookie = "tidegate", ttl = "1h" }, true or false', value)
+    end
+    return check.record(schema.sticky, value == true and {} or value, path, ctx)
+end
+
 -- ---- Routes -----------------------------------------------------------------------------------
 
 -- Time-outs by the names of `timeouts`, and the keys that mean the same: what the JSON calls them.

@@ -12,6 +12,7 @@ return {
     name = "round_robin",
     doc = "Takes the backends in turn.",
     params = {},
+    needs = {},
     new = function()
         local last = -1
         return {

@@ -120,14 +120,18 @@ function M.backends(list)
     for i, given in ipairs(list) do
         backends[i] = strict("Backend", {
             in_flight = 0, weight = 1, max_connections = 100, capacity = 1000, response_ms = 0, error_rate = 0,
-            age_s = 60, eligible = 1, index = i,
+            age_s = 60, response_mean_ms = 0, ramp = 1, tags = 0, hash = i * 2654435761 % 2 ^ 32, zone = 0, circuit = 0,
+            eligible = 1, index = i,
         }, given)
     end
     return backends
 end
 
 function M.request(given)
-    return strict("Request", { now_ms = 0, hash = 0, key = 0, method = 0, attempt = 0 }, given)
+    return strict("Request", {
+        now_ms = 0, hash = 0, key = 0, tags = 0, dataset = 0, processing = 0, path = 0, implied = 0, data = 0,
+        tag_count = 0, zone = 0, sticky = 0, method = 0, attempt = 0,
+    }, given)
 end
 
 -- pick(request) -> index or nil, as the program would: by the policy's own pick, or the eligible backend with the

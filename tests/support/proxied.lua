@@ -174,7 +174,7 @@ function world_mt.configure(_, routes, cluster)
         end
         table.insert(services[name].routes, json_route)
     end
-    return "prepare " .. json { generation = "1", cluster = cluster or {}, services = order, policies = M.policies }
+    return "prepare " .. json { generation = "1", cluster = cluster or { zone = routes.zone or "" }, services = order, policies = M.policies }
 end
 
 function world_mt:roster(backends)
@@ -188,7 +188,7 @@ function world_mt:roster(backends)
         end
         table.insert(services[name].backends, {
             id = b.id, slot = b.slot, address = b.address, weight = 1,
-            max_connections = b.max_connections or 100, capacity = 1000, tags = { n = 0 },
+            max_connections = b.max_connections or 100, capacity = 1000, tags = b.tags or { n = 0 },
             draining = b.draining or false, joined_ms = 0,
         })
     end

@@ -90,7 +90,7 @@ function M.rows(list, capacity)
     for i = 1, capacity or #list do
         local row = rows[i - 1]
         row.weight, row.max_connections, row.capacity = 1, 100, 1000
-        row.eligible, row.index = 1, i
+        row.eligible, row.index, row.ramp, row.hash = 1, i, 1, i * 2654435761 % 2 ^ 32
         for key, value in pairs(list[i] or {}) do
             row[key] = value
         end

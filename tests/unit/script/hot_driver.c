@@ -32,6 +32,11 @@ double script_test_picks(struct script_picker *picker, uint32_t count, uint32_t 
     double began = cpu_ns();
     for (uint32_t i = 0; i < count; i++) {
         request.hash = request.hash * 1664525u + 1013904223u;
+        request.key = request.hash ^ 0x5bd1e995u;
+        request.tags = request.hash >> 28;
+        request.tag_count = 2;
+        request.data = 1;
+        request.zone = 1;
         int index = script_pick(picker, &request);
         if (index >= 0) {
             ret_counts[index]++;

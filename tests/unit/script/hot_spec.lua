@@ -14,8 +14,12 @@ int script_test_opcodes(struct script_hot *hot, const struct script_picker *pick
 local ENOENT, EIO = -2, -5
 local X = "policies/balance/x.lua"
 
+local NAMES = {
+    "round_robin", "weighted_round_robin", "least_connections", "least_response_time", "ewma", "zone_aware",
+    "consistent_hashing", "data_locality_aware",
+}
 local shipped = {}
-for _, name in ipairs { "round_robin", "least_connections" } do
+for _, name in ipairs(NAMES) do
     shipped[name] = script.read("policies/balance/" .. name .. ".lua")
 end
 
@@ -30,7 +34,8 @@ local function hot(sources, heartbeat)
 end
 
 local function picker(h, policy, rows, count)
-    local p, why = script.picker(h, policy, {}, rows, count)
+    local given = shipped[policy] and reference.params(reference.load("balance/" .. policy)) or {}
+    local p, why = script.picker(h, policy, given, rows, count)
     assert(p, why)
     C.script_picker_resize(p, count)
     return p
@@ -151,8 +156,9 @@ describe("script/hot", function()
         local rows = script.rows({}, 8)
         local h = hot(shipped)
         C.script_hot_live(h)
-        for name in pairs(shipped) do
-            local p = assert(script.picker(h, name, {}, rows, 8))
+        for _, name in ipairs { "round_robin", "weighted_round_robin", "least_connections", "least_response_time" } do
+            local params = reference.params(reference.load("balance/" .. name))
+            local p = assert(script.picker(h, name, params, rows, 8))
             assert.equal(ENOENT, pick(p))
             for _, count in ipairs { 3, 8, 1, 0, 5 } do
                 C.script_picker_resize(p, count)
@@ -264,7 +270,7 @@ describe("script/hot", function()
             C.script_hot_live(h)
             local list = {}
             for i = 1, 10 do
-                list[i] = { in_flight = i % 3, eligible = i == 4 and 0 or 1 }
+                list[i] = { in_flight = i % 3, eligible = i == 4 and 0 or 1, tags = i, response_ms = i % 5, zone = i % 2 }
             end
             local p = picker(h, name, script.rows(list), 10)
             local counts, failed = ffi.new "uint32_t[10]", ffi.new "uint32_t[1]"
@@ -292,7 +298,7 @@ describe("script/hot", function()
         local h = hot(shipped)
         C.script_hot_live(h)
         local lines = {}
-        for _, name in ipairs { "round_robin", "least_connections" } do
+        for _, name in ipairs(NAMES) do
             for _, n in ipairs { 3, 10, 100 } do
                 local p = picker(h, name, script.rows({}, n), n)
                 local counts, failed, best = ffi.new("uint32_t[?]", n), ffi.new "uint32_t[1]", math.huge

@@ -104,6 +104,22 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "route = { { listen = ':1' },\n 5 },", '4: service "web": route[2]: expected a table such as { listen = ":8080" }, got 5' },
             { "route = { listen = ':1', balance = 5 },", '3: service "web": route.balance: expected a policy such as "round_robin" '
                 .. 'or { "round_robin", parameter = ... }, got 5' },
+            { "route = { listen = ':1', request = { dataset = 'ds' } },", '3: service "web": route.request.dataset[1]: expected '
+                .. '"header:NAME", "cookie:NAME" or "query:NAME", got "ds"' },
+            { "route = { listen = ':1', request = { tags = 'path' } },", '3: service "web": route.request.tags[1]: expected '
+                .. '"header:NAME", "cookie:NAME" or "query:NAME", got "path"' },
+            { "route = { listen = ':1', request = { key = 'cookie:a b' } },", '3: service "web": route.request.key[1]: expected '
+                .. '"header:NAME", "cookie:NAME" or "query:NAME", "client", "path" or "dataset", got "cookie:a b"' },
+            { "route = { listen = ':1', request = { datset = 'query:d' } },", '3: service "web": route.request.datset: unknown '
+                .. 'key: did you mean "dataset"?' },
+            { "route = { listen = ':1', request = function() end },", '3: service "web": route.request: expected a table such as '
+                .. '{ dataset = "query:ds" }, got a function' },
+            { "route = { listen = ':1', sticky = 'sid' },", '3: service "web": route.sticky: expected a table such as '
+                .. '{ cookie = "tidegate", ttl = "1h" }, true or false, got "sid"' },
+            { "route = { listen = ':1', sticky = { cookie = 'a b' } },", '3: service "web": route.sticky.cookie: expected the '
+                .. 'name of a cookie, got "a b"' },
+            { "route = { listen = ':1', balance = { 'consistent_hashing', key = 'user' } },", '3: service "web": '
+                .. 'route.balance.key: expected "header:NAME", "cookie:NAME" or "query:NAME", "client", "path" or "dataset", got "user"' },
             { "'stray',", '3: service "web": [1]: has no key: write key = value' },
             { "weight = 0,", '3: service "web": weight: must be between 1 and 1000, got 0' },
             { "environment = setmetatable({}, { __index = error }), user = {},", '3: service "web": user: expected text, got a table' },

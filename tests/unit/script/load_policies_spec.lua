@@ -57,6 +57,21 @@ service "b" { image = "b", scale = { policy = "own" } }]] }
         assert.same({ { per = 7 }, { per = 50 } }, { config.services[1].scale.params, config.services[2].scale.params })
     end)
 
+    it("holds a balance policy to the fields that it needs", function()
+        local source = [[
+return { name = "own", doc = "A policy.", needs = { %s }, new = function()
+  return { score = function(b, r) return r.dataset + b.in_flight end } end, examples = { { backends = { {} }, want = 1 } } }]]
+        local function text(needs)
+            return select(2, load { ["policies/balance/own.lua"] = source:format(needs),
+                ["tidegate.lua"] = 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = "own" } }' })
+        end
+        assert.equal("", text '"dataset"')
+        assert.equal("", text "\"key\", 'dataset'")
+        assert.truthy(text('"key"'):find('the request\'s field "dataset" is not among the policy\'s needs', 1, true))
+        assert.truthy(text('"datset"'):find('unknown field "datset": did you mean "dataset"?', 1, true))
+        assert.truthy(text("5"):find("unknown field 5", 1, true))
+    end)
+
     it("names the nearest policy and the nearest parameter", function()
         local function why(text)
             return select(2, load { ["tidegate.lua"] = text, ["policies/scale/own.lua"] = policy() })
@@ -91,7 +106,7 @@ service "b" { image = "b", scale = { policy = "own" } }]] }
         fails(policy { doc = "" }, at:sub(1, -2) .. ": doc: expected a sentence that says what it decides, got nothing")
         fails(policy { new = "5" }, at .. "5: new: expected a function(params), got 5")
         fails(policy { examples = "5" }, at .. "6: examples: expected a list, got 5")
-        fails(policy { more = "5" }, at .. "7: more: unknown key: there are name, doc, params, new, examples")
+        fails(policy { more = "5" }, at .. "7: more: unknown key: there are name, doc, params, needs, new, examples")
         fails(policy { params = "{ per = 5 }" }, at .. '4: params.per: expected a table such as { type = "number", default = 1 }, got 5')
         fails(policy { params = "{ per = { type = 'nmber' } }" }, at .. '4: params.per: unknown type "nmber": did you mean "number"?')
         fails(policy { params = "{ per = { type = 'number', default = 'x' } }" },

@@ -15,7 +15,7 @@ describe("script_load", function()
         local config, warnings = loaded [[service "web" { image = "web:1" }]]
         assert.equal("", warnings)
         assert.same({
-            id = "default", engine = "docker", workers = 0, admin = "127.0.0.1:9880", state_dir = "", runtime_dir = "",
+            id = "default", engine = "docker", workers = 0, admin = "127.0.0.1:9880", state_dir = "", runtime_dir = "", zone = "",
             sample_interval_ms = 5000, grace_ms = 30000,
             docker = {
                 host = "", network = "", publish = false,
@@ -50,10 +50,38 @@ describe("script_load", function()
 service "web" { image = "web:1", ports = { "80" },
                 route = { listen = ":8080" } }]]
         assert.same({ {
-            listen = "0.0.0.0:8080", host = "", path = "/", balance = { policy = "round_robin", params = {} },
+            listen = "0.0.0.0:8080", host = "", path = "/", balance = { policy = "ewma", params = { penalty = 1, choices_above = 16 } },
+            request = {
+                tags = { "header:X-Data-Affinity", "query:data_affinity_tags" },
+                dataset = { "header:X-Dataset-Id", "query:dataset_id" },
+                processing = { "header:X-Processing-Type", "query:processing_type" }, key = {}, zone = {},
+            },
             max_retries = 3, backend_timeout_ms = 300000, connect_timeout_ms = 2000, client_timeout_ms = 60000,
             at = "tidegate.lua:2",
         } }, config.services[1].routes)
+    end)
+
+    it("takes places of a request, sessions and zones", function()
+        local config = loaded [[
+cluster { zone = "a" }
+service "web" { image = "web:1", ports = { "80" }, route = { listen = ":8080", sticky = true,
+  balance = { policy = "consistent_hashing", key = "cookie:sid", balance_factor = 2 },
+  request = { tags = "header:X-Tags", dataset = { "query:ds", "header:X-Ds" }, processing = false, key = "path" } } }]]
+        local r = config.services[1].routes[1]
+        assert.equal("a", config.cluster.zone)
+        assert.same({ policy = "consistent_hashing", params = { key = "cookie:sid", balance_factor = 2 } }, r.balance)
+        assert.same({ tags = { "header:X-Tags" }, dataset = { "query:ds", "header:X-Ds" }, processing = {}, key = { "path" },
+            zone = {} }, r.request)
+        assert.same({ cookie = "tidegate", ttl_ms = 3600000 }, r.sticky)
+        for _, policy in ipairs(config.policies) do
+            if policy.name == "consistent_hashing" then
+                assert.same({ "key" }, policy.needs)
+            end
+        end
+        config = loaded [[
+service "web" { image = "web:1", ports = { "80" }, route = { listen = ":8080", sticky = { cookie = "s", ttl = "90s" } } }]]
+        assert.same({ cookie = "s", ttl_ms = 90000 }, config.services[1].routes[1].sticky)
+        assert.equal("ewma", config.services[1].routes[1].balance.policy)
     end)
 
     it("takes the cluster's words as defaults of its services, wherever they stand", function()

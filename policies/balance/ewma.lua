@@ -1,0 +1,102 @@
+-- ewma.lua: the backend that would probably answer first. The default.
+--
+-- Sees     in_flight, response_ms (decayed by time), error_rate, weight, ramp; request.hash
+-- Answers  an index; among equal ones chance decides
+-- Params   penalty (what a failure counts as), choices_above (more backends than that: two random ones)
+-- Example  10 ms and 3 in flight, 30 ms and idle -> the second: 30 * 1 is less than 10 * 4
+--
+-- The cost of a backend is what the request would wait there: its response time for everything that is in
+-- flight and for the request itself, by weight. Response times fade while nothing renews them, so a backend
+-- that was slow is tried again. A failure counts as a slow answer, else one that fails fast would look best.
+-- Who was never measured gets one request at once, and until its answer is taken for a usual one.
+-- Two random choices cost the same however many backends there are.
+local band, rshift, max = bit.band, bit.rshift, math.max
+
+return {
+    name = "ewma",
+    doc = "Takes the backend with the shortest expected wait: response time times requests in flight.",
+    params = {
+        penalty = { type = "duration", default = 1, min = 0.001, max = 60,
+            doc = "response time that a failure counts as" },
+        choices_above = { type = "integer", default = 16, min = 1, max = 1000000,
+            doc = "with more backends than this, two random ones are compared instead of all" },
+    },
+    needs = {},
+    new = function(params)
+        local penalty_ms, choices_above = params.penalty * 1000, params.choices_above
+        local usual_ms = 1 -- what the chosen ones take
+
+        local function cost_of(backend)
+            local ms, in_flight = backend.response_ms, backend.in_flight
+            if ms <= 0 then
+                ms = in_flight > 0 and usual_ms or 0
+            end
+            ms = ms + backend.error_rate * max(0, penalty_ms - ms)
+            return ms * (in_flight + 1) / (backend.weight * max(backend.ramp, 0.01))
+        end
+
+        local function note(backend)
+            local ms = backend.response_ms
+            if ms > 0 then
+                usual_ms = usual_ms + (ms - usual_ms) * 0.02
+            end
+        end
+
+        -- The best of all, looking from `first` on.
+        local function scan(backends, n, first)
+            local best, chosen = math.huge, 0
+            for i = first, n do
+                local backend = backends[i]
+                if backend.eligible ~= 0 then
+                    local cost = cost_of(backend)
+                    if cost < best then
+                        best, chosen = cost, i
+                    end
+                end
+            end
+            for i = 1, first - 1 do
+                local backend = backends[i]
+                if backend.eligible ~= 0 then
+                    local cost = cost_of(backend)
+                    if cost < best then
+                        best, chosen = cost, i
+                    end
+                end
+            end
+            return chosen
+        end
+
+        return {
+            ---@type tidegate.Pick
+            pick = function(backends, n, request)
+                local hash, chosen = request.hash, 0
+                if n > choices_above then
+                    local one = band(hash, 0xffff) % n + 1
+                    local two = (one + rshift(hash, 16) % (n - 1)) % n + 1
+                    local a, b = backends[one], backends[two]
+                    if a.eligible ~= 0 and b.eligible ~= 0 then
+                        chosen = cost_of(b) < cost_of(a) and two or one
+                    end
+                end
+                if chosen == 0 then
+                    chosen = scan(backends, n, hash % n + 1)
+                end
+                if chosen == 0 then
+                    return nil
+                end
+                note(backends[chosen])
+                return chosen
+            end,
+        }
+    end,
+    examples = {
+        { backends = { { response_ms = 10, in_flight = 3 }, { response_ms = 30 } }, want = 2 },
+        { backends = { { response_ms = 10, in_flight = 1 }, { response_ms = 30 } }, want = 1 },
+        { backends = { { response_ms = 10, weight = 1 }, { response_ms = 10, weight = 3 } }, want = 2 },
+        { backends = { { response_ms = 10 }, {}, { response_ms = 1, eligible = 0 } }, want = 2 },
+        { want = 2,
+            backends = { { response_ms = 1, error_rate = 0.5 }, { response_ms = 40, in_flight = 4 } } },
+        { params = { choices_above = 1 }, backends = { { response_ms = 9 }, { response_ms = 8 } }, want = 2 },
+        { backends = { { eligible = 0 } }, want = nil },
+    },
+}
