@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/ban.h"
 #include "base/err.h"
@@ -72,7 +73,10 @@ enum progress proxy_exchange_abort(struct exchange *ex)
 enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why)
 {
     struct session *s = ex->session;
-    if (ex->head_sent) {
+    if (ex->head_sent || ex->tcp) {
+        if (ex->backend && !ex->head_sent) {
+            proxy_tally_failure(ex, false);
+        }
         return proxy_exchange_abort(ex);
     }
     char id[REQUEST_ID_BYTES + 1];
@@ -123,7 +127,7 @@ static enum progress attempt(struct exchange *ex)
         proxy_tally_begin(ex, b);
         ex->request->at = 0;
         ex->timed_out = false;
-        if (!proxy_upstream_open(ex, false)) {
+        if (!proxy_upstream_open(ex, ex->tcp)) {
             ex->state = EXCHANGE_SENDING;
             return PROGRESS_SOME;
         }
@@ -221,8 +225,8 @@ static bool refuse_early(struct session *s, const struct http1_head *head)
     return true;
 }
 
-static struct exchange *new_exchange(struct session *s, struct route *route,
-                                     const struct http1_head *head)
+/* Without what a head says. */
+static struct exchange *bare_exchange(struct session *s, struct route *route)
 {
     struct proxy *p = s->proxy;
     struct exchange *ex = proxy_pool_take(&p->exchange_pool);
@@ -245,6 +249,19 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->route = route;
     ex->generation = route->generation;
     proxy_generation_ref(ex->generation);
+    s->ex = ex;
+    s->state = SESSION_EXCHANGE;
+    proxy_timeout_stop(&s->conn);
+    return ex;
+}
+
+static struct exchange *new_exchange(struct session *s, struct route *route,
+                                     const struct http1_head *head)
+{
+    struct exchange *ex = bare_exchange(s, route);
+    if (!ex) {
+        return NULL;
+    }
     ex->method = head->method;
     ex->client_minor = (uint8_t)head->minor;
     ex->client_keep = head->keep_alive;
@@ -256,12 +273,29 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     if (f && id_valid(f->value)) {
         (void)str_put(ex->id, sizeof ex->id, f->value);
     } else {
-        proxy_request_id(p, ex->id);
+        proxy_request_id(s->proxy, ex->id);
     }
-    s->ex = ex;
-    s->state = SESSION_EXCHANGE;
-    proxy_timeout_stop(&s->conn);
     return ex;
+}
+
+bool proxy_exchange_begin_tcp(struct session *s)
+{
+    struct proxy *p = s->proxy;
+    struct exchange *ex = bare_exchange(s, s->listener->port->tcp);
+    if (!ex) {
+        board_add(&p->numbers->no_backend, 1);
+        proxy_fact(p, "limit", "out of exchanges: a connection was refused");
+        proxy_session_kill(s, true);
+        return false;
+    }
+    ex->tcp = true;
+    ex->in.done = true;
+    proxy_request_id(p, ex->id);
+    if (!proxy_client_enter(ex)) {
+        (void)proxy_exchange_abort(ex);
+        return false;
+    }
+    return attempt(ex) != PROGRESS_OVER;
 }
 
 /* Puts what came of the body already behind the head. -EPROTO, -EFBIG. */
@@ -545,10 +579,35 @@ static enum progress stronger(enum progress a, enum progress b)
     return a > b ? a : b;
 }
 
+/* A TCP route's connection is a tunnel once its backend is there; till then another may get it. */
+static enum progress await_backend(struct exchange *ex)
+{
+    struct upstream *u = ex->up;
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (!u->conn.writable && !u->conn.error) {
+        return PROGRESS_NONE;
+    }
+    if (getsockopt(u->conn.fd, SOL_SOCKET, SO_ERROR, &error, &len) || error) {
+        return proxy_exchange_failed(ex);
+    }
+    u->connecting = false;
+    proxy_tally_answer(ex, 200);
+    ex->status = 200;
+    ex->head_sent = true;
+    ex->session->last = true;
+    proxy_timeout_stop(&ex->deadline);
+    ex->state = EXCHANGE_TUNNEL;
+    return PROGRESS_SOME;
+}
+
 static enum progress step(struct exchange *ex)
 {
     if (ex->state == EXCHANGE_TUNNEL) {
         return proxy_tunnel_step(ex);
+    }
+    if (ex->tcp) {
+        return await_backend(ex);
     }
     enum progress sent = PROGRESS_NONE;
     if (unsent(ex)) {

@@ -283,6 +283,7 @@ struct port { /* one listening address */
     uint32_t count;
     struct map exact;                                /* host -> struct site * */
     struct timeout *client_timeout, *header_timeout; /* before a route is known */
+    struct route *tcp; /* its connections are tunnels to this route's backends; NULL: HTTP */
 };
 
 struct access;
@@ -442,6 +443,7 @@ struct exchange {
     uint8_t client_minor;
     uint16_t status; /* told to the client; 0: nothing yet */
     bool client_keep;
+    bool tcp;                /* no HTTP: from connecting on a tunnel */
     bool upgrade;            /* a WebSocket is wanted: nothing follows the head before the 101 */
     bool streamed;           /* bytes went out that `request` does not hold */
     bool again;              /* had its fresh connection after a reused one failed */
@@ -468,6 +470,8 @@ struct exchange {
  * itself what it refuses. *ret_taken: bytes of `rest` that belonged to the request. */
 void proxy_exchange_begin(struct session *s, const struct http1_head *head, struct str rest,
                           size_t *ret_taken);
+/* Begins a tunnel for a connection to a TCP route. False: the session is gone. */
+bool proxy_exchange_begin_tcp(struct session *s);
 enum progress proxy_exchange_step(struct exchange *ex);
 /* The backend failed us: tries again where that is right, else answers. */
 enum progress proxy_exchange_failed(struct exchange *ex);

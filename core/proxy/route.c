@@ -219,7 +219,14 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     struct port *port = add_port(g, address);
     shorter(&port->client_timeout, r->client_timeout);
     shorter(&port->header_timeout, header);
-    if (add_route(add_site(port, host), r)) {
+    if (json_bool(json, "tcp", false) ? port->tcp || port->count : port->tcp != NULL) {
+        *reterr = mem_printf("service %s: another route has listen %s, and TCP shares none", name,
+                             address);
+        return -EINVAL;
+    }
+    if (json_bool(json, "tcp", false)) {
+        port->tcp = r;
+    } else if (add_route(add_site(port, host), r)) {
         *reterr = mem_printf(
             "service %s: another route has listen %s, host \"%s\", path %s and the same conditions",
             name, address, host, r->path);

@@ -36,9 +36,11 @@ static int reserve_open(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void refuse(int fd)
+static void refuse(const struct listener *l, int fd)
 {
-    (void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!l->port || !l->port->tcp) {
+        (void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     close(fd);
 }
 
@@ -52,7 +54,7 @@ static bool refuse_one(struct proxy *p, struct listener *l)
     int fd = accept4(l->conn.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     bool taken = fd >= 0;
     if (taken) {
-        refuse(fd);
+        refuse(l, fd);
         proxy_fact(p, "limit", "out of file descriptors: a connection was refused");
     }
     p->reserve = reserve_open();
@@ -69,7 +71,7 @@ static void accept_some(struct proxy *p, struct listener *l, int most)
         if (fd >= 0) {
             board_add(&p->numbers->accepted, 1);
             if (p->session_pool.used == p->session_pool.count) {
-                refuse(fd);
+                refuse(l, fd);
                 proxy_fact(p, "limit", "out of sessions: a connection was refused");
             } else {
                 proxy_session_new(p, l, fd, &addr);
@@ -116,6 +118,14 @@ void proxy_listener_close(struct proxy *p, struct listener *l)
     settle(l);
 }
 
+/* HTTP clients speak first, so accepting waits for their bytes; of other protocols nobody knows. It
+ * fails on unix sockets, where it means nothing. */
+static void defer(const struct listener *l)
+{
+    int seconds = l->port && l->port->tcp ? 0 : DEFER_S;
+    (void)setsockopt(l->conn.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
+}
+
 /* Points every listener at its port of the present generation and starts or ends it accordingly. */
 void proxy_listeners_point(struct proxy *p)
 {
@@ -128,6 +138,7 @@ void proxy_listeners_point(struct proxy *p)
             continue;
         }
         if (l->port) {
+            defer(l);
             int rc = proxy_conn_register(p, &l->conn);
             if (rc) {
                 proxy_fact(p, "listen", err_text(rc));
@@ -162,15 +173,15 @@ int proxy_listen(struct proxy *p, const char *address, int fd)
         close(fd);
         return rc;
     }
-    /* Inherited by accepted sockets; they fail on unix sockets, where they mean nothing. */
-    int one = 1, seconds = DEFER_S;
+    /* Inherited by accepted sockets; it fails on unix sockets, where it means nothing. */
+    int one = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
     struct listener *l = mem_new(sizeof *l);
     proxy_conn_init(&l->conn, CONN_LISTENER, fd);
     (void)str_copy(l->address, sizeof l->address, address);
     list_append(&p->listeners, &l->node);
     l->port = p->current ? proxy_generation_port(p->current, address) : NULL;
+    defer(l);
     return l->port ? proxy_conn_register(p, &l->conn) : 0;
 }
 

@@ -292,6 +292,9 @@ static bool take_head(struct session *s, struct str bytes)
 static bool step_head(struct session *s)
 {
     struct proxy *p = s->proxy;
+    if (s->listener->port && s->listener->port->tcp) {
+        return proxy_exchange_begin_tcp(s);
+    }
     int rc = proxy_session_flush(s);
     if (rc < 0 || s->conn.error) {
         proxy_session_kill(s, true);

@@ -122,7 +122,13 @@ function M.routes(ctx, admin, seen)
     for _, entry in ipairs(ctx.routes) do
         local r = entry.route
         if r.listen and r.host and r.path then
-            local own = {}
+            local own, kind = {}, r.listen .. (r.tcp and " as HTTP" or " as TCP")
+            local sole = r.listen .. (r.tcp and " as TCP" or " as HTTP")
+            if seen[kind] then
+                ctx.report(entry.path, ("%s is already the route at %s: TCP shares no address"):format(
+                    kind, seen[kind]))
+            end
+            seen[sole] = seen[sole] or r.at
             for _, condition in ipairs(conditions(r)) do
                 local key = r.listen .. " " .. r.host .. " " .. r.path .. condition
                 if seen[key] and not own[key] then

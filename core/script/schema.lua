@@ -128,8 +128,8 @@ S.sticky = {
 }
 
 S.route = {
-  { "listen", type = "listen", required = 'listen = ":8080"', also = { "address", "port" },
-    doc = "where requests come in" },
+  { "listen", type = "route_listen", required = 'listen = ":8080"', also = { "address", "port" },
+    doc = "where requests come in; with \"tcp://\" before it connections of any protocol" },
   { "host", type = "hostname", default = "",
     doc = "Host of the requests, or \"*.shop.example\" for all below it; any when absent" },
   { "path", type = "url_path", default = "/", doc = "their path, or what it begins with" },
@@ -174,6 +174,8 @@ S.route = {
     doc = "where the data that policies see of a request come from" },
   { "sticky", type = "sticky",
     doc = "a session stays with its backend: { cookie = \"name\", ttl = \"1h\" } or true" },
+  { "idle_timeout", type = "duration", min = 0.001, unit = "s",
+    doc = "longest silence of a TCP connection or a tunnel; as timeouts.idle" },
   { "circuit_breaker", type = "record", optional = true, fields = S.circuit_breaker,
     doc = "stops asking a backend that fails" },
 }

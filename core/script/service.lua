@@ -318,7 +318,7 @@ local TIMEOUTS = {
     { "client_idle", "client_timeout_ms", old = "client_timeout" },
     { "connect", "connect_timeout_ms", old = "connect_timeout" },
     { "first_byte", "first_byte_timeout_ms", old = "backend_timeout" },
-    { "idle", "idle_timeout_ms", old = "backend_timeout" },
+    { "idle", "idle_timeout_ms", old = "idle_timeout" },
     { "slow_body", "slow_body_timeout_ms" },
     { "total", "total_timeout_ms" },
 }
@@ -330,6 +330,26 @@ local function name_timeouts(r, given, named, path, ctx)
             ctx.report(check.joined(path, "timeouts." .. t[1]), "is also given as " .. t.old .. ": keep one")
         end
         r[t[2]] = ms or r[t[2]]
+    end
+end
+
+function types.route_listen(value, field, path, ctx)
+    if type(value) == "string" then
+        value = value:gsub("^tcp://", "")
+    end
+    return types.listen(value, field, path, ctx)
+end
+
+-- What only HTTP has.
+local HTTP_ONLY = { "host", "path", "methods", "headers", "request_headers", "answer_headers", "max_body",
+    "min_body_rate", "client_timeout", "sticky", "request" }
+
+local function check_tcp(r, given, path, ctx)
+    r.tcp = type(given.listen) == "string" and given.listen:find "^tcp://" and true or nil
+    for _, key in ipairs(r.tcp and HTTP_ONLY or {}) do
+        if given[key] ~= nil then
+            ctx.report(check.joined(path, key), "is for HTTP: this route listens on tcp://")
+        end
     end
 end
 
@@ -347,6 +367,7 @@ local function one_route(value, path, ctx)
             end
         end
     end
+    check_tcp(r, value, path, ctx)
     name_timeouts(r, value, aside.timeouts, path, ctx)
     r.max_retries = r.max_retries or ctx.cluster.max_retries
     r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout

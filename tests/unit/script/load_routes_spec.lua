@@ -55,6 +55,17 @@ min_body_rate = "1k" ]]
         assert.is_nil((load [[cluster { max_header_bytes = "32k" } service "w" { backends = { "127.0.0.1:9" } }]]))
     end)
 
+    it("takes TCP routes, which share no address with HTTP and have none of its keys", function()
+        local config = with '{ listen = "tcp://:5432", balance = "least_connections", idle_timeout = "5m" }'
+        local r = config.services[1].routes[1]
+        assert.same({ "0.0.0.0:5432", true, 300000 }, { r.listen, r.tcp, r.idle_timeout_ms })
+        refused('{ listen = "tcp://:5432", host = "a.example" }', "host: is for HTTP")
+        refused('{ { listen = "tcp://:80" }, { listen = ":80" } }', "TCP shares no address")
+        refused('{ { listen = ":80", path = "/a" }, { listen = "tcp://:80" } }', "TCP shares no address")
+        refused('{ { listen = "tcp://:80" }, { listen = "tcp://:80" } }', "is already the route at")
+        refused('{ listen = "udp://:80" }', "an address such as")
+    end)
+
     it("refuses what no request could have or what tidegate writes", function()
         refused('{ listen = ":80", methods = { "get" } }', 'a method such as "GET"')
         refused('{ listen = ":80", methods = {} }', "names none")
