@@ -291,6 +291,7 @@ bool proxy_exchange_begin_tcp(struct session *s)
     ex->tcp = true;
     ex->in.done = true;
     proxy_request_id(p, ex->id);
+    proxy_view_take(ex, NULL);
     if (!proxy_client_enter(ex)) {
         (void)proxy_exchange_abort(ex);
         return false;

@@ -205,7 +205,7 @@ void proxy_view_backend(struct backend *b, const struct cJSON *tags);
 void proxy_view_tags(struct proxy *p, struct service *service);
 void proxy_view_row(const struct service *service, const struct backend *b,
                     struct script_backend *row);
-/* Looks through the head of the exchange's request. */
+/* Looks through the head of the exchange's request; NULL: it has none (TCP). */
 void proxy_view_take(struct exchange *ex, const struct http1_head *head);
 /* The row of the session's own backend among the first `count`, -1: none, or it is not eligible. */
 int proxy_view_session(const struct exchange *ex, uint32_t count);

@@ -378,13 +378,11 @@ static void take_tags(const struct service *service, struct str list, struct vie
 static uint32_t implied(const struct service *service, const char *prefix, struct str value)
 {
     char tag[TAG_BYTES];
-    size_t len = strlen(prefix);
-    if (!service->tag_count || len + value.len > sizeof tag) {
+    if (!service->tag_count || value.len >= sizeof tag) {
         return 0;
     }
-    memcpy(tag, prefix, len);
-    memcpy(tag + len, value.ptr, value.len);
-    return bit_of(service, hash_bytes(tag, len + value.len));
+    int len = snprintf(tag, sizeof tag, "%s%.*s", prefix, (int)value.len, value.ptr);
+    return len < (int)sizeof tag ? bit_of(service, hash_bytes(tag, (size_t)len)) : 0;
 }
 
 static uint32_t key_of(const struct exchange *ex, const struct view_plan *plan,
@@ -437,11 +435,13 @@ static uint32_t session_of(struct str value)
 
 void proxy_view_take(struct exchange *ex, const struct http1_head *head)
 {
+    static const struct http1_head nothing;
     const struct route *r = ex->route;
     const struct view_plan *plan = r->view;
     struct view *v = &ex->view;
     struct str value;
     char buffer[VALUE_BYTES];
+    head = head ? head : &nothing;
     *v = (struct view){.key = ex->session->key, .tags_version = r->service->tags_version};
     if (plan->needs & NEED_DATA) {
         take_data(r->service, plan, head, buffer, v);

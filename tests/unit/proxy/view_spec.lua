@@ -131,6 +131,18 @@ describe("proxy, what policies see", function()
         assert.equal(2, (goes("/6")))
     end)
 
+    it("knows client and zone of a connection without heads", function()
+        w = proxied.start { backends = 2, routes = { zone = "b", { more = { tcp = true, request = REQUEST },
+            policy = probe "r.key ~= 0 and r.data == 0 and r.dataset == 0 and r.zone == b[2].zone and r.zone ~= 0" } } }
+        w:roster { w:entry(1, { tags = { "zone:a" } }), w:entry(2, { tags = { "zone:b" } }) }
+        local c = w:client()
+        local u = w:accept(2)
+        u:send "hello"
+        assert.equal("hello", (c:read(5)))
+        c:close()
+        u:close()
+    end)
+
     it("gives bits to the 32 tags that most backends have, and tells of the rest", function()
         local many, few = { "common" }, { "common" }
         for i = 1, 40 do
