@@ -143,6 +143,39 @@ static int run_drain(const struct command_call *call)
     return ask_and_say(call, request, drain ? "draining" : "taking requests again:");
 }
 
+static int run_backend(const struct command_call *call)
+{
+    const char *what = command_arg(call, 0), *address = command_arg(call, 2);
+    bool add = str_same(what, "add");
+    if (!add && !str_same(what, "remove")) {
+        return command_fail(COMMAND_WRONG_USAGE, "\"%s\" is neither add nor remove", what);
+    }
+    struct cJSON *request = request_of("backend");
+    json_set_bool(request, "add", add);
+    json_set_str(request, "service", command_arg(call, 1));
+    json_set_str(request, "backend", address);
+    struct cJSON *answer;
+    int code = command_ask(call, request, QUICK_MS, &answer);
+    if (code == COMMAND_FINE && answer) {
+        printf("%s: %s %s\n", command_arg(call, 1), add ? "checking, then balancing" : "draining",
+               json_str(answer, "backend", address));
+    }
+    json_free(answer);
+    return code;
+}
+
+static int run_weight(const struct command_call *call)
+{
+    uint64_t weight;
+    if (str_to_u64(str_of(command_arg(call, 1)), &weight) || !weight || weight > 1000) {
+        return command_fail(COMMAND_WRONG_USAGE, "\"%s\" is no weight: give 1 to 1000",
+                            command_arg(call, 1));
+    }
+    struct cJSON *request = request_about("weight", call, "backend");
+    json_set_num(request, "weight", (double)weight);
+    return ask_and_say(call, request, "weighted");
+}
+
 static int run_restart(const struct command_call *call)
 {
     return ask_and_say(call, request_about("restart", call, "instance"), "replacing");
@@ -279,6 +312,34 @@ const struct command command_undrain = {
     .example = "tidegate undrain catalog-7",
     .asks = true,
     .run = run_drain,
+};
+
+const struct command command_backend = {
+    .name = "backend",
+    .arguments = "add|remove SERVICE HOST:PORT",
+    .least = 3,
+    .most = 3,
+    .summary = "give a service that runs elsewhere one backend more or less",
+    .doc = "For services with `backends`. A new one gets requests once it is healthy, one that is "
+           "removed finishes what it has. It lasts over reloads until the configuration's own list "
+           "of this service's backends changes, and not over a restart of the daemon.",
+    .example = "tidegate backend add legacy 10.0.0.7:9000",
+    .asks = true,
+    .run = run_backend,
+};
+
+const struct command command_weight = {
+    .name = "weight",
+    .arguments = "BACKEND N",
+    .least = 2,
+    .most = 2,
+    .summary = "give a backend another share of the requests",
+    .doc = "The backend, named by its instance id or its address, has this weight from now on: as "
+           "long as it lives, or until the configuration's list of its service's backends changes. "
+           "Policies that know weights follow it.",
+    .example = "tidegate weight legacy@10.0.0.5:9000 5",
+    .asks = true,
+    .run = run_weight,
 };
 
 const struct command command_restart = {

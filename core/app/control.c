@@ -1,5 +1,6 @@
 /* control.c: what operators ask for over the control socket (commands.h describes the protocol) and
  * over HTTP. One table entry and one function a command. */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "base/str.h"
 #include "board/board.h"
 #include "fleet/fleet.h"
+#include "net/net.h"
 #include "watch/watch.h"
 
 typedef void control_fn(struct master *m, struct admin_request *request, const struct cJSON *args);
@@ -139,6 +141,31 @@ static void do_drain(struct master *m, struct admin_request *request, const stru
                              json_bool(args, "drain", true), admin_who(request), clock_now_ms()));
 }
 
+static void do_backend(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    const char *address = json_str(args, "backend", "");
+    struct net_addr addr;
+    int rc = net_addr_parse(address, &addr);
+    if (rc && rc != -EDESTADDRREQ) {
+        admin_answer(request, refusal("a backend is HOST:PORT or unix:/PATH"));
+        return;
+    }
+    admin_answer(request,
+                 fleet_backend(m->fleet, json_str(args, "service", ""), rc ? address : addr.text,
+                               json_bool(args, "add", true), admin_who(request), clock_now_ms()));
+}
+
+static void do_weight(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    double weight = json_num(args, "weight", 0);
+    if (weight < 1 || weight > 1000) {
+        admin_answer(request, refusal("a weight is a number from 1 to 1000"));
+        return;
+    }
+    admin_answer(request, fleet_weight(m->fleet, json_str(args, "backend", ""), weight,
+                                       admin_who(request), clock_now_ms()));
+}
+
 static void do_restart(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
     admin_answer(request, fleet_restart(m->fleet, json_str(args, "instance", ""),
@@ -173,11 +200,10 @@ static const struct {
     control_fn *run;
     bool changes; /* is logged with who asked */
 } commands[] = {
-    {"status", do_status, false},   {"decisions", do_decisions, false},
-    {"scale", do_scale, true},      {"deploy", do_deploy, true},
-    {"drain", do_drain, true},      {"restart", do_restart, true},
-    {"stop", do_stop, true},        {"reload", do_reload, true},
-    {"version", do_version, false},
+    {"status", do_status, false}, {"decisions", do_decisions, false}, {"scale", do_scale, true},
+    {"deploy", do_deploy, true},  {"drain", do_drain, true},          {"restart", do_restart, true},
+    {"stop", do_stop, true},      {"reload", do_reload, true},        {"backend", do_backend, true},
+    {"weight", do_weight, true},  {"version", do_version, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

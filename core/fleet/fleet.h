@@ -105,6 +105,14 @@ struct cJSON *fleet_deploy_state(const struct fleet *f, const char *service);
 /* A backend (instance id or address) gets no new requests / gets them again. */
 struct cJSON *fleet_drain(struct fleet *f, const char *backend, bool drain, const char *who,
                           uint64_t now_ms);
+/* A service with `backends` gets one more or loses one, until a configuration comes whose list of them
+ * differs from the one before. `address` as net_addr_parse takes it. */
+struct cJSON *fleet_backend(struct fleet *f, const char *service, const char *address, bool add,
+                            const char *who, uint64_t now_ms);
+/* Another weight for a backend (instance id or address), for as long as it lives or until its service's
+ * list of backends changes. */
+struct cJSON *fleet_weight(struct fleet *f, const char *backend, double weight, const char *who,
+                           uint64_t now_ms);
 /* Replaces an instance: new one healthy first, then the old one drained. */
 struct cJSON *fleet_restart(struct fleet *f, const char *instance, const char *who,
                             uint64_t now_ms);

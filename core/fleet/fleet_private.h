@@ -123,6 +123,7 @@ struct instance {
     char *id;                        /* "catalog-7", "legacy@10.0.0.5:9000" */
     char *name;                      /* on the engine: "tg-shop-catalog-7"; NULL for a static one */
     struct cJSON *backend;           /* static: its part of the configuration; else NULL */
+    double weight;                   /* set by an operator; 0 = none */
     char engine_id[ENGINE_ID_BYTES]; /* "" until known */
     char spec_hash[17];
     uint32_t serial, generation;
@@ -221,11 +222,13 @@ struct service {
     char *name;
     struct cJSON *config; /* owned; NULL when only its instances are known */
     struct spec spec;
-    bool gone;      /* not in the configuration any more */
-    bool stopped;   /* until the next deploy */
-    bool settled;   /* `desired` is set */
-    bool deploying; /* not all instances are of the wanted generation yet */
-    bool announced; /* ... and that was told */
+    uint64_t backends_hash; /* of the backends as last configured */
+    bool edited;            /* operators added or removed some since */
+    bool gone;              /* not in the configuration any more */
+    bool stopped;           /* until the next deploy */
+    bool settled;           /* `desired` is set */
+    bool deploying;         /* not all instances are of the wanted generation yet */
+    bool announced;         /* ... and that was told */
     uint32_t desired;
     uint32_t generation, generation_most;
     uint32_t serial; /* highest seen */
@@ -309,6 +312,8 @@ void fleet_service_free(struct service *s);
 /* Takes the service's part of a configuration over; borrows. */
 void fleet_service_apply(struct service *s, const struct cJSON *config);
 /* Lets go of static backends that are not configured any more. */
+/* Makes instances of the configured backends, and drops those of others. */
+void fleet_service_apply_backends(struct service *s);
 void fleet_service_drop_backends(struct service *s);
 /* How many there should be: 0 when stopped or gone. */
 uint32_t fleet_service_want(const struct service *s);

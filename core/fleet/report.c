@@ -86,6 +86,9 @@ static struct cJSON *instance_json(const struct instance *i, uint64_t now_ms)
     json_set_num(j, "restarts", i->restarts);
     json_set_str(j, "reason", reason_of(i));
     json_set_bool(j, "drained", i->drained);
+    if (i->weight > 0) {
+        json_set_num(j, "weight", i->weight);
+    }
     json_set_num(j, "pid", i->pid);
     if (i->usage.at_ms) {
         json_set_num(j, "cpu_percent", i->usage.cpu_percent);

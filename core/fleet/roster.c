@@ -58,6 +58,9 @@ static struct cJSON *backend_json(const struct instance *i)
     json_set_num(b, "slot", i->slot);
     json_set_str(b, "address", i->address);
     put_number(b, i, "weight", s->spec.weight);
+    if (i->weight > 0) {
+        json_set_num(b, "weight", i->weight);
+    }
     put_number(b, i, "max_connections", s->spec.max_connections);
     put_number(b, i, "capacity", s->spec.capacity);
     const struct cJSON *tags =

@@ -202,6 +202,30 @@ void fleet_service_drop_backends(struct service *s)
     }
 }
 
+void fleet_service_apply_backends(struct service *s)
+{
+    if (s->spec.is_static) {
+        apply_backends(s);
+    }
+    fleet_service_drop_backends(s);
+}
+
+/* What operators changed stays while the configured list is the one that they changed. */
+static void keep_edits(struct service *s, const struct cJSON *old)
+{
+    uint64_t hash = fleet_spec_hash(json_get(s->config, "backends"));
+    bool same = s->backends_hash == hash;
+    s->backends_hash = hash;
+    if (same && s->edited) {
+        json_set(s->config, "backends", json_copy(json_get(old, "backends")));
+        return;
+    }
+    s->edited = false;
+    for (struct list *n = s->instances.next; !same && n != &s->instances; n = n->next) {
+        list_owner(n, struct instance, node)->weight = 0;
+    }
+}
+
 static void check_again(struct service *s)
 {
     for (struct list *n = s->instances.next; n != &s->instances; n = n->next) {
@@ -221,13 +245,11 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
     const struct spec before = s->spec;
     struct cJSON *old = s->config;
     s->config = json_copy(config);
+    keep_edits(s, old);
     fleet_spec_read(&s->spec, s->config);
     bool changed = strcmp(before.hash, s->spec.hash) != 0;
     s->gone = false;
-    if (s->spec.is_static) {
-        apply_backends(s);
-    }
-    fleet_service_drop_backends(s);
+    fleet_service_apply_backends(s);
     if (before.check_hash != s->spec.check_hash && (!changed || s->spec.is_static)) {
         check_again(s); /* a roll lets the old ones be checked as they were */
     }

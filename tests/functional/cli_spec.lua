@@ -1,8 +1,8 @@
 -- The command line without a daemon: help, wrong words, exit codes, manual page, completions.
 local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
 local COMMANDS = {
-    "run", "check", "status", "decisions", "scale", "deploy", "drain", "undrain", "restart", "stop", "reload",
-    "version", "help",
+    "run", "check", "status", "decisions", "scale", "deploy", "drain", "undrain", "backend",
+    "weight", "restart", "stop", "reload", "version", "help",
 }
 
 local function have(program)
@@ -85,6 +85,7 @@ describe("command line", function()
     it("answers 3 when there is no daemon", function()
         for _, args in ipairs {
             "status", "status --json", "decisions", "scale shop 3", "deploy shop --wait", "drain a", "undrain a",
+            "backend add a 10.0.0.1:80", "weight a 5",
             "restart a", "stop shop", "reload", "status --socket /nonexistent/x", "status --cluster shop",
         } do
             local code, out, err = run(args)

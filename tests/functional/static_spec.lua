@@ -48,6 +48,19 @@ service "legacy" {
             return t:of().up == 2
         end)
         assert.same({ tcp = true, unix = true }, seen(t, 20))
+        -- By hand: one less, one more, another weight.
+        local address = "127.0.0.1:" .. port
+        assert.equal(0, t:cli("backend", "remove", "legacy", address).code)
+        assert.same({ unix = true }, seen(t, 20))
+        assert.equal(0, t:cli("backend", "add", "legacy", address).code)
+        t:wait("it to be there again", function()
+            return t:of().up == 2
+        end)
+        assert.equal(0, t:cli("weight", address, "9").code)
+        assert.same({ tcp = true, unix = true }, seen(t, 20))
+        assert.equal(1, t:cli("backend", "add", "legacy", address).code)
+        assert.equal(1, t:cli("backend", "add", "legacy", "nothing").code)
+
         load:stop_clean()
 
         -- Not ours to start: commands that would are refused.

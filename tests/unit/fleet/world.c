@@ -572,6 +572,10 @@ const char *world_operate(struct world *w, const char *what, const char *object,
         return lend_json(w, fleet_deploy(f, object, "uid 0", w->now_ms));
     } else if (!strcmp(what, "drain") || !strcmp(what, "undrain")) {
         return lend_json(w, fleet_drain(f, object, *what == 'd', "uid 0", w->now_ms));
+    } else if (!strcmp(what, "add") || !strcmp(what, "remove")) {
+        return lend_json(w, fleet_backend(f, "legacy", object, *what == 'a', "uid 0", w->now_ms));
+    } else if (!strcmp(what, "weight")) {
+        return lend_json(w, fleet_weight(f, object, count, "uid 0", w->now_ms));
     } else if (!strcmp(what, "restart")) {
         return lend_json(w, fleet_restart(f, object, "uid 0", w->now_ms));
     } else if (!strcmp(what, "stop")) {
