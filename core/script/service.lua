@@ -57,10 +57,11 @@ function types.url_path(value, _, path, ctx)
     return text
 end
 
+-- "*.shop.example" is for every name below shop.example, not for itself.
 function types.hostname(value, _, path, ctx)
     local text = types.text(value, { empty = true }, path, ctx)
-    if text and text ~= "" and not values.is_host(text) then
-        return fail(ctx, path, 'a host name such as "shop.example"', value)
+    if text and text ~= "" and not values.is_host((text:gsub("^%*%.", ""))) then
+        return fail(ctx, path, 'a host name such as "shop.example" or "*.shop.example"', value)
     end
     return text and text:lower()
 end
