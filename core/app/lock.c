@@ -29,6 +29,8 @@ int lock_take(struct master *m, char **reterr)
         ssize_t len = pread(m->lock_fd, pid, sizeof pid - 1, 0);
         pid[len > 0 ? len : 0] = '\0';
         rc = -EEXIST;
+        close(m->lock_fd); /* what lies beside the lock is the other's */
+        m->lock_fd = -1;
         *reterr =
             mem_printf("this cluster has a daemon already, pid %s: stop it first, or give this "
                        "one another cluster id",

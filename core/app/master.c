@@ -313,6 +313,7 @@ static void on_tick(uv_timer_t *timer)
     reload_tick(m, now_ms);
     if (m->phase == MASTER_SERVING) {
         workers_tick(m, now_ms);
+        aside_tick(m);
         deciders_tick(m, now_ms);
         fleet_tick(m->fleet, now_ms);
         control_tick(m, now_ms);

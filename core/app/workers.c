@@ -351,6 +351,7 @@ static void watch_heartbeat(struct master *m, struct child *w, uint64_t now_ms)
         log_error("worker hangs inside a policy: killed", "worker=%u", w->index);
         w->stuck_since_ms = now_ms;
         child_kill(w);
+        aside_note_kill(m, now_ms);
     }
 }
 
@@ -390,6 +391,16 @@ void workers_abort(struct master *m)
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i] && m->workers[i]->ready) {
             child_send(m->workers[i], IPC_ABORT, m->reload.generation, "{}");
+        }
+    }
+}
+
+void workers_again(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            child_send(m->workers[i], IPC_PREPARE, m->generation, m->config_text);
+            child_send(m->workers[i], IPC_COMMIT, m->generation, "{}");
         }
     }
 }

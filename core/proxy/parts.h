@@ -197,6 +197,7 @@ struct port { /* one listening address */
 struct generation {
     uint32_t number;
     uint32_t refs; /* the proxy's own, and one for each exchange */
+    bool builtin;  /* its policies are set aside: C decides */
     struct script_hot *hot;
     struct route *routes;
     uint32_t route_count;

@@ -117,14 +117,17 @@ struct backend *proxy_pick(struct exchange *ex)
     if (!count || !fill(p, ex, count)) {
         return NULL;
     }
-    int at = r->picker ? ask_policy(p, ex) : -EIO;
+    if (!r->picker) {
+        return service->backends[least_connections(p, r, count)];
+    }
+    int at = ask_policy(p, ex);
     if (at == -ENOENT) {
         return NULL;
     }
     if (at < 0 || (uint32_t)at >= count || !r->rows[at].eligible) {
         board_add(&p->numbers->policy_errors, 1);
         proxy_fact(p, "policy",
-                   at == -EIO && r->picker ? script_picker_error(r->picker)
+                   at == -EIO ? script_picker_error(r->picker)
                                            : "a balance policy chose a backend that it may not");
         at = least_connections(p, r, count);
     }

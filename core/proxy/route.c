@@ -206,6 +206,9 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     list_append(&r->service->routes, &r->node);
     r->capacity = capacity_of(service);
     r->rows = mem_array(r->capacity, sizeof *r->rows);
+    if (g->builtin) {
+        return 0;
+    }
     int rc =
         script_picker_new(g->hot, json_str(balance, "policy", "least_connections"),
                           json_get(balance, "params"), r->rows, r->capacity, &r->picker, reterr);
@@ -292,6 +295,7 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     size_t count = count_routes(config);
     g->number = generation;
     g->refs = 1;
+    g->builtin = json_bool(config, "builtin_balance", false);
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);
     int rc = script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);

@@ -155,7 +155,7 @@ function world_mt:must(line)
 end
 
 -- Routes are { service, path =, host =, ... }; policies' sources serve where the real script room is linked.
-function world_mt.configure(_, routes)
+function world_mt.configure(_, routes, builtin)
     local services, order = {}, { n = 0 }
     for _, route in ipairs(routes) do
         local name = route.service or "shop"
@@ -170,7 +170,8 @@ function world_mt.configure(_, routes)
             connect_timeout_ms = 1000, client_timeout_ms = route.client_timeout_ms or 5000,
         })
     end
-    return "prepare " .. json { generation = "1", cluster = {}, services = order, policies = M.policies }
+    return "prepare " .. json { generation = "1", cluster = {}, services = order, policies = M.policies,
+        builtin_balance = builtin }
 end
 
 function world_mt:roster(backends)

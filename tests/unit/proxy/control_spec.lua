@@ -73,6 +73,24 @@ describe("proxy, configuration, rosters and drain", function()
         assert.equal(503, (c:answer()))
     end)
 
+    it("decides in C when policies are set aside, and counts no error", function()
+        world { backends = 2, route = { policy = "none" } }
+        w:must(w:configure({ { policy = "none" } }, true))
+        w:must "commit"
+        local a, b = w:client(), w:client()
+        a:get "/"
+        local u, first = w:accept_any()
+        u:read_head()
+        b:get "/"
+        local v, second = w:accept_any()
+        v:read_head()
+        assert.is_true(first ~= second)
+        u:ok ""
+        v:ok ""
+        assert.same({ 200, 200 }, { (a:answer()), (b:answer()) })
+        assert.same({ 0, 0 }, { tonumber(w:numbers().policy_errors), tonumber(w:numbers().picks) })
+    end)
+
     it("shares by the policy and keeps exact numbers", function()
         world { backends = 2 }
         local clients, seen = {}, { 0, 0 }
