@@ -16,6 +16,10 @@ enum {
 
 struct child;
 
+enum {
+    CHILD_ORPHAN_LOOK_MS = 100 /* how often a worker without a master looks for a new one */
+};
+
 /* It ended. Called once, also after child_kill; the child's memory is gone when this returns. */
 typedef void child_exited_fn(void *arg, struct child *child, int status, int signal);
 

@@ -132,7 +132,10 @@ struct master {
     struct listener *listeners;
     char *roster; /* last text for the workers, names resolved */
     uint64_t roster_version, roster_acked;
-    bool serving_told; /* the serving file names us */
+    bool taking_over; /* until then workers of a master before us serve, and ours do not listen */
+    uint64_t take_over_by_ms;
+    uint64_t acks_from_ms; /* workers of a dead master may use an older roster until then */
+    bool serving_told;     /* the serving file names us */
     uint64_t drain_deadline_ms;
 
     struct deploy_wait *waits;
@@ -141,7 +144,8 @@ struct master {
 };
 
 /* ---- workers.c ---- */
-/* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence. */
+/* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence.
+ * While taking over it opens none. */
 int workers_listen(struct master *m, const struct cJSON *config, char **reterr);
 /* Closes the sockets of addresses that the configuration in force does not name. */
 void workers_close_unused(struct master *m);
