@@ -114,8 +114,7 @@ static void do_scale(struct master *m, struct admin_request *request, const stru
         return;
     }
     admin_answer(request, fleet_scale(m->fleet, json_str(args, "service", ""), (uint32_t)instances,
-                                      (uint64_t)hold_ms,
-                                      admin_who(request), clock_now_ms()));
+                                      (uint64_t)hold_ms, admin_who(request), clock_now_ms()));
 }
 
 static void do_deploy(struct master *m, struct admin_request *request, const struct cJSON *args)
