@@ -178,6 +178,8 @@ struct route {
     struct script_backend *rows;
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */
+    uint32_t failures;            /* of the policy, in a row */
+    uint64_t aside_ms;            /* after many of them it is not asked before then */
 };
 
 struct site {              /* one host of one address */

@@ -73,6 +73,31 @@ describe("proxy, configuration, rosters and drain", function()
         assert.equal(503, (c:answer()))
     end)
 
+    it("asks a policy that fails again and again once a second only", function()
+        world { backends = 2, route = { policy = "raises" } }
+        local c = w:client()
+        local function one()
+            c:get "/"
+            local u = w:accept_any()
+            u:read_head()
+            u:ok("", "Connection: close\r\n")
+            u:close()
+            assert.equal(200, (c:answer()))
+            return tonumber(w:numbers().picks)
+        end
+        for i = 1, 8 do
+            assert.equal(i, one())
+        end
+        assert.equal(8, one())
+        assert.equal(9, tonumber(w:numbers().policy_errors))
+        local requests = 9
+        repeat
+            requests = requests + 1
+        until one() == 9 or requests > 100000
+        assert.equal(9, tonumber(w:numbers().picks))
+        assert.equal(requests, tonumber(w:numbers().policy_errors))
+    end)
+
     it("decides in C when policies are set aside, and counts no error", function()
         world { backends = 2, route = { policy = "none" } }
         w:must(w:configure({ { policy = "none" } }, true))
