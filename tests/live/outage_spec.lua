@@ -97,3 +97,24 @@ live.describe("an engine that", { "--live-restore" }, function(it, bed)
         t:assert_exactly(2)
     end)
 end)
+
+live.describe("an engine without live-restore that", {}, function(it, bed)
+    it("ends its containers when it is restarted gets new ones at once", function(t)
+        t:configure(SERVICE, values(3))
+        t:start()
+        local before = t:container_ids()
+        bed:sh "kill"
+        engine_is(t, "down")
+        assert.equal(200, t:get("/").status) -- they go on until it comes back
+        bed:sh "restart"
+        local since = live.now()
+        engine_is(t, "up")
+        t:wait_settled()
+        assert.is_true(live.now() - since < 15)
+        assert.equal(200, t:get("/").status)
+        t:assert_exactly(3)
+        for _, c in ipairs(t:containers()) do
+            assert.is_nil(before[c.Id])
+        end
+    end)
+end)
