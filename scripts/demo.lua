@@ -281,7 +281,7 @@ local function kill_one()
     end
     say(("SIGKILL to %s (pid %d) in mid-load"):format(victim.id, victim.pid))
     if engine == "docker" then
-        local call = "curl -sS -X POST --unix-socket '%s' 'http://docker/containers/tg-%s-%s/kill?signal=KILL'"
+        local call = "curl -sS -X POST --unix-socket '%s' http://docker/containers/tg-%s-%s/kill?signal=KILL"
         os.execute(call:format(env "DEMO_SOCKET", env "DEMO_CLUSTER", victim.id))
     else
         ffi.C.kill(victim.pid, SIGKILL)

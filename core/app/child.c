@@ -1,7 +1,7 @@
 /* child.c: see child.h.
  *
- * Owns: process handle and channel. A child whose channel breaks but that does not exit is killed,
- * so on_exited always comes. */
+ * Owns: process handle, channel, and the timer behind a dismissal. A child whose channel breaks, or
+ * that was dismissed and does not exit, is killed, so on_exited always comes. */
 #include "app/child.h"
 
 #include <errno.h>
@@ -13,12 +13,20 @@
 #include "base/mem.h"
 
 enum {
-    ARGS_MAX = 16
+    ARGS_MAX = 16,
+    DISMISS_MS = 3000 /* from a dismissal to SIGKILL: it may be hanging */
 };
 
-static void on_handle_closed(uv_handle_t *handle)
+/* The timer's, closed second. */
+static void on_timer_closed(uv_handle_t *handle)
 {
     mem_free(handle->data);
+}
+
+static void on_process_closed(uv_handle_t *handle)
+{
+    struct child *c = handle->data;
+    uv_close((uv_handle_t *)&c->dismissal, on_timer_closed);
 }
 
 static void on_exit_status(uv_process_t *process, int64_t status, int signal)
@@ -28,7 +36,7 @@ static void on_exit_status(uv_process_t *process, int64_t status, int signal)
     ipc_close(c->channel);
     c->channel = NULL;
     c->on_exited(c->arg, c, (int)status, signal);
-    uv_close((uv_handle_t *)process, on_handle_closed);
+    uv_close((uv_handle_t *)process, on_process_closed);
 }
 
 static void on_channel_closed(void *arg, int error)
@@ -88,11 +96,13 @@ int child_spawn(const struct child_options *o, struct child **ret_child)
     c->on_exited = o->on_exited;
     c->index = o->index;
     c->process.data = c;
+    uv_timer_init(o->loop, &c->dismissal);
+    c->dismissal.data = c;
     rc = spawn(c, o, fds[1]);
     close(fds[1]);
     if (rc) {
         close(fds[0]);
-        uv_close((uv_handle_t *)&c->process, on_handle_closed);
+        uv_close((uv_handle_t *)&c->process, on_process_closed);
         return rc;
     }
     rc = ipc_open(o->loop, fds[0], on_channel_message, on_channel_closed, c, &c->channel);
@@ -124,11 +134,17 @@ void child_expect_end(struct child *c)
     c->closing = true;
 }
 
+static void on_overdue(uv_timer_t *timer)
+{
+    child_kill(timer->data);
+}
+
 void child_dismiss(struct child *c)
 {
     if (c && !c->closing) {
         c->closing = true;
         ipc_close(c->channel);
         c->channel = NULL;
+        uv_timer_start(&c->dismissal, on_overdue, DISMISS_MS, 0);
     }
 }

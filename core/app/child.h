@@ -16,11 +16,16 @@ enum {
 
 struct child;
 
+enum {
+    CHILD_ORPHAN_LOOK_MS = 100 /* how often a worker without a master looks for a new one */
+};
+
 /* It ended. Called once, also after child_kill; the child's memory is gone when this returns. */
 typedef void child_exited_fn(void *arg, struct child *child, int status, int signal);
 
 struct child {
     uv_process_t process;
+    uv_timer_t dismissal;
     struct ipc *channel; /* NULL once it closed */
     void *arg;
     ipc_message_fn *on_message; /* arg is the child itself; see child->arg */
@@ -54,7 +59,7 @@ void child_send(struct child *child, enum ipc_type type, uint32_t generation, co
 void child_kill(struct child *child);
 /* It was told to end, and may close its channel before it exits: it is not killed for that. */
 void child_expect_end(struct child *child);
-/* Closes the channel, which tells the child to end by itself. NULL is allowed. */
+/* Closes the channel, which tells the child to end by itself; soon it is killed. NULL is allowed. */
 void child_dismiss(struct child *child);
 
 #endif

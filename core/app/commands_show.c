@@ -117,6 +117,11 @@ static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
                      "policy process down: instances are held as they are");
         (void)buf_text(to, "\n");
     }
+    if (json_bool(answer, "balance_set_aside", false)) {
+        screen_paint(to, SCREEN_RED, colour,
+                     "workers hung in a balance policy: least connections until the next reload");
+        (void)buf_text(to, "\n");
+    }
     if (reload && !json_bool(reload, "ok", true)) {
         screen_paint(to, SCREEN_RED, colour, "last reload refused, the generation before goes on:");
         (void)buf_text(to, "\n");

@@ -76,6 +76,7 @@ static struct cJSON *status_json(struct master *m, const char *service)
     json_set_str(out, "policy", m->policy && m->policy->ready ? "up" : "down");
     json_set_num(out, "uptime_s", (double)(clock_now_ms() - m->started_ms) / 1000.0);
     json_set(out, "workers", workers_json(m));
+    json_set_bool(out, "balance_set_aside", m->aside.on);
     if (m->reload.told) {
         json_set(out, "reload", reload_json(m));
     }
@@ -108,13 +109,14 @@ static void do_decisions(struct master *m, struct admin_request *request, const 
 static void do_scale(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
     int64_t instances = json_int(args, "instances", -1);
-    if (instances < 0 || instances > LIMIT_INSTANCES) {
-        admin_answer(request, refusal("instances must be a number from 0 to 1000"));
+    int64_t hold_ms = json_int(args, "hold_ms", 600000);
+    if (instances < 0 || instances > LIMIT_INSTANCES || hold_ms < 0) {
+        admin_answer(request, refusal(hold_ms < 0 ? "hold_ms must not be negative"
+                                                  : "instances must be a number from 0 to 1000"));
         return;
     }
     admin_answer(request, fleet_scale(m->fleet, json_str(args, "service", ""), (uint32_t)instances,
-                                      (uint64_t)json_int(args, "hold_ms", 600000),
-                                      admin_who(request), clock_now_ms()));
+                                      (uint64_t)hold_ms, admin_who(request), clock_now_ms()));
 }
 
 static void do_deploy(struct master *m, struct admin_request *request, const struct cJSON *args)

@@ -1,7 +1,8 @@
 /* lock.c: one master a cluster, and the hand-over from a dead one.
  *
- * `lock` is held by flock for the master's life and names its pid; the kernel lets go when it
- * dies. `serving` names the master whose workers serve; a clean end removes it. */
+ * `lock` is held by flock for the master's life and names its pid; the kernel lets go when it dies. A
+ * clean end empties it, so a pid in it tells that workers may be left. `serving` names the master whose
+ * workers serve; a clean end removes it. */
 #include "app/master.h"
 
 #include <errno.h>
@@ -29,17 +30,20 @@ int lock_take(struct master *m, char **reterr)
         ssize_t len = pread(m->lock_fd, pid, sizeof pid - 1, 0);
         pid[len > 0 ? len : 0] = '\0';
         rc = -EEXIST;
+        close(m->lock_fd); /* what lies beside the lock is the other's */
+        m->lock_fd = -1;
         *reterr =
             mem_printf("this cluster has a daemon already, pid %s: stop it first, or give this "
                        "one another cluster id",
                        pid);
     } else {
         char pid[32];
+        m->had_predecessor = pread(m->lock_fd, pid, 1, 0) == 1;
+        m->taking_over = m->had_predecessor;
         int len = snprintf(pid, sizeof pid, "%ld", (long)getpid());
         if (ftruncate(m->lock_fd, 0) < 0 || pwrite(m->lock_fd, pid, (size_t)len, 0) != len) {
             log_warn("the lock does not name us", "file=%s", path);
         }
-        m->had_predecessor = access(m->serving_path, F_OK) == 0;
     }
     mem_free(path);
     return rc;
@@ -61,6 +65,9 @@ void lock_release(struct master *m)
 {
     if (m->lock_fd >= 0) {
         (void)unlink(m->serving_path); /* absent when we never served */
+        if (ftruncate(m->lock_fd, 0) < 0) {
+            log_warn("the lock goes on to name us", "error=%s", strerror(errno));
+        }
         close(m->lock_fd);
         m->lock_fd = -1;
     }

@@ -193,6 +193,8 @@ int master_build(struct master *m, char **reterr)
         .fact = port_fact,
     };
     int rc = make_places(m, cluster, reterr);
+    /* Its workers go on for grace_ms after its death; take over before. */
+    m->take_over_by_ms = clock_now_ms() + (uint64_t)json_int(cluster, "grace_ms", 30000) / 2;
     m->worker_count = count_workers(m, cluster);
     if (!rc) {
         rc = board_new(m->worker_count, &m->board);
@@ -313,6 +315,7 @@ static void on_tick(uv_timer_t *timer)
     reload_tick(m, now_ms);
     if (m->phase == MASTER_SERVING) {
         workers_tick(m, now_ms);
+        aside_tick(m);
         deciders_tick(m, now_ms);
         fleet_tick(m->fleet, now_ms);
         control_tick(m, now_ms);

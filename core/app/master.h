@@ -5,6 +5,7 @@
  *   deciders.c  the policy process and the questions to it
  *   reload.c    generations, two-phase
  *   control.c   what operators ask for
+ *   aside.c     balance policies that hang again and again
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
 #ifndef APP_MASTER_H
@@ -48,7 +49,10 @@ enum reload_phase {
 /* A generation on its way. */
 struct reload {
     enum reload_phase phase;
-    uint32_t generation;
+    bool again;          /* asked for meanwhile: the files may have changed since they were read */
+    uint32_t generation; /* of the one on its way */
+    uint32_t seen;       /* highest that workers were told of: never given out twice, so that an
+                            acknowledgement always means this try */
     uint64_t started_ms;
     struct child *candidate; /* its policy process */
     struct cJSON *config;
@@ -77,6 +81,18 @@ struct deploy_wait {
     uint64_t deadline_ms;
 };
 
+enum {
+    ASIDE_KILLS = 3
+};
+
+/* Workers that had to be killed inside a balance policy of the generation in force. */
+struct aside {
+    uint64_t killed_ms[ASIDE_KILLS]; /* a ring; 0 = none */
+    unsigned next;
+    bool on;  /* its balance policies are not used any more */
+    bool due; /* ... and the workers have not been told */
+};
+
 struct names; /* names.c */
 
 struct master {
@@ -96,6 +112,7 @@ struct master {
     char *config_text;
     uint32_t generation;
     struct reload reload;
+    struct aside aside;
 
     struct board *board;
     struct net_client *client;
@@ -115,7 +132,10 @@ struct master {
     struct listener *listeners;
     char *roster; /* last text for the workers, names resolved */
     uint64_t roster_version, roster_acked;
-    bool serving_told; /* the serving file names us */
+    bool taking_over; /* until then workers of a master before us serve, and ours do not listen */
+    uint64_t take_over_by_ms;
+    uint64_t acks_from_ms; /* workers of a dead master may use an older roster until then */
+    bool serving_told;     /* the serving file names us */
     uint64_t drain_deadline_ms;
 
     struct deploy_wait *waits;
@@ -124,7 +144,8 @@ struct master {
 };
 
 /* ---- workers.c ---- */
-/* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence. */
+/* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence.
+ * While taking over it opens none. */
 int workers_listen(struct master *m, const struct cJSON *config, char **reterr);
 /* Closes the sockets of addresses that the configuration in force does not name. */
 void workers_close_unused(struct master *m);
@@ -133,6 +154,8 @@ int workers_start(struct master *m);
 void workers_prepare(struct master *m);
 void workers_commit(struct master *m);
 void workers_abort(struct master *m);
+/* Sends the configuration in force again, it has changed in place. No generation may be on its way. */
+void workers_again(struct master *m);
 /* A new roster from the fleet. */
 void workers_roster(struct master *m, uint64_t version, const char *json);
 /* Sends the last roster again (names changed). */
@@ -155,7 +178,8 @@ void deciders_tick(struct master *m, uint64_t now_ms);
 void deciders_close(struct master *m);
 
 /* ---- reload.c ---- */
-/* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: a second is refused. */
+/* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: an asker is refused
+ * meanwhile, without one (SIGHUP) another follows. */
 void reload_begin(struct master *m, struct admin_request *asker);
 void reload_on_worker(struct master *m, struct child *worker, bool accepted, const char *error);
 void reload_tick(struct master *m, uint64_t now_ms);
@@ -167,6 +191,13 @@ void control_command(void *arg, struct admin_request *request, const char *comma
 int control_page(void *arg, const char *path, struct buf *body, const char **ret_type);
 void control_tick(struct master *m, uint64_t now_ms);
 void control_close(struct master *m);
+
+/* ---- aside.c ---- */
+/* A worker was killed for it hung inside a policy. */
+void aside_note_kill(struct master *m, uint64_t now_ms);
+void aside_tick(struct master *m);
+/* Another generation is in force. */
+void aside_clear(struct master *m);
 
 /* ---- names.c ---- */
 struct names *names_new(struct master *m);

@@ -1,8 +1,8 @@
 /* names.c: host names in rosters. Workers get numeric addresses only, so that
  * nothing on the data plane ever waits for a resolver.
  *
- * Owns: a cache of every name that a roster has named; an answer is asked for again after
- * FRESH_MS, a failure after RETRY_MS, and an old answer stays until a new one comes. */
+ * Owns: a cache of the names in the last roster; an answer is asked for again after FRESH_MS, a
+ * failure after RETRY_MS, and an old answer stays until a new one comes. */
 #include <string.h>
 
 #include "app/master.h"
@@ -26,6 +26,8 @@ struct name {
     char *address; /* numeric, or NULL */
     uint64_t ask_at_ms;
     bool asking;
+    bool wanted; /* by the last roster */
+    bool failed; /* the last answer, which was told */
 };
 
 struct names {
@@ -35,16 +37,20 @@ struct names {
     unsigned asking;
 };
 
+static void free_name(struct name *name)
+{
+    mem_free(name->text);
+    mem_free(name->address);
+    mem_free(name);
+}
+
 static void release(struct names *n)
 {
     size_t at = 0;
     const char *key;
     void *value;
     while (map_next(&n->by_text, &at, &key, &value)) {
-        struct name *name = value;
-        mem_free(name->text);
-        mem_free(name->address);
-        mem_free(name);
+        free_name(value);
     }
     map_free(&n->by_text);
     mem_free(n->roster);
@@ -64,12 +70,19 @@ static void on_resolved(void *arg, int error, const struct net_addr *addr)
         return;
     }
     name->ask_at_ms = clock_now_ms() + (error ? RETRY_MS : FRESH_MS);
+    bool news = name->failed != (error != 0);
+    name->failed = error != 0;
     if (error) {
-        log_warn("a backend's name does not resolve", "name=%s error=%s known=%s", name->text,
-                 err_text(error), name->address);
+        if (news && name->wanted) {
+            log_warn("a backend's name does not resolve", "name=%s error=%s known=%s", name->text,
+                     err_text(error), name->address);
+        }
         return;
     }
-    if (!str_same(name->address, addr->text)) {
+    if (news) {
+        log_info("a backend's name resolves again", "name=%s address=%s", name->text, addr->text);
+    }
+    if (name->wanted && !str_same(name->address, addr->text)) {
         mem_free(name->address);
         name->address = mem_copy(addr->text);
         char *roster = mem_copy(n->roster);
@@ -97,7 +110,33 @@ static const char *look_up(struct names *n, const char *text)
         map_put(&n->by_text, text, name);
         ask(n, name);
     }
+    name->wanted = true;
     return name->address;
+}
+
+/* Lets go of names that the last roster has not; one that is being asked goes with a later roster. */
+static void forget_unwanted(struct names *n)
+{
+    size_t at = 0;
+    const char *key;
+    void *value;
+    while (map_next(&n->by_text, &at, &key, &value)) {
+        struct name *name = value;
+        if (!name->wanted && !name->asking) {
+            map_remove(&n->by_text, name->text);
+            free_name(name);
+        }
+    }
+}
+
+static void want_none(struct names *n)
+{
+    size_t at = 0;
+    const char *key;
+    void *value;
+    while (map_next(&n->by_text, &at, &key, &value)) {
+        ((struct name *)value)->wanted = false;
+    }
 }
 
 /* Replaces one backend's address; false: it cannot be reached yet. */
@@ -121,6 +160,7 @@ char *names_resolve(struct names *n, const char *text)
     mem_free(n->roster);
     n->roster = kept;
     struct cJSON *roster = json_parse(kept, strlen(kept));
+    want_none(n);
     struct cJSON *service = json_first(json_get(roster, "services"));
     for (; service; service = json_next(service)) {
         struct cJSON *reachable = json_array();
@@ -134,6 +174,7 @@ char *names_resolve(struct names *n, const char *text)
     }
     char *resolved = json_text(roster);
     json_free(roster);
+    forget_unwanted(n);
     return resolved;
 }
 
@@ -144,7 +185,7 @@ void names_tick(struct names *n, uint64_t now_ms)
     void *value;
     while (map_next(&n->by_text, &at, &key, &value)) {
         struct name *name = value;
-        if (now_ms >= name->ask_at_ms) {
+        if (name->wanted && now_ms >= name->ask_at_ms) {
             ask(n, name);
         }
     }

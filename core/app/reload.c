@@ -65,11 +65,13 @@ static void log_errors(const char *errors)
     }
 }
 
-/* It does not come into force. At the start that is the end: the errors go to stderr plainly. */
+/* It does not come into force. At the start that is the end: the errors go to stderr plainly, be it
+ * the configuration or the place that is no good. */
 static void refuse(struct master *m, const char *errors)
 {
     struct reload *r = &m->reload;
-    if (r->phase == RELOAD_PREPARING && m->phase == MASTER_SERVING) {
+    bool loaded = r->phase == RELOAD_PREPARING;
+    if (loaded && m->phase == MASTER_SERVING) {
         workers_abort(m);
         workers_close_unused(m);
     }
@@ -77,7 +79,8 @@ static void refuse(struct master *m, const char *errors)
     r->candidate = NULL;
     forget(r);
     if (m->phase == MASTER_STARTING) {
-        fprintf(stderr, "tidegate: the configuration does not load:\n%s\n", errors);
+        fprintf(stderr, "tidegate: %s%s\n", loaded ? "" : "the configuration does not load:\n",
+                errors);
         master_stop(m, 1);
         return;
     }
@@ -103,6 +106,7 @@ static void commit(struct master *m)
     r->config_text = NULL;
     m->generation = r->generation;
     m->counters.generation = m->generation;
+    aside_clear(m);
     deciders_adopt(m, r->candidate);
     r->candidate = NULL;
     forget(r);
@@ -192,6 +196,7 @@ static void on_config(struct master *m, const struct ipc_message *message)
         log_warnings(r->config);
         error = needs_restart(m, r->config);
         if (!error && !workers_listen(m, r->config, &error)) {
+            r->seen = r->generation;
             workers_prepare(m);
             if (all_prepared(m)) {
                 commit(m);
@@ -263,12 +268,13 @@ void reload_begin(struct master *m, struct admin_request *asker)
             admin_answer(asker, no);
         } else {
             json_free(no);
-            log_warn("a reload is under way already: this one is dropped", "");
+            r->again = true;
         }
         return;
     }
     r->phase = RELOAD_LOADING;
-    r->generation = m->generation + 1;
+    r->again = false;
+    r->generation = (r->seen > m->generation ? r->seen : m->generation) + 1;
     r->started_ms = clock_now_ms();
     r->asker = asker;
     int rc = deciders_spawn(m, on_candidate_message, on_candidate_exited, &r->candidate);
@@ -283,7 +289,9 @@ void reload_tick(struct master *m, uint64_t now_ms)
 {
     struct reload *r = &m->reload;
     uint64_t age = now_ms - r->started_ms;
-    if (r->phase == RELOAD_LOADING && age > LOAD_MS) {
+    if (r->phase == RELOAD_IDLE && r->again && m->phase == MASTER_SERVING) {
+        reload_begin(m, NULL);
+    } else if (r->phase == RELOAD_LOADING && age > LOAD_MS) {
         struct child *stuck = r->candidate;
         refuse(m, "loading took longer than 10 s: is there an endless loop in it?");
         child_kill(stuck);

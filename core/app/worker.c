@@ -22,7 +22,6 @@
 #include "proxy/proxy.h"
 
 enum {
-    ORPHAN_LOOK_MS = 100,
     ORPHAN_DRAIN_MS = 30000
 };
 
@@ -161,7 +160,7 @@ static void on_closed(void *arg, int error)
     w->orphan_since_ms = clock_now_ms();
     log_warn("the master is gone: serving on with the last roster", "error=%d grace_ms=%llu", error,
              (unsigned long long)w->grace_ms);
-    uv_timer_start(&w->orphan, on_orphan_look, ORPHAN_LOOK_MS, ORPHAN_LOOK_MS);
+    uv_timer_start(&w->orphan, on_orphan_look, CHILD_ORPHAN_LOOK_MS, CHILD_ORPHAN_LOOK_MS);
 }
 
 /* ---- Life ------------------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
  *
  * Owns: the listening sockets (one per worker and address, kept over a worker's death, so that
  * nothing that waits to be accepted is lost) and the last roster's text.
- * Invariants: a worker gets PREPARE, LISTEN, COMMIT, ROSTER in this order before it accepts. */
+ * Invariants: a worker gets PREPARE, LISTEN, COMMIT, ROSTER in this order before it accepts. After a
+ * crash of a master LISTEN comes last: its workers serve until our roster has all who can. */
 #include <errno.h>
 #include <string.h>
 #include <stdio.h>
@@ -103,6 +104,9 @@ static int open_listener(struct master *m, const char *address, struct listener 
 static int want_address(struct master *m, const char *address, const char *at, char **reterr)
 {
     struct listener *l = find_listener(m, address);
+    if (!l && m->taking_over) {
+        return 0;
+    }
     if (!l) {
         int rc = open_listener(m, address, &l);
         if (rc) {
@@ -210,6 +214,9 @@ static void welcome(struct master *m, struct child *w)
 
 static void on_roster_ack(struct master *m)
 {
+    if (m->taking_over || clock_now_ms() < m->acks_from_ms) {
+        return;
+    }
     uint64_t least = UINT64_MAX;
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i] && m->workers[i]->acked_roster < least) {
@@ -222,14 +229,19 @@ static void on_roster_ack(struct master *m)
     }
 }
 
-static void tell_serving(struct master *m)
+static bool all_committed(const struct master *m)
 {
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (!m->workers[i] || !m->workers[i]->generation) {
-            return;
+            return false;
         }
     }
-    if (!m->serving_told) {
+    return true;
+}
+
+static void tell_serving(struct master *m)
+{
+    if (!m->serving_told && !m->taking_over && all_committed(m)) {
         m->serving_told = true;
         lock_serving(m);
         log_info("serving", "workers=%u generation=%u", m->worker_count, m->generation);
@@ -351,11 +363,39 @@ static void watch_heartbeat(struct master *m, struct child *w, uint64_t now_ms)
         log_error("worker hangs inside a policy: killed", "worker=%u", w->index);
         w->stuck_since_ms = now_ms;
         child_kill(w);
+        aside_note_kill(m, now_ms);
     }
+}
+
+/* From the workers of a dead master, when ours know as much as they do. Both listen for a moment. */
+static void take_over(struct master *m, uint64_t now_ms)
+{
+    bool late = now_ms >= m->take_over_by_ms;
+    if (!m->taking_over || m->phase != MASTER_SERVING || m->reload.phase == RELOAD_PREPARING ||
+        !all_committed(m) || (!late && !fleet_surveyed(m->fleet))) {
+        return;
+    }
+    m->taking_over = false;
+    m->acks_from_ms = now_ms + 5 * CHILD_ORPHAN_LOOK_MS;
+    char *error = NULL;
+    if (workers_listen(m, m->config, &error)) {
+        log_error("cannot take over", "error=%s", error);
+        mem_free(error);
+        master_stop(m, 1);
+        return;
+    }
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        send_listeners(m, m->workers[i]);
+    }
+    log_info("took over from a master that died", "reason=%s",
+             late ? "its workers soon end" : "all backends are known");
+    tell_serving(m);
 }
 
 void workers_tick(struct master *m, uint64_t now_ms)
 {
+    take_over(m, now_ms);
+    on_roster_ack(m); /* those that came too early */
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i]) {
             watch_heartbeat(m, m->workers[i], now_ms);
@@ -390,6 +430,16 @@ void workers_abort(struct master *m)
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i] && m->workers[i]->ready) {
             child_send(m->workers[i], IPC_ABORT, m->reload.generation, "{}");
+        }
+    }
+}
+
+void workers_again(struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            child_send(m->workers[i], IPC_PREPARE, m->generation, m->config_text);
+            child_send(m->workers[i], IPC_COMMIT, m->generation, "{}");
         }
     }
 }

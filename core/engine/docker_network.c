@@ -2,7 +2,8 @@
  *
  * A configured one must exist. Otherwise it is the cluster's own,
  * "tidegate-<cluster>", known by name *and* label, made when missing, and used by
- * id: a second network of the same name would make the name ambiguous.
+ * id. The engine can get two of one name (a create that a killed tidegate had sent, and ours beside it),
+ * and then starts no container in either: the one that is not in use is removed.
  * Invariants: at most one look-up is under way, so that two creates never make
  * two networks; whoever asks meanwhile waits for its end. */
 #include "engine/docker.h"
@@ -17,7 +18,8 @@
 #include "base/str.h"
 
 enum {
-    CALL_TIMEOUT_MS = 20000
+    CALL_TIMEOUT_MS = 20000,
+    REMOVALS_MOST = 8
 };
 
 struct waiter {
@@ -29,6 +31,9 @@ struct docker_network {
     struct docker_op op;
     char *name;
     bool made; /* tried to make it; the second look-up must find it */
+    unsigned removals;
+    char extra[ENGINE_ID_BYTES];  /* being removed */
+    char in_use[ENGINE_ID_BYTES]; /* could not be removed */
     struct waiter *waiters;
     size_t count;
 };
@@ -85,6 +90,33 @@ static void make(struct docker_network *n)
     json_free(body);
 }
 
+static void removed(struct docker_op *op, const struct net_answer *answer)
+{
+    struct docker_network *n = (struct docker_network *)op;
+    if (answer->error) {
+        docker_op_refused(op, answer);
+        return;
+    }
+    if (docker_answer_ok(answer)) {
+        log_warn("removed a second network of the cluster", "network=%s", n->name);
+    } else {
+        str_copy(n->in_use, sizeof n->in_use, n->extra);
+    }
+    look_up(n);
+}
+
+/* One of several; the next look-up decides on the others. */
+static void remove_extra(struct docker_network *n, const char *id)
+{
+    char *path = docker_path("/networks/", id, "");
+    struct docker_request request = {
+        .method = "DELETE", .path = path, .timeout_ms = CALL_TIMEOUT_MS};
+    str_copy(n->extra, sizeof n->extra, id);
+    n->removals++;
+    docker_op_call(&n->op, &request, removed);
+    mem_free(path);
+}
+
 static void looked_up(struct docker_op *op, const struct net_answer *answer)
 {
     struct docker_network *n = (struct docker_network *)op;
@@ -94,7 +126,7 @@ static void looked_up(struct docker_op *op, const struct net_answer *answer)
         return;
     }
     struct cJSON *list = json_parse(answer->body, answer->body_len);
-    const char *id = "";
+    const char *id = "", *extra = "";
     bool foreign = false;
     for (const struct cJSON *one = json_first(list); one; one = json_next(one)) {
         const char *its = json_str(one, "Id", "");
@@ -103,13 +135,18 @@ static void looked_up(struct docker_op *op, const struct net_answer *answer)
             continue;
         }
         if (d->settings.network || docker_labels_ours(d, json_get(one, "Labels"))) {
-            /* Of several the smallest id, so that all ask for the same. */
-            id = !id[0] || strcmp(its, id) < 0 ? its : id;
+            /* Of several the smallest id, so that all ask for the same; but one in use is kept. */
+            bool better = !id[0] || str_same(its, n->in_use) ||
+                          (strcmp(its, id) < 0 && !str_same(id, n->in_use));
+            extra = id[0] && better ? id : better ? extra : its;
+            id = better ? its : id;
         } else {
             foreign = true;
         }
     }
-    if (id[0]) {
+    if (extra[0] && !d->settings.network && n->removals < REMOVALS_MOST) {
+        remove_extra(n, extra);
+    } else if (id[0]) {
         found(n, id);
     } else if (d->settings.network) {
         docker_op_fail(op, -EINVAL, "network missing: docker.network \"%.100s\" does not exist",

@@ -170,6 +170,23 @@ void fleet_on_engine_down(struct fleet *f, const char *why, uint64_t now_ms)
     fleet_settle(f);
 }
 
+bool fleet_surveyed(const struct fleet *f)
+{
+    for (struct list *n = f->services.next; n != &f->services; n = n->next) {
+        const struct service *s = list_owner(n, struct service, node);
+        if (!s->spec.is_static && !f->listed) {
+            return false;
+        }
+        for (struct list *at = s->instances.next; at != &s->instances; at = at->next) {
+            const struct instance *i = list_owner(at, struct instance, node);
+            if (i->state == FLEET_WAITING && (i->adopted || i->backend)) {
+                return false;
+            }
+        }
+    }
+    return f->applied;
+}
+
 /* ---- Time ---- */
 
 void fleet_tick(struct fleet *f, uint64_t now_ms)

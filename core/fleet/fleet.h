@@ -86,6 +86,9 @@ void fleet_on_engine_down(struct fleet *f, const char *why,
                           uint64_t now_ms); /* freezes; traffic goes on */
 void fleet_on_engine_event(struct fleet *f, const struct engine_event *event, uint64_t now_ms);
 void fleet_on_probe(struct fleet *f, const struct probe_result *result, uint64_t now_ms);
+/* After the start: whether what ran before us is known and was checked once, so that the roster has all
+ * who can serve. */
+bool fleet_surveyed(const struct fleet *f);
 /* All workers have applied this roster version (or newer). */
 void fleet_on_roster(struct fleet *f, uint64_t version, uint64_t now_ms);
 void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t generation,

@@ -269,6 +269,8 @@ struct route {
     struct script_picker *picker; /* NULL: C decides */
     struct view_plan *view;
     struct rules rules;
+    uint32_t failures; /* of the policy, in a row */
+    uint64_t aside_ms; /* after many of them it is not asked before then */
 };
 
 struct site {              /* one host of one address */
@@ -293,6 +295,7 @@ struct generation {
     uint32_t refs;                    /* the proxy's own, and one for each exchange */
     uint32_t head_bytes, head_fields; /* most in the head of a request */
     struct access *access;            /* NULL: none */
+    bool builtin;                     /* its policies are set aside: C decides */
     struct script_hot *hot;
     struct route *routes;
     uint32_t route_count;

@@ -1,8 +1,10 @@
 /* pick.c: which backend gets this attempt.
  *
  * The route's policy decides over rows that are filled here; when it fails or names a row that it
- * may not, C takes the one with the fewest requests in flight for its weight. Allocates nothing. In
- * flight is our own number, exact, and that of the other workers, at most a millisecond old. */
+ * may not, C takes the one with the fewest requests in flight for its weight; when it fails again
+ * and again, it is asked once a second only, so that one that runs away costs little. Allocates
+ * nothing. In flight is our own number, exact, and that of the other workers, at most a millisecond
+ * old. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -12,6 +14,8 @@
 #include "board/board.h"
 
 enum {
+    FAILURES_MOST = 8, /* in a row; then the policy rests */
+    REST_MS = 1000,
     TIMED_PICKS = 16 /* one in so many is timed, and counts for all of them */
 };
 
@@ -103,6 +107,17 @@ static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count
     return at;
 }
 
+/* The policy failed: told, and at the eighth time in a row it rests. */
+static void note_failure(struct proxy *p, struct route *r, int at)
+{
+    const char *why = at == -EIO ? script_picker_error(r->picker)
+                                 : "a balance policy chose a backend that it may not";
+    proxy_fact(p, "policy", why);
+    if (++r->failures >= FAILURES_MOST) {
+        r->aside_ms = p->now_ms + REST_MS;
+    }
+}
+
 struct backend *proxy_pick(struct exchange *ex)
 {
     struct proxy *p = ex->session->proxy;
@@ -116,16 +131,21 @@ struct backend *proxy_pick(struct exchange *ex)
     if (at >= 0) {
         return service->backends[at];
     }
-    at = r->picker ? ask_policy(p, ex, count) : -EIO;
+    if (!r->picker) {
+        return service->backends[least_connections(p, r, count)];
+    }
+    bool resting = p->now_ms < r->aside_ms;
+    at = resting ? -EIO : ask_policy(p, ex, count);
     if (at == -ENOENT) {
         return NULL;
     }
     if (at < 0 || (uint32_t)at >= count || !r->rows[at].eligible) {
         board_add(&p->numbers->policy_errors, 1);
-        proxy_fact(p, "policy",
-                   at == -EIO && r->picker ? script_picker_error(r->picker)
-                                           : "a balance policy chose a backend that it may not");
-        at = least_connections(p, r, count);
+        if (!resting) {
+            note_failure(p, r, at);
+        }
+        return service->backends[least_connections(p, r, count)];
     }
+    r->failures = 0;
     return service->backends[at];
 }

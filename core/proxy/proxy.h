@@ -26,7 +26,8 @@ struct proxy_options {
 };
 
 int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy);
-/* Builds routes and pickers of a configuration beside the present one; -EINVAL with a sentence. */
+/* Builds routes and pickers of a configuration beside the present one; -EINVAL with a sentence. With
+ * "builtin_balance" in it there are no pickers: least connections in C decides. */
 int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *config, char **reterr);
 /* From the next request on the prepared generation counts; requests in flight finish on the old.
  * Listeners whose address no route of the new one names are closed. -ENOENT: nothing prepared. */

@@ -237,6 +237,9 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->capacity = capacity_of(service);
     r->rows = mem_array(r->capacity, sizeof *r->rows);
     r->view = proxy_view_plan(config, json);
+    if (g->builtin) {
+        return 0;
+    }
     int rc =
         script_picker_new(g->hot, json_str(balance, "policy", "least_connections"),
                           json_get(balance, "params"), r->rows, r->capacity, &r->picker, reterr);
@@ -329,6 +332,7 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     const struct cJSON *cluster = json_get(config, "cluster");
     g->head_bytes = (uint32_t)json_num(cluster, "max_header_bytes", LIMIT_HEAD_BYTES);
     g->head_fields = (uint32_t)json_num(cluster, "max_headers", LIMIT_FIELDS);
+    g->builtin = json_bool(config, "builtin_balance", false);
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);
     int rc = proxy_access_new(p, json_get(cluster, "access_log"), &g->access, reterr);

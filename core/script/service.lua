@@ -57,6 +57,7 @@ function types.url_path(value, _, path, ctx)
     return text
 end
 
+-- "*.shop.example" is for every name below shop.example, not for itself.
 function types.hostname(value, _, path, ctx)
     local text = types.text(value, { empty = true }, path, ctx)
     if text and text ~= "" and not values.is_host((text:gsub("^%*%.", ""))) then

@@ -166,6 +166,19 @@ describe("engine/docker on a real engine", function()
             assert.equal(0, r.code, r.text)
         end)
 
+        it("goes on when there came to be a second network of its name", function()
+            local r = start()
+            assert.equal(0, r.code, r.text)
+            assert(bed:api("POST", "/networks/create", "-H", "Content-Type: application/json", "-d",
+                '{"Name":"tidegate-live","Labels":{"tidegate.managed":"1","tidegate.cluster":"live"}}'))
+            local again = start()
+            assert.equal(E.INVAL, again.code)
+            assert.is_truthy(again.text:find("network ambiguous", 1, true))
+            again = start()
+            assert.equal(0, again.code, again.text)
+            assert.equal("running", engine:look(r.id).state)
+        end)
+
         it("but tells that memory ran out", function()
             local r = start { memory_bytes = 16 * 1024 * 1024 }
             local i = engine:wait_for(r.id, function(it)
@@ -331,7 +344,7 @@ describe("engine/docker by TLS", function()
             lines[#lines + 1] = line
         end
         assert.equal("1\t0\t\t0", lines[1], out)
-        assert.is_truthy(lines[2]:find "^0\tfalse\tping: .*\t0$", out)
+        assert.is_truthy(lines[2]:find "^0\tfalse\tping of https:.*\t0$", out)
         assert.is_truthy(lines[3]:find("no access to the engine: SSL certificate problem", 1, true), out)
         assert.is_truthy(lines[4]:find("HTTP request to an HTTPS server", 1, true), out)
     end)

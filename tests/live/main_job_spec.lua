@@ -154,6 +154,24 @@ service "data" {
         t:assert_exactly(2)
     end)
 
+    it("loses no request to hands that stop or remove its containers", function(t)
+        t:configure(service "")
+        t:start()
+        local load = t:load { path = "/work?latency_ms=20", rate = 200, connections = 16 }
+        for _, call in ipairs { { "POST", "/stop?t=5" }, { "DELETE", "?force=1" } } do
+            local id = next(t:instances())
+            local name = "tg-" .. t.id .. "-" .. id
+            assert(t:api(call[1], "/containers/" .. name .. call[2]))
+            t:wait("another in its place", function()
+                return not t:instances()[id]
+            end)
+            t:wait_settled()
+        end
+        load:run(50)
+        load:stop_clean()
+        t:assert_exactly(2)
+    end)
+
     it("rolls to a changed environment, no request lost", function(t)
         t:configure(service [[environment = { VERSION = "1" }]])
         t:start()

@@ -39,7 +39,11 @@ function M.start(options)
     os.remove(dir)
     local self = setmetatable({ script = DOCKER, dir = dir, socket = dir .. "/docker.sock" }, Bed)
     self:sh("start", unpack(options or {}))
-    self:sh("image", "quick:1", BUILD .. "/service")
+    local ok, err = pcall(self.sh, self, "image", "quick:1", BUILD .. "/service")
+    if not ok then
+        self:stop()
+        error(err, 0)
+    end
     return self
 end
 

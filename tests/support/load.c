@@ -11,7 +11,7 @@
  *     --method M  --body BYTES    (GET, 0)
  *     --live MS                   a line of figures every so often, see below
  *     --control                   reads "rate R", "connections N" and "end" from standard input;
- *                                   the first rate begins
+ *                                   the first rate begins, its end ends
  *
  * At the end it lets open requests finish and prints one line of JSON:
  *   {"requests":900,"errors":1,"stale":0,"by_status":{"200":899,"502":1},"by_instance":{"a":899},
@@ -553,6 +553,7 @@ static void read_commands(struct load *l)
     }
     if (n == 0) {
         (void)epoll_ctl(l->poll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+        told_to_end = 1; /* who told us is gone */
     }
 }
 

@@ -155,7 +155,7 @@ function world_mt:must(line)
 end
 
 -- Routes are { service, path =, host =, ..., more = { key = of the JSON } }; policies' sources serve where the real script room is linked.
-function world_mt.configure(_, routes, cluster)
+function world_mt.configure(_, routes, cluster, builtin)
     local services, order = {}, { n = 0 }
     for _, route in ipairs(routes) do
         local name = route.service or "shop"
@@ -174,7 +174,8 @@ function world_mt.configure(_, routes, cluster)
         end
         table.insert(services[name].routes, json_route)
     end
-    return "prepare " .. json { generation = "1", cluster = cluster or { zone = routes.zone or "" }, services = order, policies = M.policies }
+    return "prepare " .. json { generation = "1", cluster = cluster or { zone = routes.zone or "" }, services = order, policies = M.policies,
+        builtin_balance = builtin }
 end
 
 function world_mt:roster(backends)

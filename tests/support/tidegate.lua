@@ -117,9 +117,9 @@ end
 local count = 0
 local next_port
 
--- A port below the range of outgoing connections; 200 to each process that asks.
+-- A port below those of instances and of outgoing connections; 200 to each process that asks.
 local function free_port()
-    next_port = next_port or 10000 + (posix.unistd.getpid() * 211) % 20000
+    next_port = next_port or 10000 + (posix.unistd.getpid() * 211) % 9800
     for _ = 1, 200 do
         next_port = next_port + 1
         local probe = socket.tcp4()

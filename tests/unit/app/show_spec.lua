@@ -56,6 +56,13 @@ local function example()
 end
 
 describe("app/commands_show", function()
+    it("says that balance policies are set aside", function()
+        local answer = example()
+        assert.is_nil(status(answer):find("balance policy", 1, true))
+        answer.balance_set_aside = true
+        assert.truthy(status(answer):find("hung in a balance policy: least connections until the next reload", 1, true))
+    end)
+
     it("shows daemon, services, decisions and instances", function()
         local text = status(example())
         assert.matches("cluster shop  generation 3  up 2h03m  2 workers", text)

@@ -469,6 +469,33 @@ describe("engine/docker scripted", function()
             assert.is_truthy(server:log():find('"CheckDuplicate":true', 1, true))
         end)
 
+        it("removes a second network of the same name, which no container could join, but never one in use", function()
+            local function ours(...)
+                local list = {}
+                for i, id in ipairs { ... } do
+                    list[i] = { Id = id, Name = "tidegate-shop", Labels = { ["tidegate.cluster"] = "shop" } }
+                end
+                return json(list)
+            end
+            server:answer(api .. "/networks", 200, ours "n2")
+            server:once(api .. "/networks", 200, ours("n3", "n2", "n1"))
+            server:once(api .. "/networks", 200, ours("n3", "n2", "n1"))
+            server:once(api .. "/networks", 200, ours("n3", "n2"))
+            server:answer(api .. "/networks/n3", 204, "")
+            server:answer(api .. "/networks/n2", 403, '{"message":"error while removing network: has active endpoints"}')
+            server:answer(api .. "/networks/n1", 204, "")
+            connect()
+            engine:up()
+            local r = engine:call("create", spec {})
+            assert.equal(0, r.code, r.text)
+            assert.is_truthy(body():find('"NetworkMode":"n2"', 1, true))
+            local deleted = {}
+            for id in server:log():gmatch "DELETE /v1.41/networks/(%w+)" do
+                deleted[#deleted + 1] = id
+            end
+            assert.same({ "n2", "n1", "n3" }, deleted)
+        end)
+
         it("refuses a network that is missing or not ours", function()
             server:answer(api .. "/networks", 200, json { { Id = "n2", Name = "tidegate-shop", Labels = {} } })
             connect()

@@ -81,6 +81,26 @@ describe("fleet after a crash", function()
         w:close()
     end)
 
+    it("has surveyed what ran only when all of it is known and was checked", function()
+        local w = World.new(config "ok")
+        w:settled("shop", 3)
+        w:crash()
+        w:set { engine_up = false }
+        w:boot()
+        w:run(2000)
+        assert.is_false(w:operate "surveyed")
+        assert.equal(0, select(2, w:backends "shop"))
+        w:set { engine_up = true }
+        w:until_(function()
+            local _, count = w:backends "shop"
+            if w:operate "surveyed" then
+                assert.equal(3, count)
+                return true
+            end
+        end)
+        w:close()
+    end)
+
     it("keeps as many as run, within min and max", function()
         local w = World.new(config("ok", 2))
         w:settled("shop", 2)

@@ -582,6 +582,8 @@ const char *world_operate(struct world *w, const char *what, const char *object,
         return lend_json(w, fleet_stop(f, object, "uid 0", w->now_ms));
     } else if (!strcmp(what, "stop_all")) {
         fleet_stop_all(f, w->now_ms);
+    } else if (!strcmp(what, "surveyed")) {
+        return lend(w, mem_copy(fleet_surveyed(f) ? "true" : "false"));
     }
     return lend(w, mem_copy(fleet_idle(f) ? "true" : "false"));
 }

@@ -73,6 +73,49 @@ describe("proxy, configuration, rosters and drain", function()
         assert.equal(503, (c:answer()))
     end)
 
+    it("asks a policy that fails again and again once a second only", function()
+        world { backends = 2, route = { policy = "raises" } }
+        local c = w:client()
+        local function one()
+            c:get "/"
+            local u = w:accept_any()
+            u:read_head()
+            u:ok("", "Connection: close\r\n")
+            u:close()
+            assert.equal(200, (c:answer()))
+            return tonumber(w:numbers().picks)
+        end
+        for i = 1, 8 do
+            assert.equal(i, one())
+        end
+        assert.equal(8, one())
+        assert.equal(9, tonumber(w:numbers().policy_errors))
+        local requests = 9
+        repeat
+            requests = requests + 1
+        until one() == 9 or requests > 100000
+        assert.equal(9, tonumber(w:numbers().picks))
+        assert.equal(requests, tonumber(w:numbers().policy_errors))
+    end)
+
+    it("decides in C when policies are set aside, and counts no error", function()
+        world { backends = 2, route = { policy = "none" } }
+        w:must(w:configure({ { policy = "none" } }, nil, true))
+        w:must "commit"
+        local a, b = w:client(), w:client()
+        a:get "/"
+        local u, first = w:accept_any()
+        u:read_head()
+        b:get "/"
+        local v, second = w:accept_any()
+        v:read_head()
+        assert.is_true(first ~= second)
+        u:ok ""
+        v:ok ""
+        assert.same({ 200, 200 }, { (a:answer()), (b:answer()) })
+        assert.same({ 0, 0 }, { tonumber(w:numbers().policy_errors), tonumber(w:numbers().picks) })
+    end)
+
     it("shares by the policy and keeps exact numbers", function()
         world { backends = 2 }
         local clients, seen = {}, { 0, 0 }

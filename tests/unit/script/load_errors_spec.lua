@@ -158,8 +158,12 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
                 .. 'by this version, got "https://:1"' },
             { "route = { listen = ':1', path = 'x' },", '3: service "web": route.path: a path begins with /, got "x"' },
             { "route = { listen = ':1', path = '/?a' },", '3: service "web": route.path: the path of a route has no query, got "/?a"' },
-            { "route = { listen = ':1', host = 'a:80' },",
-                '3: service "web": route.host: expected a host name such as "shop.example" or "*.shop.example", got "a:80"' },
+            { "route = { listen = ':1', host = 'a:80' },", '3: service "web": route.host: expected a host name such as "shop.example" or '
+                .. '"*.shop.example", got "a:80"' },
+            { "route = { listen = ':1', host = '*' },", '3: service "web": route.host: expected a host name such as "shop.example" or '
+                .. '"*.shop.example", got "*"' },
+            { "route = { listen = ':1', host = 'a.*.b' },", '3: service "web": route.host: expected a host name such as "shop.example" or '
+                .. '"*.shop.example", got "a.*.b"' },
             { "route = { listen = ':1', max_retries = 11 },", '3: service "web": route.max_retries: must be between 0 and 10, got 11' },
             { "route = { listen = ':1', backend_timeout = 0 },", '3: service "web": route.backend_timeout: must be at least 0.001 s, got 0' },
             { "route = { { listen = ':1', host = 'A' },\n { listen = '0.0.0.0:1', host = 'a', path = '/' } },",

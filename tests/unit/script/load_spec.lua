@@ -202,7 +202,7 @@ return { name = "seeded", doc = "d", params = { seed = { type = "integer", defau
             ["tidegate.lua"] = [[
 service "a" { image = "a", ports = { 80 }, tags = { "t" }, scale = { instances = 3 },
   route = { { listen = ":1", balance = { "seeded", seed = 9, slow = "1m" } },
-            { listen = ":2", balance = { policy = "seeded" } } } }
+            { listen = ":2", host = "*.Shop.example", balance = { policy = "seeded" } } } }
 service "b" { backends = { "unix:/run/x.sock", { "db:1", weight = 3 }, { address = "10.0.0.1:1" }, { host = "::1", port = 2 } } }
 service "c" { image = "c", scale = { max = 1 } }
 service "d" { image = "d", scale = { min = 30 } }
@@ -213,6 +213,7 @@ service "d" { image = "d", scale = { min = 30 } }
         assert.same({ policy = "seeded", params = { seed = 9, slow = 60 } }, a.routes[1].balance)
         assert.same({ policy = "seeded", params = { seed = 7 } }, a.routes[2].balance)
         assert.same({ "tidegate.lua:2", "tidegate.lua:3" }, { a.routes[1].at, a.routes[2].at })
+        assert.same({ "", "*.shop.example" }, { a.routes[1].host, a.routes[2].host })
         assert.same({ "unix:/run/x.sock", "db:1", "10.0.0.1:1", "[::1]:2" },
             { b.backends[1].address, b.backends[2].address, b.backends[3].address, b.backends[4].address })
         assert.same({ 3, "tcp", false }, { b.backends[2].weight, b.health_check.kind, b.health_check.explicit })
