@@ -2,7 +2,7 @@
  *
  * Latency is the time from sending to the head of the final answer: what the backend takes, and not
  * what a slow client does. Averages decay by time: a sample after dt weighs 1 - e^-(dt / 5 s), but
- * never less than 1/50, so that they follow also under load. What nothing renews fades alike, so
+ * never less than 1/100, so that they follow also under load. What nothing renews fades alike, so
  * that a backend that was slow is tried again soon. */
 #include "proxy/parts.h"
 
@@ -17,14 +17,17 @@ enum {
 
 double proxy_faded(double value, double age_ms)
 {
-    double x = age_ms / FADE_MS;
+    double x = age_ms * (1.0 / FADE_MS);
+    if (x < 0.02) {
+        return value - value * x; /* under load nearly always, and without a division */
+    }
     return value / (1 + x + x * x / 2 + x * x * x / 6); /* e^x, near enough */
 }
 
 static double decayed(double old, double sample, uint64_t dt_us)
 {
     double weight = 1 - proxy_faded(1, (double)dt_us / 1000.0);
-    return old + (sample - old) * (weight < 0.02 ? 0.02 : weight);
+    return old + (sample - old) * (weight < 0.01 ? 0.01 : weight);
 }
 
 /* The sum is built anew each time round, so that no rounding stays in it. */
