@@ -20,7 +20,7 @@
 
 enum {
     MAGIC = 0x74696465, /* "tide" */
-    VERSION = 1,
+    VERSION = 2,
     SUB_BITS = 4, /* 16 sub-buckets a power of two */
     SUBS = 1 << SUB_BITS,
     LINE = 64 /* bytes of a cache line: rows of different writers never share one */
@@ -37,7 +37,7 @@ struct board {
     unsigned workers;
     size_t size;
     char *base;
-    size_t row_size, workers_at, rows_at, histograms_at;
+    size_t row_size, workers_at, queues_at, circuits_at, rows_at, histograms_at;
 };
 
 static size_t to_line(size_t bytes)
@@ -50,7 +50,9 @@ static void lay_out(struct board *b, unsigned workers)
     b->workers = workers;
     b->row_size = to_line(sizeof(struct board_row));
     b->workers_at = to_line(sizeof(struct header));
-    b->rows_at = b->workers_at + workers * to_line(sizeof(struct board_worker));
+    b->queues_at = b->workers_at + workers * to_line(sizeof(struct board_worker));
+    b->circuits_at = b->queues_at + (size_t)workers * BOARD_QUEUES * sizeof(uint64_t);
+    b->rows_at = b->circuits_at + LIMIT_BACKENDS * to_line(sizeof(struct board_circuit));
     b->histograms_at = b->rows_at + (size_t)workers * LIMIT_BACKENDS * b->row_size;
     b->size =
         b->histograms_at + (size_t)workers * LIMIT_BACKENDS * BOARD_BUCKETS * sizeof(uint32_t);
@@ -148,6 +150,29 @@ struct board_worker *board_worker(struct board *b, unsigned worker)
     return (struct board_worker *)(void *)(b->base + at);
 }
 
+struct board_circuit *board_circuit(const struct board *b, unsigned slot)
+{
+    must(slot < LIMIT_BACKENDS);
+    size_t at = b->circuits_at + slot * to_line(sizeof(struct board_circuit));
+    return (struct board_circuit *)(void *)(b->base + at);
+}
+
+uint64_t *board_queue(struct board *b, unsigned worker, unsigned route)
+{
+    must(worker < b->workers && route < BOARD_QUEUES);
+    size_t at = b->queues_at + ((size_t)worker * BOARD_QUEUES + route) * sizeof(uint64_t);
+    return (uint64_t *)(void *)(b->base + at);
+}
+
+uint64_t board_queue_length(const struct board *b, unsigned route)
+{
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < b->workers; w++) {
+        sum += board_get(board_queue((struct board *)b, w, route));
+    }
+    return sum;
+}
+
 static uint32_t *histogram(const struct board *b, unsigned worker, unsigned slot)
 {
     must(worker < b->workers && slot < LIMIT_BACKENDS);
@@ -189,6 +214,23 @@ uint64_t board_in_flight(const struct board *b, unsigned slot)
         sum += board_get(&board_row((struct board *)b, w, slot)->in_flight);
     }
     return sum;
+}
+
+bool board_reserve(struct board *b, unsigned worker, unsigned slot, uint64_t most)
+{
+    uint64_t *own = &board_row(b, worker, slot)->in_flight;
+    board_add(own, 1);
+    if (!most) {
+        return true;
+    }
+    if (b->workers > 1) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+    if (board_in_flight(b, slot) <= most) {
+        return true;
+    }
+    board_sub(own, 1);
+    return false;
 }
 
 void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum)
@@ -253,6 +295,13 @@ uint64_t board_quantile_us(const uint64_t *buckets, double q)
 void board_worker_reset(struct board *b, unsigned worker)
 {
     board_set(&board_worker(b, worker)->connections, 0);
+    board_set(&board_worker(b, worker)->queued, 0);
+    for (unsigned route = 0; route < BOARD_QUEUES; route++) {
+        uint64_t *queue = board_queue(b, worker, route);
+        if (*queue) {
+            board_set(queue, 0);
+        }
+    }
     for (unsigned slot = 0; slot < LIMIT_BACKENDS; slot++) {
         struct board_row *row = board_row(b, worker, slot);
         /* Only rows that were used: writing makes a page resident. */
@@ -269,6 +318,7 @@ void board_slot_reset(struct board *b, unsigned slot)
         memset(board_row(b, w, slot), 0, sizeof(struct board_row));
         memset(histogram(b, w, slot), 0, BOARD_BUCKETS * sizeof(uint32_t));
     }
+    memset(board_circuit(b, slot), 0, sizeof(struct board_circuit));
 }
 
 void board_add(uint64_t *field, uint64_t amount)

@@ -1,9 +1,9 @@
 /* board.h: the scoreboard, numbers that master and workers share without messages.
  *
- *   memfd:  header | worker[W] | row[W][N] | histogram[W][N]
+ *   memfd:  header | worker[W] | queue[W][Q] | circuit[N] | row[W][N] | histogram[W][N]
  *
- * Every field has one writer: `row[w][*]` and `worker[w]` belong to worker w, the header to
- * the master. Readers sum over the workers, so what a reader sees is never stale by more
+ * Every field but those of `circuit` has one writer: `row[w][*]`, `queue[w][*]` and `worker[w]`
+ * belong to worker w, the header to the master; a circuit is written by all (circuit.h). Readers sum over the workers, so what a reader sees is never stale by more
  * than the store in flight. A dead worker's gauges are zeroed by the master
  * (board_worker_reset); its counters stay, so sums never go back.
  *
@@ -20,6 +20,33 @@
  * quantile is within 3.2 % of the truth; below 16 us exact, above 2^27 us in the last one. */
 enum {
     BOARD_BUCKETS = 400
+};
+
+/* The sliding window of results: a ring of buckets. */
+enum {
+    BOARD_WINDOW = 64,
+    BOARD_BUCKET_MS = 500,
+    BOARD_WINDOW_MS = 30000, /* the longest; one bucket more is being filled, others are spare */
+    BOARD_QUEUES = 1024      /* routes whose queues are counted apart */
+};
+
+struct board_bucket {
+    uint32_t at;         /* its number since the clock's start, + 1; 0 = never used */
+    uint32_t generation; /* of the circuit */
+    uint32_t all, failed;
+};
+
+/* Whether a backend is asked; see circuit.h. */
+struct board_circuit {
+    uint64_t word;
+    uint64_t failures;        /* count of the seed's rule: up by failures, down by successes */
+    uint64_t until_ms;        /* OPEN: no trial before */
+    uint64_t changed_ms;      /* last change of state; 0 = none */
+    uint64_t touched_ms;      /* last sign of life of a trial */
+    uint64_t opened, ejected; /* how often */
+    uint64_t streak;          /* ejections in succession */
+    uint64_t spell_ms;        /* length of the last ejection, 0 = closed since */
+    uint64_t swept_ms;        /* last comparison with others, kept at a service's first backend */
 };
 
 /* Outcomes of a request to a backend, counted by the worker that ran it. */
@@ -45,6 +72,7 @@ struct board_row {
     uint64_t consecutive_failures;
     double ewma_ms; /* decayed response time; 0 = none yet */
     uint64_t ewma_at_us;
+    struct board_bucket window[BOARD_WINDOW];
 };
 
 /* One worker process. */
@@ -62,6 +90,11 @@ struct board_worker {
     uint64_t pick_ns_sum;
     uint64_t aborted;     /* exchanges cut in mid-answer */
     uint64_t access_lost; /* lines of the access log that were not written */
+    uint64_t queued;      /* gauge: requests that wait because all backends are full */
+    uint64_t queued_total;
+    uint64_t queue_refused;  /* answered 503: the queue was full, or the wait too long */
+    uint64_t retries_denied; /* not repeated, since too many are */
+    uint64_t panics;         /* picks that ignored the circuits */
 };
 
 struct board;
@@ -86,8 +119,16 @@ unsigned board_workers(const struct board *b);
 /* Lent rows; valid until board_free. `slot` < LIMIT_BACKENDS, `worker` < board_workers. */
 struct board_row *board_row(struct board *b, unsigned worker, unsigned slot);
 struct board_worker *board_worker(struct board *b, unsigned worker);
+struct board_circuit *board_circuit(const struct board *b, unsigned slot);
+/* Requests of route `route` (< BOARD_QUEUES) that wait at a worker, and at all. */
+uint64_t *board_queue(struct board *b, unsigned worker, unsigned route);
+uint64_t board_queue_length(const struct board *b, unsigned route);
 /* Counts one latency in worker's histogram of slot. */
 void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us);
+/* Counts a request of worker's in flight on slot unless that makes more than `most` over all
+ * workers (0 = no bound). Never exceeds it: each makes its own known before it sums all, so of two
+ * that take the last place at the same moment both may be refused, but not both let in. */
+bool board_reserve(struct board *b, unsigned worker, unsigned slot, uint64_t most);
 /* In flight on a slot over all workers. */
 uint64_t board_in_flight(const struct board *b, unsigned slot);
 void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum);
@@ -99,7 +140,7 @@ uint64_t board_quantile_us(const uint64_t *buckets, double q);
 unsigned board_bucket_of(uint64_t latency_us);
 uint64_t board_bucket_floor_us(unsigned bucket);
 
-/* Master only: worker died, its gauges (in_flight, pooled, connections) become 0. */
+/* Master only: worker died, its gauges (in_flight, pooled, connections, queues) become 0. */
 void board_worker_reset(struct board *b, unsigned worker);
 /* Master only: everything about a slot becomes 0, before it is given out again. */
 void board_slot_reset(struct board *b, unsigned slot);
