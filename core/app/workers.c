@@ -20,6 +20,7 @@
 #include "board/board.h"
 #include "fleet/fleet.h"
 #include "net/net.h"
+#include "probe/probe.h"
 
 enum {
     STUCK_MS = 1000, /* inside Lua without a beat: killed */
@@ -266,6 +267,21 @@ static void on_ack(struct master *m, struct child *w, const struct ipc_message *
     json_free(ack);
 }
 
+static void on_fact(struct master *m, const struct child *w, const struct cJSON *fact)
+{
+    const char *kind = json_str(fact, "kind", ""), *backend = json_str(fact, "backend", "");
+    const char *text = json_str(fact, "text", "");
+    if (str_same(kind, "backend_failed")) {
+        log_debug("a request failed at a backend: checking it", "instance=%s reason=%s", backend,
+                  text);
+        probe_hurry(m->probes, backend);
+    } else if (str_same(kind, "circuit")) {
+        log_warn(text, "kind=circuit instance=%s worker=%u", backend, w->index);
+    } else {
+        log_warn("data plane", "worker=%u kind=%s text=%s", w->index, kind, text);
+    }
+}
+
 static void on_worker_message(void *arg, const struct ipc_message *message)
 {
     struct child *w = arg;
@@ -286,8 +302,7 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         json_free(nack);
     } else if (message->type == IPC_FACT) {
         struct cJSON *fact = json_parse(message->data, message->len);
-        log_warn("data plane", "worker=%u kind=%s text=%s", w->index, json_str(fact, "kind", ""),
-                 json_str(fact, "text", ""));
+        on_fact(m, w, fact);
         json_free(fact);
     }
     if (message->fd >= 0) {

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "board/circuit.h"
 #include "base/str.h"
 
 static const char *const state_names[FLEET_STATES] = {
@@ -105,6 +106,9 @@ static void enter_up(struct instance *i)
 {
     struct fleet *f = i->fleet;
     i->up_ms = f->now_ms;
+    if (i->slot != FLEET_NO_SLOT) {
+        board_circuit_reset(f->board, (unsigned)i->slot); /* healthy again: what it did is past */
+    }
     i->ended = false;
     i->excused = false;
     i->routed = true;

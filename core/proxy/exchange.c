@@ -1,7 +1,7 @@
 /* exchange.c: one request and its answer.
  *
- *   SENDING -> ANSWER -> BODY -> (finished)
- *                 +----> TUNNEL -> (gone)
+ *   (QUEUED ->) SENDING -> ANSWER -> BODY -> (finished)
+ *                             +----> TUNNEL -> (gone)
  *
  * Called by: session.c; every step returns what it came to, and frees the exchange itself when that
  * is PROGRESS_OVER.
@@ -34,6 +34,7 @@ static bool unsent(const struct exchange *ex)
 static void drop(struct exchange *ex, bool keep_upstream)
 {
     struct proxy *p = proxy_of(ex);
+    proxy_queue_leave(ex);
     if (ex->backend) {
         proxy_tally_end(ex);
     }
@@ -87,6 +88,7 @@ enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char 
         s->untidy = true;
     }
     if (ex->backend && status >= 500) {
+        ex->failure = status == 504 && !ex->failure ? FAILURE_TIMEOUT : ex->failure;
         proxy_tally_failure(ex, false);
     }
     ex->status = (uint16_t)status;
@@ -103,71 +105,6 @@ enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc)
     return rc == -EFBIG
                ? proxy_exchange_refuse(ex, 413, "the body is longer than this route allows")
                : proxy_exchange_refuse(ex, 400, "the body is not well chunked");
-}
-
-static enum progress give_up(struct exchange *ex)
-{
-    return ex->timed_out ? proxy_exchange_refuse(ex, 504, "no backend answered in time")
-                         : proxy_exchange_refuse(ex, 502, "no backend answered");
-}
-
-/* Sends the request to the next backend that may have it. */
-static enum progress attempt(struct exchange *ex)
-{
-    struct proxy *p = proxy_of(ex);
-    for (;;) {
-        struct backend *b = proxy_pick(ex);
-        if (!b) {
-            if (ex->tries) {
-                return give_up(ex);
-            }
-            board_add(&p->numbers->no_backend, 1);
-            return proxy_exchange_refuse(ex, 503, "no backend is ready");
-        }
-        proxy_tally_begin(ex, b);
-        ex->request->at = 0;
-        ex->timed_out = false;
-        if (!proxy_upstream_open(ex, ex->tcp)) {
-            ex->state = EXCHANGE_SENDING;
-            return PROGRESS_SOME;
-        }
-        bool more = ex->tries < ex->route->max_retries && ex->tries < TRIES - 1;
-        ex->tried[ex->tries++] = b;
-        proxy_tally_failure(ex, more);
-        proxy_tally_end(ex);
-        if (!more) {
-            return give_up(ex);
-        }
-    }
-}
-
-enum progress proxy_exchange_failed(struct exchange *ex)
-{
-    bool untouched = ex->request->at == 0;
-    bool reused = ex->up->reused && !ex->timed_out;
-    bool may = !ex->answered && !ex->streamed && (untouched || http1_idempotent(ex->method));
-    proxy_upstream_release(ex->up, false);
-    if (may && reused && !ex->again) {
-        /* It was closing while we took it from the pool: no fault of the backend. */
-        ex->again = true;
-        ex->request->at = 0;
-        board_add(&ex->backend->row->retries, 1);
-        if (!proxy_upstream_open(ex, true)) {
-            ex->state = EXCHANGE_SENDING;
-            return PROGRESS_SOME;
-        }
-    }
-    if (!may) {
-        return give_up(ex);
-    }
-    bool more = ex->tries < ex->route->max_retries && ex->tries < TRIES - 1;
-    if (!more) {
-        return give_up(ex);
-    }
-    ex->tried[ex->tries++] = ex->backend;
-    proxy_tally_failure(ex, true);
-    proxy_tally_end(ex);
-    return attempt(ex);
 }
 
 /* ---- beginning --------------------------------------------------------------------------- */
@@ -244,6 +181,7 @@ static struct exchange *bare_exchange(struct session *s, struct route *route)
     if (route->total_timeout) {
         proxy_timeout_start(p, &ex->deadline, route->total_timeout);
     }
+    list_init(&ex->waiting);
     ex->session = s;
     ex->began_us = p->now_us;
     ex->route = route;
@@ -296,7 +234,7 @@ bool proxy_exchange_begin_tcp(struct session *s)
         (void)proxy_exchange_abort(ex);
         return false;
     }
-    return attempt(ex) != PROGRESS_OVER;
+    return proxy_attempt_first(ex) != PROGRESS_OVER;
 }
 
 /* Puts what came of the body already behind the head. -EPROTO, -EFBIG. */
@@ -380,7 +318,7 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
         (void)proxy_exchange_refuse(ex, 429, "too many requests of this client are under way");
         return;
     }
-    (void)attempt(ex);
+    (void)proxy_attempt_first(ex);
 }
 
 /* ---- going on ---------------------------------------------------------------------------- */
@@ -396,7 +334,7 @@ static enum progress send_request(struct exchange *ex)
     ssize_t n = proxy_conn_send(&u->conn, &iov, 1);
     if (n < 0) {
         if (u->connecting) {
-            return proxy_exchange_failed(ex);
+            return proxy_attempt_failed(ex);
         }
         /* It closed; but it may have answered before, for instance that it wants no body. */
         u->broken = true;
@@ -531,10 +469,10 @@ static enum progress wait_head(struct exchange *ex)
     ssize_t n = b ? proxy_conn_recv(&u->conn, b->bytes + b->len, SCRATCH_BYTES - b->len)
                   : proxy_conn_recv(&u->conn, p->scratch, SCRATCH_BYTES);
     if (n == -EAGAIN) {
-        return u->broken ? proxy_exchange_failed(ex) : PROGRESS_NONE;
+        return u->broken ? proxy_attempt_failed(ex) : PROGRESS_NONE;
     }
     if (n <= 0) {
-        return proxy_exchange_failed(ex);
+        return proxy_attempt_failed(ex);
     }
     ex->answered = true;
     if (b) {
@@ -590,7 +528,7 @@ static enum progress await_backend(struct exchange *ex)
         return PROGRESS_NONE;
     }
     if (getsockopt(u->conn.fd, SOL_SOCKET, SO_ERROR, &error, &len) || error) {
-        return proxy_exchange_failed(ex);
+        return proxy_attempt_failed(ex);
     }
     u->connecting = false;
     proxy_tally_answer(ex, 200);
@@ -632,8 +570,11 @@ static enum progress step(struct exchange *ex)
 
 enum progress proxy_exchange_step(struct exchange *ex)
 {
+    if (ex->state == EXCHANGE_QUEUED) {
+        return ex->session->conn.hup ? proxy_exchange_abort(ex) : PROGRESS_NONE;
+    }
     enum progress progress = step(ex);
-    if (progress != PROGRESS_OVER) {
+    if (progress != PROGRESS_OVER && ex->state != EXCHANGE_QUEUED) {
         set_timeouts(ex, progress == PROGRESS_SOME);
     }
     return progress;
@@ -659,6 +600,11 @@ void proxy_exchange_deadline(struct exchange *ex)
 
 void proxy_exchange_timeout(struct exchange *ex)
 {
+    if (ex->state == EXCHANGE_QUEUED) {
+        board_add(&proxy_of(ex)->numbers->queue_refused, 1);
+        (void)proxy_exchange_refuse(ex, 503, "all backends stayed full");
+        return;
+    }
     bool uploading = !ex->in.done && !ex->head_sent;
     (void)(uploading ? proxy_exchange_refuse(ex, 408, "the body took too long")
                      : proxy_exchange_abort(ex));

@@ -173,6 +173,10 @@ static int wait_ms(struct proxy *p)
         return 0;
     }
     int wait = proxy_timeout_next(p);
+    int queue = proxy_queue_wait_ms(p);
+    if (queue >= 0 && (wait < 0 || queue < wait)) {
+        wait = queue;
+    }
     int uv = uv_loop_alive(p->options.loop) ? uv_backend_timeout(p->options.loop) : -1;
     if (uv >= 0 && (wait < 0 || uv < wait)) {
         wait = uv;
@@ -213,6 +217,7 @@ void proxy_run(struct proxy *p)
         }
         run_ready(p);
         proxy_timeout_run(p);
+        proxy_queue_run(p);
         if (p->uv_due || n <= 0 || ++p->rounds >= UV_ROUNDS) {
             run_uv(p);
         }

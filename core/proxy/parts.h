@@ -5,7 +5,7 @@
  *   timeout.c   one FIFO list for each length of time
  *   server.c    listeners, accepting
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER
- *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL; retries
+ *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
@@ -15,6 +15,7 @@
  *   rules.c     what a route asks of a request, changes in heads, and its limits
  *   view.c      what policies see of a request; sessions
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
+ *   guard.c     circuits, comparison of backends, retry budget;  queue.c  waiting for a place
  *
  * Everything happens in proxy_session_step: events only set flags on a connection and call it, and
  * it goes on until nothing moves. Memory of closed connections is reused only behind the batch of
@@ -31,6 +32,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "board/circuit.h"
 #include "net/http1.h"
 #include "net/net.h"
 #include "proxy/proxy.h"
@@ -147,6 +149,7 @@ struct backend {
     struct service *service; /* NULL: left the roster, finishes what it has */
     struct net_addr addr;
     struct board_row *row;
+    struct board_circuit *circuit;
     struct list idle;                 /* upstreams, last used first */
     uint32_t idle_count, connections; /* connections: idle ones too */
     uint32_t slot, index;             /* index: place in its service */
@@ -161,6 +164,7 @@ struct backend {
     uint64_t others, others_ms; /* in flight of the other workers, and when it was summed */
     uint64_t joined_ms;
     uint64_t failed_ms;
+    uint64_t hurried_ms; /* when a check of it was asked for last */
     double weight, max_connections, capacity;
     double error_rate; /* decayed, 0..1 */
     bool draining;
@@ -254,8 +258,40 @@ bool proxy_client_enter(struct exchange *ex);
 
 /* ---- route.c ----------------------------------------------------------------------------- */
 
+/* How an attempt failed. */
+enum failure {
+    FAILURE_NONE,
+    FAILURE_CONNECT,
+    FAILURE_TIMEOUT,
+    FAILURE_RESET, /* cut off, or malformed */
+    FAILURE_5XX,
+    FAILURES
+};
+
+/* A route's settings against failing and full backends; guard.c and queue.c. */
+struct guard {
+    bool tracks; /* circuits count at all */
+    bool compares, budgeted;
+    bool counts[FAILURES];
+    struct board_rule rule;
+    double panic; /* below this part of admitted backends all are asked */
+    double eject_share, eject_deviations;
+    uint32_t eject_minimum, eject_window_ms, eject_base_ms, eject_most_ms;
+    double slow_start_ms;
+    uint32_t queue_limit;
+    struct timeout *queue_timeout;
+    double retry_ratio, retry_floor;
+};
+
+/* Requests and repeats of late, decaying. */
+struct budget {
+    double asked, repeated;
+    uint64_t at_ms;
+};
+
 struct route {
-    struct list node; /* of its service */
+    struct list node;              /* of its service */
+    struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
     struct generation *generation;
     struct service *service;
     char *path;
@@ -264,6 +300,9 @@ struct route {
     struct timeout *connect_timeout, *client_timeout;
     struct timeout *first_byte_timeout, *idle_timeout; /* silence of the backend: before, within */
     struct timeout *total_timeout;                     /* NULL: no limit */
+    uint32_t number;                                   /* of its queue on the board */
+    struct guard guard;
+    struct budget budget;
     struct script_backend *rows;
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */
@@ -407,6 +446,7 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
 /* ---- exchange.c -------------------------------------------------------------------------- */
 
 enum exchange_state {
+    EXCHANGE_QUEUED,  /* every backend is full */
     EXCHANGE_SENDING, /* the kept part of the request goes to the backend */
     EXCHANGE_ANSWER,  /* waits for a head; the rest of the request may stream */
     EXCHANGE_BODY,
@@ -438,11 +478,15 @@ struct exchange {
     struct backend *backend; /* counted in flight there; NULL: between two attempts */
     struct block *request;   /* head and first body bytes as sent: kept to be sent again */
     struct view view;        /* what policies see of the request */
+    struct list waiting;     /* of the route's queue */
     struct backend *tried[TRIES];
+    struct board_ticket ticket; /* of the backend's circuit */
     uint64_t attempt_us;
     enum http1_method method;
     uint8_t state;
     uint8_t tries;
+    uint8_t failure; /* enum failure of the present attempt */
+    bool all_full;   /* why the last pick had none: a place may come free */
     uint8_t client_minor;
     uint16_t status; /* told to the client; 0: nothing yet */
     bool client_keep;
@@ -476,8 +520,6 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
 /* Begins a tunnel for a connection to a TCP route. False: the session is gone. */
 bool proxy_exchange_begin_tcp(struct session *s);
 enum progress proxy_exchange_step(struct exchange *ex);
-/* The backend failed us: tries again where that is right, else answers. */
-enum progress proxy_exchange_failed(struct exchange *ex);
 /* Gives up: answers with the status, or cuts the client when its answer has begun. */
 enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why);
 /* The same for a request body: 413 for -EFBIG, else 400. */
@@ -492,6 +534,15 @@ void proxy_exchange_timeout(struct exchange *ex);
 void proxy_exchange_deadline(struct exchange *ex);
 /* Whether its client keeps up the rate that the route wants, now that body bytes came. */
 bool proxy_exchange_fast_enough(struct exchange *ex);
+
+/* ---- attempt.c --------------------------------------------------------------------------- */
+
+/* Sends it to its first backend, has it wait for one, or answers. */
+enum progress proxy_attempt_first(struct exchange *ex);
+/* The backend failed us: tries again where that is right, else answers. */
+enum progress proxy_attempt_failed(struct exchange *ex);
+/* Leaves the queue when there is a backend for it now; the exchange may be gone then. */
+bool proxy_attempt_resume(struct exchange *ex);
 
 /* ---- stream.c, splice.c, tunnel.c -------------------------------------------------------- */
 
@@ -547,7 +598,8 @@ void proxy_upstream_close_idle(struct backend *b);
 
 /* ---- pick.c, tally.c --------------------------------------------------------------------- */
 
-/* Chooses by the route's policy, else by least connections; NULL: none may have it. */
+/* Chooses by the route's policy, else by least connections, and counts the request in flight there;
+ * NULL: none may have it, because all are full with ex->all_full. */
 struct backend *proxy_pick(struct exchange *ex);
 void proxy_tally_begin(struct exchange *ex, struct backend *b);
 /* What is left of a number that nothing renewed for so long: about e^-(age / 5 s). */
@@ -556,11 +608,41 @@ double proxy_faded(double value, double age_ms);
 double proxy_tally_mean(const struct backend *b);
 /* A final head came. */
 void proxy_tally_answer(struct exchange *ex, int status);
-/* The attempt got no answer. */
+/* The attempt got no answer, ex->failure says how. */
 void proxy_tally_failure(struct exchange *ex, bool repeated);
 /* The attempt is over, whatever it came to. */
 void proxy_tally_end(struct exchange *ex);
+/* At most one a second. */
 void proxy_fact(struct proxy *p, const char *kind, const char *text);
+/* One that must not be lost: the caller bounds how often. */
+void proxy_tell(struct proxy *p, const char *kind, const char *backend, const char *text);
+
+/* ---- guard.c ----------------------------------------------------------------------------- */
+
+void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *service,
+                      const struct cJSON *route);
+/* The exchange goes to b: its circuit lets it through, or not. */
+bool proxy_guard_enter(struct exchange *ex, struct backend *b);
+/* What the attempt came to; only the first time counts. */
+void proxy_guard_result(struct exchange *ex, enum failure failure);
+/* It came to nothing. */
+void proxy_guard_leave(struct exchange *ex);
+/* Has the backend checked soon: it failed. */
+void proxy_suspect(struct proxy *p, struct backend *b, enum failure failure);
+/* A request came; one may be repeated, and then is. */
+void proxy_budget_ask(struct proxy *p, struct route *r);
+bool proxy_budget_repeat(struct proxy *p, struct route *r);
+
+/* ---- queue.c ----------------------------------------------------------------------------- */
+
+/* false: it is full. */
+bool proxy_queue_join(struct exchange *ex);
+/* Does nothing when it is in none. */
+void proxy_queue_leave(struct exchange *ex);
+/* After a batch of events. */
+void proxy_queue_run(struct proxy *p);
+/* How long the loop may sleep for it; -1 = for ever. */
+int proxy_queue_wait_ms(const struct proxy *p);
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
@@ -578,6 +660,9 @@ struct proxy {
     uint32_t session_count;
     struct list sessions, listeners, ready, grave;
     struct list clients[CLIENT_BUCKETS];
+    struct list queues; /* routes with exchanges that wait */
+    bool queue_due;     /* a place may have come free */
+    uint64_t queue_ms;  /* last look */
     struct pool session_pool, exchange_pool, upstream_pool, block_pool;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;

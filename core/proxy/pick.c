@@ -40,11 +40,50 @@ static bool was_tried(const struct exchange *ex, const struct backend *b)
     return false;
 }
 
-/* Writes what changes from request to request; returns how many rows may be picked. */
-static uint32_t fill(struct proxy *p, const struct exchange *ex, uint32_t count)
+/* What the backends of a pick are like. */
+struct field {
+    uint32_t healthy;  /* not draining */
+    uint32_t admitted; /* healthy, and the circuit lets them */
+    uint32_t eligible;
+    uint32_t full; /* would be eligible, but have no place */
+    bool panic;
+};
+
+/* Slow start: from a tenth of the weight to all of it. */
+static double ramp_of(const struct guard *g, double age_s)
+{
+    double part = age_s * 1000 / g->slow_start_ms;
+    return g->slow_start_ms <= 0 || part >= 1 ? 1 : 0.1 + 0.9 * part;
+}
+
+static bool is_full(const struct backend *b, const struct script_backend *row)
+{
+    return b->max_connections > 0 && row->in_flight >= b->max_connections;
+}
+
+/* Too few are let through: the circuits are ignored, for they would bring all to the ground. */
+static void panic(struct proxy *p, const struct exchange *ex, uint32_t count, struct field *f)
 {
     const struct route *r = ex->route;
-    uint32_t eligible = 0;
+    f->panic = true;
+    f->eligible = f->full = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct backend *b = r->service->backends[i];
+        struct script_backend *row = &r->rows[i];
+        bool may = !b->draining && !was_tried(ex, b), full = is_full(b, row);
+        row->eligible = may && !full;
+        f->eligible += may && !full;
+        f->full += may && full;
+    }
+    board_add(&p->numbers->panics, 1);
+}
+
+/* Writes what changes from request to request. */
+static struct field fill(struct proxy *p, const struct exchange *ex, uint32_t count)
+{
+    const struct route *r = ex->route;
+    const struct guard *g = &r->guard;
+    struct field f = {0};
     for (uint32_t i = 0; i < count; i++) {
         struct backend *b = r->service->backends[i];
         struct script_backend *row = &r->rows[i];
@@ -55,11 +94,21 @@ static uint32_t fill(struct proxy *p, const struct exchange *ex, uint32_t count)
             b->error_rate > 0 ? proxy_faded(b->error_rate, (double)(p->now_ms - b->failed_ms)) : 0;
         row->response_mean_ms = proxy_tally_mean(b);
         row->age_s = p->now_ms > b->joined_ms ? (double)(p->now_ms - b->joined_ms) / 1000.0 : 0;
-        bool full = b->max_connections > 0 && row->in_flight >= b->max_connections;
-        row->eligible = !b->draining && !full && !was_tried(ex, b);
-        eligible += (uint32_t)row->eligible;
+        row->ramp = ramp_of(g, row->age_s);
+        row->circuit = g->tracks ? (int32_t)board_circuit_state(b->circuit) : BOARD_CLOSED;
+        bool admitted = !b->draining && (row->circuit == BOARD_CLOSED ||
+                                         board_circuit_admits(b->circuit, &g->rule, p->now_ms));
+        bool may = admitted && !was_tried(ex, b), full = is_full(b, row);
+        row->eligible = may && !full;
+        f.healthy += !b->draining;
+        f.admitted += admitted;
+        f.eligible += may && !full;
+        f.full += may && full;
     }
-    return eligible;
+    if (f.admitted < f.healthy && f.admitted < g->panic * f.healthy) {
+        panic(p, ex, count, &f);
+    }
+    return f;
 }
 
 /* Least in flight for the weight; equal ones in turn, beginning anywhere. */
@@ -71,7 +120,7 @@ static int least_connections(struct proxy *p, const struct route *r, uint32_t co
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = from + i < count ? from + i : from + i - count;
         const struct script_backend *row = &r->rows[at];
-        double weight = row->weight > 0 ? row->weight : 1;
+        double weight = (row->weight > 0 ? row->weight : 1) * row->ramp;
         double load = (row->in_flight + 1) / weight;
         if (row->eligible && (best < 0 || load < least)) {
             best = (int)at;
@@ -118,34 +167,67 @@ static void note_failure(struct proxy *p, struct route *r, int at)
     }
 }
 
-struct backend *proxy_pick(struct exchange *ex)
+/* The row to take; -ENOENT: the policy wants none. */
+static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
 {
-    struct proxy *p = ex->session->proxy;
     struct route *r = ex->route;
-    struct service *service = r->service;
-    uint32_t count = service->count < r->capacity ? service->count : r->capacity;
-    if (!count || !fill(p, ex, count)) {
-        return NULL;
-    }
     int at = proxy_view_session(ex, count);
-    if (at >= 0) {
-        return service->backends[at];
+    if (at >= 0 && r->rows[at].eligible) {
+        return at;
     }
     if (!r->picker) {
-        return service->backends[least_connections(p, r, count)];
+        return least_connections(p, r, count);
     }
     bool resting = p->now_ms < r->aside_ms;
     at = resting ? -EIO : ask_policy(p, ex, count);
     if (at == -ENOENT) {
-        return NULL;
+        return at;
     }
     if (at < 0 || (uint32_t)at >= count || !r->rows[at].eligible) {
         board_add(&p->numbers->policy_errors, 1);
         if (!resting) {
             note_failure(p, r, at);
         }
-        return service->backends[least_connections(p, r, count)];
+        return least_connections(p, r, count);
     }
     r->failures = 0;
-    return service->backends[at];
+    return at;
+}
+
+/* Takes a place at b, unless another worker took the last one meanwhile, or the trial. */
+static bool reserve(struct proxy *p, struct exchange *ex, struct backend *b, struct field *f)
+{
+    ex->ticket = (struct board_ticket){0};
+    if (ex->route->guard.tracks && !proxy_guard_enter(ex, b) && !f->panic) {
+        return false;
+    }
+    uint64_t most = b->max_connections > 0 ? (uint64_t)b->max_connections : 0;
+    if (board_reserve(p->options.board, p->options.worker, b->slot, most)) {
+        return true;
+    }
+    board_circuit_leave(b->circuit, &ex->ticket);
+    f->full++;
+    return false;
+}
+
+struct backend *proxy_pick(struct exchange *ex)
+{
+    struct proxy *p = ex->session->proxy;
+    struct route *r = ex->route;
+    struct service *service = r->service;
+    uint32_t count = service->count < r->capacity ? service->count : r->capacity;
+    struct field f = fill(p, ex, count);
+    for (; f.eligible; f.eligible--) {
+        int at = choose(p, ex, count);
+        if (at == -ENOENT) {
+            break;
+        }
+        struct backend *b = service->backends[at];
+        if (reserve(p, ex, b, &f)) {
+            return b;
+        }
+        r->rows[at].eligible = 0;
+    }
+    ex->all_full = !f.eligible && f.full;
+    return NULL;
 }

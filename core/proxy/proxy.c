@@ -61,6 +61,7 @@ static void init_lists(struct proxy *p)
     for (int i = 0; i < CLIENT_BUCKETS; i++) {
         list_init(&p->clients[i]);
     }
+    list_init(&p->queues);
     p->register_timeout = proxy_timeout_of(p, 10);
     p->drain_timeout = proxy_timeout_of(p, 1000);
     p->linger_timeout = proxy_timeout_of(p, 2000);
@@ -144,7 +145,14 @@ void proxy_fact(struct proxy *p, const char *kind, const char *text)
 {
     unsigned skipped;
     if (p->on_fact && log_allowed(&p->fact_limit, 1, &skipped)) {
-        p->on_fact(p->fact_arg, kind, text);
+        proxy_tell(p, kind, "", text);
+    }
+}
+
+void proxy_tell(struct proxy *p, const char *kind, const char *backend, const char *text)
+{
+    if (p->on_fact) {
+        p->on_fact(p->fact_arg, kind, backend, text);
         p->uv_due = true;
     }
 }

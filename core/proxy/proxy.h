@@ -49,8 +49,10 @@ void proxy_stop(struct proxy *p);
 /* Closes everything; the loop must still run once for its close callbacks. */
 void proxy_free(struct proxy *p);
 
-/* One request that the policy could not decide, and the like: told at most once a second. */
-typedef void proxy_fact_fn(void *arg, const char *kind, const char *text);
+/* News: "policy" (a request that the policy could not decide), "limit", "listen": at most one a second;
+ * "circuit": a change of a backend's circuit; "backend_failed": it should be checked soon, at most once
+ * a second for each. `backend` is its id, "" for the others. */
+typedef void proxy_fact_fn(void *arg, const char *kind, const char *backend, const char *text);
 void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg);
 
 #endif

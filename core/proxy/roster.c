@@ -90,6 +90,7 @@ static struct backend *new_backend(struct proxy *p, const char *id, const struct
     b->addr = *addr;
     b->slot = slot;
     b->row = board_row(p->options.board, p->options.worker, slot);
+    b->circuit = board_circuit(p->options.board, slot);
     list_init(&b->idle);
     return b;
 }
@@ -167,6 +168,7 @@ int proxy_roster(struct proxy *p, const struct cJSON *roster)
         struct service *service = proxy_service_of(p, json_str(s, "name", ""));
         apply(p, service, json_get(s, "backends"));
     }
+    p->queue_due = true;
     board_set(&p->numbers->roster_version, (uint64_t)json_num(roster, "version", 0));
     return 0;
 }

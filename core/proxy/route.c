@@ -197,6 +197,11 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     const char *host = json_str(json, "host", "");
     const struct cJSON *balance = json_get(json, "balance");
     r->generation = g;
+    r->number = (g->route_count - 1) % BOARD_QUEUES;
+    list_init(&r->node);
+    list_init(&r->queue);
+    list_init(&r->queue_node);
+    proxy_guard_read(p, &r->guard, service, json);
     r->path = mem_copy(json_str(json, "path", "/"));
     if (r->path[0] != '/') {
         *reterr = mem_printf("service %s: a path begins with '/': %s", name, r->path);

@@ -56,8 +56,8 @@ void proxy_tally_begin(struct exchange *ex, struct backend *b)
     must(!ex->backend);
     ex->backend = b;
     ex->tallied = false;
+    ex->failure = FAILURE_NONE;
     b->attempts++;
-    board_add(&b->row->in_flight, 1);
     ex->attempt_us = ex->session->proxy->now_us;
 }
 
@@ -77,6 +77,9 @@ void proxy_tally_answer(struct exchange *ex, int status)
     uint64_t took_us = p->now_us > ex->attempt_us ? p->now_us - ex->attempt_us : 0;
     uint64_t since_us = p->now_us - row->ewma_at_us;
     ex->tallied = true;
+    if (ex->ticket.counts) {
+        proxy_guard_result(ex, status >= 500 ? FAILURE_5XX : FAILURE_NONE);
+    }
     board_add(&row->outcomes[outcome_of(status)], 1);
     board_add(&row->latency_us_sum, took_us);
     board_observe(p->options.board, p->options.worker, b->slot, took_us);
@@ -101,6 +104,8 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
         return;
     }
     ex->tallied = true;
+    proxy_guard_result(ex, ex->failure ? ex->failure : FAILURE_RESET);
+    proxy_suspect(p, b, ex->failure ? ex->failure : FAILURE_RESET);
     board_add(&b->row->outcomes[BOARD_NO_ANSWER], 1);
     board_add(&b->row->consecutive_failures, 1);
     board_set(&b->row->last_failure_ms, p->now_ms);
@@ -114,8 +119,13 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
 void proxy_tally_end(struct exchange *ex)
 {
     struct backend *b = ex->backend;
+    if (ex->ticket.trial) {
+        proxy_guard_leave(ex);
+    }
+    ex->ticket = (struct board_ticket){0};
     ex->backend = NULL;
     board_sub(&b->row->in_flight, 1);
+    ex->session->proxy->queue_due = true;
     b->attempts--;
     proxy_backend_settle(ex->session->proxy, b);
 }

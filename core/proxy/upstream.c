@@ -199,7 +199,7 @@ void proxy_upstream_timeout(struct upstream *u)
     struct session *s = ex->session;
     ex->timed_out = true;
     if (u->connecting) {
-        (void)proxy_exchange_failed(ex);
+        (void)proxy_attempt_failed(ex);
     } else if (ex->state == EXCHANGE_TUNNEL) {
         (void)proxy_exchange_abort(ex);
     } else {

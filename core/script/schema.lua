@@ -97,9 +97,50 @@ S.health_check = {
 }
 
 S.circuit_breaker = {
-  { "failure_threshold", type = "integer", default = 5, min = 1, doc = "failures that open the circuit" },
-  { "recovery_timeout", type = "duration", default = "60s", min = 0.001, doc = "how long it stays open" },
-  { "success_threshold", type = "integer", default = 3, min = 1, doc = "successes that close it again" },
+  { "failure_threshold", type = "integer", default = 5, min = 1, max = 1000000,
+    doc = "failures that open the circuit" },
+  { "recovery_timeout", type = "duration", default = "60s", min = 0.001, max = 86400, unit = "s",
+    doc = "how long it stays open" },
+  { "success_threshold", type = "integer", default = 3, min = 1, max = 10000,
+    doc = "successes that close it again" },
+  { "trials", type = "integer", default = 1, min = 1, max = 10000,
+    doc = "requests at a time that try a half-open one" },
+  { "failures_on", type = "list", of = { type = "enum", values = { "connect", "timeout", "reset", "5xx" } },
+    default = { "connect", "timeout", "reset", "5xx" }, example = 'such as { "connect", "timeout" }',
+    doc = "what counts as a failure" },
+  { "window", type = "duration", default = "10s", min = 1, max = 30, unit = "s",
+    doc = "requests of the last so long make the failure rate" },
+  { "failure_rate", type = "number", default = 0.5, min = 0.01, max = 1,
+    doc = "part of them that must have failed, else the circuit stays closed" },
+  { "minimum_requests", type = "integer", default = 20, min = 1, max = 1000000,
+    doc = "requests in the window from which the rate alone opens it" },
+}
+
+S.outlier_ejection = {
+  { "max_ejected", type = "number", default = 50, min = 0, max = 100, unit = "percent",
+    doc = "most backends put out; one may always go, and one always stays" },
+  { "deviations", type = "number", default = 1.9, min = 0, max = 100,
+    doc = "how far below the others' success rate, in their standard deviations; at least 0.1 anyway" },
+  { "minimum_requests", type = "integer", default = 100, min = 1, max = 1000000,
+    doc = "requests in the window for a backend to be compared" },
+  { "window", type = "duration", default = "10s", min = 1, max = 30, unit = "s",
+    doc = "requests of the last so long are compared" },
+  { "base_time", type = "duration", default = "30s", min = 0.001,
+    doc = "how long, doubled with each time in succession" },
+  { "max_time", type = "duration", default = "5m", min = 0.001, doc = "how long at most" },
+}
+
+S.queue = {
+  { "limit", type = "integer", default = 100, min = 1, max = 1000000, doc = "requests that may wait" },
+  { "timeout", type = "duration", default = "5s", min = 0.001, max = 3600, unit = "s",
+    doc = "how long, then it is 503" },
+}
+
+S.retry_budget = {
+  { "percent", type = "number", default = 20, min = 0, max = 1000, unit = "percent",
+    doc = "repeats for a hundred requests of the last ten seconds" },
+  { "min_per_second", type = "number", default = 10, min = 0, max = 1000000,
+    doc = "repeats that are always allowed" },
 }
 
 S.header_changes = {
@@ -176,8 +217,19 @@ S.route = {
     doc = "a session stays with its backend: { cookie = \"name\", ttl = \"1h\" } or true" },
   { "idle_timeout", type = "duration", min = 0.001, unit = "s",
     doc = "longest silence of a TCP connection or a tunnel; as timeouts.idle" },
-  { "circuit_breaker", type = "record", optional = true, fields = S.circuit_breaker,
-    doc = "stops asking a backend that fails" },
+  { "circuit_breaker", type = "guard", default = {}, fields = S.circuit_breaker,
+    example = "such as { failure_threshold = 5 }, or false", doc = "stops asking a backend that fails" },
+  { "outlier_ejection", type = "guard", default = {}, fields = S.outlier_ejection,
+    example = "such as { max_ejected = 50 }, or false",
+    doc = "puts a backend out for a while that fails more than the others" },
+  { "panic_threshold", type = "number", default = 50, min = 0, max = 100, unit = "percent",
+    doc = "with fewer of the backends left by circuits, all are asked again; 0 = never" },
+  { "queue", type = "guard", default = {}, fields = S.queue, example = "such as { limit = 100 }, or false",
+    doc = "where requests wait when all backends are full" },
+  { "retry_budget", type = "guard", default = {}, fields = S.retry_budget,
+    example = "such as { percent = 20 }, or false", doc = "how many requests may be repeated" },
+  { "slow_start", type = "duration", max = 86400, unit = "s",
+    doc = "a new backend's share grows over so long; the service's when absent" },
 }
 
 S.scale = {
@@ -260,6 +312,8 @@ S.service = {
   { "backends", type = "list", of = { type = "backend_entry" }, also = { "servers", "upstreams" },
     example = 'such as { "10.0.0.5:9000" }',
       doc = "in place of image or command: a service that runs elsewhere" },
+  { "slow_start", type = "duration", default = "0s", max = 86400, unit = "s",
+    doc = "a new instance's share grows from a tenth over so long" },
   { "collect", type = "record", optional = true, fields = S.collect, doc = "what to ask the service for" },
   { "weight", type = "integer", default = 1, min = 1, max = 1000, own = true,
     doc = "share of each instance" },

@@ -44,10 +44,16 @@
  *       "sticky": { "cookie": "tidegate", "ttl_ms": 3600000 },                                              when given
  *       "max_retries": 3, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
  *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
- *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3 } } ],  when given
+ *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3, "trials": 1,
+ *         "failures_on": ["connect", "timeout", "reset", "5xx"], "window_ms": 10000, "failure_rate": 0.5,
+ *         "minimum_requests": 20 },                                                  {} = off, here and below
+ *       "outlier_ejection": { "max_ejected": 50, "deviations": 1.9, "minimum_requests": 100, "window_ms": 10000,
+ *         "base_time_ms": 30000, "max_time_ms": 300000 },
+ *       "panic_threshold": 50, "queue": { "limit": 100, "timeout_ms": 5000 },
+ *       "retry_budget": { "percent": 20, "min_per_second": 10 }, "slow_start_ms": 30000 (absent: the service's) } ],
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
- *     "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
+ *     "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
  *     "collect": { "performance": "/performance", "data": "/data", "prometheus": "/metrics", "interval_ms": 15000 }  when given
  *   } ],
  *   "channels": [ { "name": "ops", "at": "tidegate.lua:24", ... } ],      whatever the block says

@@ -311,6 +311,16 @@ function types.sticky(value, _, path, ctx)
     return check.record(schema.sticky, value == true and {} or value, path, ctx)
 end
 
+-- Settings of a route that can be switched off: an empty table in the JSON means off.
+function types.guard(value, field, path, ctx)
+    if value == false then
+        return {}
+    elseif type(value) ~= "table" then
+        return fail(ctx, path, "a table " .. field.example, value)
+    end
+    return check.record(field.fields, value, path, ctx)
+end
+
 -- ---- Routes -----------------------------------------------------------------------------------
 
 -- Time-outs by the names of `timeouts`, and the keys that mean the same: what the JSON calls them.
@@ -372,9 +382,6 @@ local function one_route(value, path, ctx)
     name_timeouts(r, value, aside.timeouts, path, ctx)
     r.max_retries = r.max_retries or ctx.cluster.max_retries
     r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout
-    if r.circuit_breaker then
-        ctx.warn(check.joined(path, "circuit_breaker"), "is accepted, but this version does nothing with it")
-    end
     r.at = ctx.place(path)
     ctx.routes[#ctx.routes + 1] = { route = r, path = path, given = value }
     return r

@@ -190,7 +190,7 @@ function world_mt:roster(backends)
         table.insert(services[name].backends, {
             id = b.id, slot = b.slot, address = b.address, weight = 1,
             max_connections = b.max_connections or 100, capacity = 1000, tags = b.tags or { n = 0 },
-            draining = b.draining or false, joined_ms = 0,
+            draining = b.draining or false, joined_ms = b.joined_ms or 0,
         })
     end
     self:must("roster " .. json { version = self.version, services = order })

@@ -1,6 +1,7 @@
 /* driver.c: a proxy in a child process, told what to do over a socket pair.
  *
- * The parent shares the board with the child, so a spec reads the numbers as the master would.
+ * The parent shares the board with the child, so a spec reads the numbers as the master would; the
+ * board has a second worker, whose part the spec may play.
  * Commands are lines "verb rest"; the child answers each with one line. */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,6 +44,7 @@ struct child {
     struct buf in;
     unsigned facts;
     char fact[256];
+    char news[2048]; /* circuits and failures since they were asked for */
 };
 
 struct proxydriver *proxydriver_start(unsigned files);
@@ -50,9 +52,14 @@ const char *proxydriver_tell(struct proxydriver *d, const char *line);
 int proxydriver_end(struct proxydriver *d);
 struct board *proxydriver_board(struct proxydriver *d);
 
-static void on_fact(void *arg, const char *kind, const char *text)
+static void on_fact(void *arg, const char *kind, const char *backend, const char *text)
 {
     struct child *c = arg;
+    if (backend[0]) {
+        size_t len = strlen(c->news);
+        snprintf(c->news + len, sizeof c->news - len, "%s %s %s; ", kind, backend, text);
+        return;
+    }
     c->facts++;
     snprintf(c->fact, sizeof c->fact, "%s: %s", kind, text);
 }
@@ -100,7 +107,7 @@ static int do_json(struct child *c, const char *verb, const char *rest, char *re
 
 static void obey(struct child *c, char *line)
 {
-    char reply[512] = "ok"; /* every reply below is shorter or cut */
+    char reply[2048] = "ok"; /* every reply below is shorter or cut */
     char *rest = strchr(line, ' ');
     rest = rest ? (*rest = '\0', rest + 1) : line + strlen(line);
     int rc = 0;
@@ -116,6 +123,9 @@ static void obey(struct child *c, char *line)
         proxy_drain(c->proxy, (uint32_t)strtoul(rest, NULL, 10));
     } else if (str_same(line, "fact")) {
         snprintf(reply, sizeof reply, "%u %s", c->facts, c->fact);
+    } else if (str_same(line, "news")) {
+        snprintf(reply, sizeof reply, "%s", c->news);
+        c->news[0] = '\0';
     } else if (str_same(line, "files")) {
         snprintf(reply, sizeof reply, "%d", open_descriptors());
     } else if (str_same(line, "reopen")) {
@@ -186,7 +196,7 @@ struct proxydriver *proxydriver_start(unsigned files)
 {
     struct proxydriver *d = mem_new(sizeof *d);
     int pair[2];
-    if (board_new(1, &d->board) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+    if (board_new(2, &d->board) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
         mem_free(d);
         return NULL;
     }

@@ -47,6 +47,27 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
 13: service "bad name": health_check.htpp: unknown key: did you mean "http"?]], why)
     end)
 
+    it("what is wrong with what guards a route", function()
+        local before = 'service "web" { backends = { "10.0.0.1:80" }, route = { listen = ":80", '
+        local at = '1: service "web": route.'
+        check({
+            { "circuit_breaker = { failures_on = { 'conect' } }",
+                at .. 'circuit_breaker.failures_on[1]: unknown value "conect": did you mean "connect"?' },
+            { "circuit_breaker = { failure_treshold = 5 }",
+                at .. 'circuit_breaker.failure_treshold: unknown key: did you mean "failure_threshold"?' },
+            { "circuit_breaker = { failure_rate = 50 }",
+                at .. "circuit_breaker.failure_rate: must be between 0.01 and 1, got 50" },
+            { "circuit_breaker = { window = '5m' }",
+                at .. 'circuit_breaker.window: must be between 1 and 30 s, got "5m"' },
+            { "circuit_breaker = true",
+                at .. "circuit_breaker: expected a table such as { failure_threshold = 5 }, or false, got true" },
+            { "queue = 100", at .. "queue: expected a table such as { limit = 100 }, or false, got 100" },
+            { "queue = { limit = 0 }", at .. "queue.limit: must be between 1 and 1000000, got 0" },
+            { "panic_threshold = 101", at .. "panic_threshold: must be between 0 and 100 percent, got 101" },
+            { "slow_start = 'soon'", at .. 'slow_start: expected a duration such as "30s", got "soon"' },
+        }, before, " } }")
+    end)
+
     it("what is wrong with names and declarations", function()
         local long = ("x"):rep(64)
         check {

@@ -36,7 +36,7 @@ describe("script_load", function()
                 policy = "threshold", params = { cpu = 75, memory = 80 }, min = 2, max = 20,
                 up_cooldown_ms = 300000, down_cooldown_ms = 600000, interval_ms = 15000,
             },
-            routes = {}, backends = {}, weight = 1, max_connections = 100, capacity = 1000,
+            routes = {}, backends = {}, weight = 1, max_connections = 100, capacity = 1000, slow_start_ms = 0,
         }, config.services[1])
         assert.equal("scale/threshold", config.policies[1].kind .. "/" .. config.policies[1].name)
         assert.equal("policies/scale/threshold.lua", config.policies[1].origin)
@@ -58,6 +58,17 @@ service "web" { image = "web:1", ports = { "80" },
             },
             max_retries = 3, backend_timeout_ms = 300000, connect_timeout_ms = 2000, client_timeout_ms = 60000,
             at = "tidegate.lua:2",
+            circuit_breaker = {
+                failure_threshold = 5, recovery_timeout_ms = 60000, success_threshold = 3, trials = 1,
+                failures_on = { "connect", "timeout", "reset", "5xx" }, window_ms = 10000, failure_rate = 0.5,
+                minimum_requests = 20,
+            },
+            outlier_ejection = {
+                max_ejected = 50, deviations = 1.9, minimum_requests = 100, window_ms = 10000, base_time_ms = 30000,
+                max_time_ms = 300000,
+            },
+            panic_threshold = 50, queue = { limit = 100, timeout_ms = 5000 },
+            retry_budget = { percent = 20, min_per_second = 10 },
         } }, config.services[1].routes)
     end)
 
@@ -82,6 +93,27 @@ service "web" { image = "web:1", ports = { "80" }, route = { listen = ":8080", s
 service "web" { image = "web:1", ports = { "80" }, route = { listen = ":8080", sticky = { cookie = "s", ttl = "90s" } } }]]
         assert.same({ cookie = "s", ttl_ms = 90000 }, config.services[1].routes[1].sticky)
         assert.equal("ewma", config.services[1].routes[1].balance.policy)
+    end)
+
+    it("reads what guards a route, and how to switch it off", function()
+        local route = loaded [[
+service "web" { backends = { "10.0.0.1:80" }, slow_start = "30s",
+                route = { listen = ":8080", circuit_breaker = false, outlier_ejection = false, queue = false,
+                          retry_budget = false, panic_threshold = 0, slow_start = "10s" } }]]
+        assert.equal(30000, route.services[1].slow_start_ms)
+        local r = route.services[1].routes[1]
+        assert.equal(10000, r.slow_start_ms)
+        assert.equal(0, r.panic_threshold)
+        for _, key in ipairs { "circuit_breaker", "outlier_ejection", "queue", "retry_budget" } do
+            assert.same({}, r[key], key)
+        end
+        r = loaded([[service "web" { backends = { "10.0.0.1:80" }, route = { listen = ":8080",
+            circuit_breaker = { failures_on = { "connect" }, trials = 2, window = "30s" }, queue = { limit = 7 } } }]])
+            .services[1].routes[1]
+        assert.same({ "connect" }, r.circuit_breaker.failures_on)
+        assert.same({ 2, 30000, 5 }, { r.circuit_breaker.trials, r.circuit_breaker.window_ms,
+            r.circuit_breaker.failure_threshold })
+        assert.same({ limit = 7, timeout_ms = 5000 }, r.queue)
     end)
 
     it("takes the cluster's words as defaults of its services, wherever they stand", function()
@@ -152,8 +184,9 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
         assert.same({ "zone:0", "dataset:orders" }, catalog.tags[2])
         assert.equal("data_locality_aware", catalog.routes[1].balance.policy)
         assert.equal("tidegate.lua:15", catalog.routes[1].at)
-        assert.same({ failure_threshold = 5, recovery_timeout_ms = 60000, success_threshold = 3 },
-            catalog.routes[1].circuit_breaker)
+        assert.same({ failure_threshold = 5, recovery_timeout_ms = 60000, success_threshold = 3, trials = 1,
+            failures_on = { "connect", "timeout", "reset", "5xx" }, window_ms = 10000, failure_rate = 0.5,
+            minimum_requests = 20 }, catalog.routes[1].circuit_breaker)
         assert.same({ performance = "/performance", data = "/data", prometheus = "/metrics", interval_ms = 15000 },
             catalog.collect)
         assert.equal("backends", legacy.source)
@@ -169,7 +202,7 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
             config.alerts[1].severity })
         assert.truthy(warnings:find('tidegate.lua:25: alert "HighErrorRate": is accepted, but this version does not watch it',
             1, true))
-        assert.truthy(warnings:find('tidegate.lua:17: service "catalog": route.circuit_breaker: is accepted, but', 1, true))
+        assert.is_nil(warnings:find "circuit_breaker")
     end)
 
     it("reads every form of a health check", function()

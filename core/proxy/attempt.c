@@ -1,0 +1,111 @@
+/* attempt.c: which backends one exchange sees, one after the other.
+ *
+ * Invariants: an attempt is repeated only while no byte of an answer came, nothing beyond what is
+ * kept went out, either the method may be repeated or the kernel took no byte, and the route's
+ * retry budget allows it. */
+#include "proxy/parts.h"
+
+#include "base/ban.h"
+#include "board/board.h"
+
+static struct proxy *proxy_of(const struct exchange *ex)
+{
+    return ex->session->proxy;
+}
+
+static enum progress give_up(struct exchange *ex)
+{
+    return ex->timed_out ? proxy_exchange_refuse(ex, 504, "no backend answered in time")
+                         : proxy_exchange_refuse(ex, 502, "no backend answered");
+}
+
+static bool may_repeat(struct exchange *ex)
+{
+    return ex->tries < ex->route->max_retries && ex->tries < TRIES - 1 &&
+           proxy_budget_repeat(proxy_of(ex), ex->route);
+}
+
+/* No backend may have it now: it waits for one that is full, or is answered. */
+static enum progress stay(struct exchange *ex)
+{
+    bool wants = ex->all_full && ex->route->guard.queue_limit;
+    if (wants && proxy_queue_join(ex)) {
+        return PROGRESS_SOME;
+    }
+    if (ex->tries) {
+        return give_up(ex);
+    }
+    board_add(&proxy_of(ex)->numbers->no_backend, 1);
+    return proxy_exchange_refuse(ex, 503,
+                                 ex->all_full ? "all backends are full" : "no backend is ready");
+}
+
+/* Sends the request to b, or to the next backend that may have it. */
+static enum progress attempt(struct exchange *ex, struct backend *b)
+{
+    for (; b; b = proxy_pick(ex)) {
+        proxy_tally_begin(ex, b);
+        ex->request->at = 0;
+        ex->timed_out = false;
+        if (!proxy_upstream_open(ex, ex->tcp)) {
+            ex->state = EXCHANGE_SENDING;
+            return PROGRESS_SOME;
+        }
+        bool more = may_repeat(ex);
+        ex->tried[ex->tries++] = b;
+        ex->failure = FAILURE_CONNECT;
+        proxy_tally_failure(ex, more);
+        proxy_tally_end(ex);
+        if (!more) {
+            return give_up(ex);
+        }
+    }
+    return stay(ex);
+}
+
+enum progress proxy_attempt_first(struct exchange *ex)
+{
+    struct route *r = ex->route;
+    proxy_budget_ask(proxy_of(ex), r);
+    ex->all_full = !list_empty(&r->queue); /* those who wait go first */
+    return ex->all_full ? stay(ex) : attempt(ex, proxy_pick(ex));
+}
+
+bool proxy_attempt_resume(struct exchange *ex)
+{
+    struct backend *b = proxy_pick(ex);
+    if (!b && ex->all_full) {
+        return false;
+    }
+    proxy_queue_leave(ex);
+    (void)attempt(ex, b);
+    return true;
+}
+
+enum progress proxy_attempt_failed(struct exchange *ex)
+{
+    bool untouched = ex->request->at == 0;
+    bool reused = ex->up->reused && !ex->timed_out;
+    bool may = !ex->answered && !ex->streamed && (untouched || http1_idempotent(ex->method));
+    ex->failure = ex->up->connecting ? FAILURE_CONNECT
+                  : ex->timed_out    ? FAILURE_TIMEOUT
+                                     : FAILURE_RESET;
+    proxy_upstream_release(ex->up, false);
+    if (may && reused && !ex->again) {
+        /* It was closing while we took it from the pool: no fault of the backend. */
+        ex->again = true;
+        ex->request->at = 0;
+        board_add(&ex->backend->row->retries, 1);
+        if (!proxy_upstream_open(ex, true)) {
+            ex->state = EXCHANGE_SENDING;
+            return PROGRESS_SOME;
+        }
+    }
+    if (!may || !may_repeat(ex)) {
+        return give_up(ex);
+    }
+    ex->tried[ex->tries++] = ex->backend;
+    proxy_tally_failure(ex, true);
+    proxy_tally_end(ex);
+    return attempt(ex, proxy_pick(ex));
+}
