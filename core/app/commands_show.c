@@ -236,19 +236,22 @@ static void show_instances(struct buf *to, const struct cJSON *instances, unsign
                            bool colour)
 {
     static const struct screen_column COLUMNS[] = {
-        {"INSTANCE", false, true}, {"STATE", false, false},   {"ADDRESS", false, true},
-        {"AGE", true, false},      {"RESTARTS", true, false}, {"BUSY", true, false},
-        {"REQUESTS", true, false}, {"ERRORS", true, false},   {"CPU", true, false},
-        {"MEMORY", true, false},
+        {"INSTANCE", false, true}, {"STATE", false, false},   {"CIRCUIT", false, false},
+        {"ADDRESS", false, true},  {"AGE", true, false},      {"RESTARTS", true, false},
+        {"BUSY", true, false},     {"REQUESTS", true, false}, {"ERRORS", true, false},
+        {"CPU", true, false},      {"MEMORY", true, false},
     };
     struct screen_table *t = screen_table_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS);
     for (const struct cJSON *i = json_first(instances); i; i = json_next(i)) {
         const char *state = json_str(i, "state", "?"), *address = json_str(i, "address", "");
+        const char *circuit = json_str(i, "circuit", "");
         if (!strcmp(state, "up") && json_bool(i, "drained", false)) {
             state = "drained"; /* by hand: healthy, but it gets no new requests */
         }
         screen_cell(t, SCREEN_PLAIN, "%s", json_str(i, "id", "?"));
         screen_cell(t, state_colour(state), "%s", state);
+        screen_cell(t, strcmp(circuit, "closed") != 0 && *circuit ? SCREEN_RED : SCREEN_PLAIN, "%s",
+                    *circuit ? circuit : "-");
         screen_cell(t, SCREEN_PLAIN, "%s", *address ? address : "-");
         screen_cell(t, SCREEN_PLAIN, "%s", age(json_num(i, "age_s", -1)).text);
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(i, "restarts"), 1, "").text);

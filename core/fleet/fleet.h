@@ -132,7 +132,8 @@ bool fleet_idle(const struct fleet *f);
  *   "traffic":{"rate","in_flight","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval
  *   "instances":[{"id","state","address","slot" (row of the board, -1 = none),"index" (place 1 .. n),
  *     "generation","age_s","restarts","reason","drained" (by an operator),"pid","cpu_percent","memory_percent",
- *     "memory_bytes","in_flight","requests","errors"}]}],
+ *     "memory_bytes","circuit":"closed"|"half-open"|"open","circuit_opened","ejected" (how often),
+ *     "in_flight","requests","errors"}]}],
  *  "engine":{"name","state":"up"|"down","description"}}; unknown numbers are absent.
  * service NULL = all. NULL: no such service. The caller owns it. */
 struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t now_ms);

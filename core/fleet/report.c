@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "board/circuit.h"
 
 static void put_known(struct cJSON *to, const char *key, double value)
 {
@@ -100,6 +101,12 @@ static struct cJSON *instance_json(const struct instance *i, uint64_t now_ms)
     struct board_sum sum = {0};
     if (i->slot != FLEET_NO_SLOT) {
         board_sum(i->fleet->board, (unsigned)i->slot, &sum);
+    }
+    if (i->slot != FLEET_NO_SLOT) {
+        const struct board_circuit *c = board_circuit(i->fleet->board, (unsigned)i->slot);
+        json_set_str(j, "circuit", board_circuit_name(board_circuit_state(c)));
+        json_set_num(j, "circuit_opened", (double)board_get(&c->opened));
+        json_set_num(j, "ejected", (double)board_get(&c->ejected));
     }
     json_set_num(j, "in_flight", (double)sum.in_flight);
     json_set_num(j, "requests", (double)(sum.answered + sum.outcomes[BOARD_NO_ANSWER]));

@@ -21,7 +21,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "board/board.h"
+#include "board/circuit.h"
 #include "watch/exposition.h"
 
 enum {
@@ -33,6 +33,7 @@ struct row {
     char *labels; /* service="...",backend="..." */
     unsigned slot;
     struct board_sum sum;
+    uint64_t circuit, opened, ejected;
 };
 
 struct service {
@@ -121,6 +122,10 @@ static void add_row(struct page *p, struct map *seen, const char *service,
     row->labels = labels;
     row->slot = (unsigned)slot;
     board_sum(p->board, row->slot, &row->sum);
+    const struct board_circuit *circuit = board_circuit(p->board, row->slot);
+    row->circuit = board_circuit_state(circuit);
+    row->opened = board_get(&circuit->opened);
+    row->ejected = board_get(&circuit->ejected);
 }
 
 static void gather(struct page *p, const struct cJSON *services)
@@ -172,7 +177,7 @@ static void backend_family(struct page *p, const char *name, enum exposition_typ
 {
     exposition_family(&p->x, name, type, help);
     for (size_t i = 0; i < p->count; i++) {
-        const uint64_t *value = (const uint64_t *)((const char *)&p->rows[i].sum + offset);
+        const uint64_t *value = (const uint64_t *)((const char *)&p->rows[i] + offset);
         exposition_count(&p->x, name, p->rows[i].labels, *value);
     }
 }
@@ -190,19 +195,28 @@ static void backends(struct page *p)
     }
     backend_family(p, "tidegate_backend_in_flight", EXPOSITION_GAUGE,
                    "Requests at a backend whose answer is not finished.",
-                   offsetof(struct board_sum, in_flight));
+                   offsetof(struct row, sum.in_flight));
     backend_family(p, "tidegate_backend_idle_connections", EXPOSITION_GAUGE,
                    "Connections to a backend that wait for a request.",
-                   offsetof(struct board_sum, pooled));
+                   offsetof(struct row, sum.pooled));
     backend_family(p, "tidegate_backend_retries_total", EXPOSITION_COUNTER,
                    "Attempts at a backend that were repeated at another.",
-                   offsetof(struct board_sum, retries));
+                   offsetof(struct row, sum.retries));
     backend_family(p, "tidegate_backend_received_bytes_total", EXPOSITION_COUNTER,
                    "Bytes of request bodies taken from clients for a backend.",
-                   offsetof(struct board_sum, bytes_in));
+                   offsetof(struct row, sum.bytes_in));
     backend_family(p, "tidegate_backend_sent_bytes_total", EXPOSITION_COUNTER,
                    "Bytes of answer bodies of a backend passed on to clients.",
-                   offsetof(struct board_sum, bytes_out));
+                   offsetof(struct row, sum.bytes_out));
+    backend_family(p, "tidegate_circuit_state", EXPOSITION_GAUGE,
+                   "Circuit of a backend: 0 closed, 1 half-open, 2 open.",
+                   offsetof(struct row, circuit));
+    backend_family(p, "tidegate_circuit_opened_total", EXPOSITION_COUNTER,
+                   "Times that a backend's circuit opened because it failed.",
+                   offsetof(struct row, opened));
+    backend_family(p, "tidegate_backend_ejections_total", EXPOSITION_COUNTER,
+                   "Times that a backend was put out because it did worse than others.",
+                   offsetof(struct row, ejected));
     exposition_family(&p->x, "tidegate_request_duration_seconds", EXPOSITION_HISTOGRAM,
                       "Time from a request's dispatch to a backend until its answer.");
     for (size_t i = 0; i < p->count; i++) {
@@ -316,6 +330,18 @@ static void workers(struct page *p)
         {"tidegate_access_log_lost_total", EXPOSITION_COUNTER,
          offsetof(struct board_worker, access_lost), 1,
          "Lines of the access log that could not be written."},
+        {"tidegate_queue_length", EXPOSITION_GAUGE, offsetof(struct board_worker, queued), 1,
+         "Requests that wait because all backends are full."},
+        {"tidegate_requests_queued_total", EXPOSITION_COUNTER,
+         offsetof(struct board_worker, queued_total), 1, "Requests that had to wait so."},
+        {"tidegate_queue_refused_total", EXPOSITION_COUNTER,
+         offsetof(struct board_worker, queue_refused), 1,
+         "Requests answered 503 because the queue was full or the wait too long."},
+        {"tidegate_retries_denied_total", EXPOSITION_COUNTER,
+         offsetof(struct board_worker, retries_denied), 1,
+         "Attempts not repeated because the retry budget was spent."},
+        {"tidegate_circuit_panics_total", EXPOSITION_COUNTER, offsetof(struct board_worker, panics),
+         1, "Picks that ignored the circuits because too few were closed."},
         {"tidegate_picks_total", EXPOSITION_COUNTER, offsetof(struct board_worker, picks), 1,
          "Backends picked by balance policies."},
         {"tidegate_pick_seconds_total", EXPOSITION_COUNTER,

@@ -43,7 +43,7 @@ local function example()
                     {
                         id = "catalog-7", state = "up", address = "172.18.0.3:8080", age_s = 200, restarts = 1,
                         in_flight = 5, requests = 123456, errors = 2, cpu_percent = 12.5, memory_bytes = 64 * 1024 * 1024,
-                        reason = "HTTP health check passed",
+                        reason = "HTTP health check passed", circuit = "half-open",
                     },
                     { id = "catalog-9", state = "up", drained = true },
                     { id = "catalog-8", state = "down", address = "", age_s = 3, reason = "GET /health answered 500" },
@@ -64,7 +64,7 @@ describe("app/commands_show", function()
     end)
 
     it("shows daemon, services, decisions and instances", function()
-        local text = status(example())
+        local text = status(example(), 110)
         assert.matches("cluster shop  generation 3  up 2h03m  2 workers", text)
         assert.matches("engine docker up: docker 20.10.24, API 1.41", text, 1, true)
         assert.matches("catalog +3/4 +2%-20 +7 rolling +61.2%% +40%% +310.5 +12 +3.1ms +31ms +0.10%%", text)
@@ -72,7 +72,7 @@ describe("app/commands_show", function()
         assert.matches("catalog%-9 +drained ", text)
         assert.matches("by hand: the policy decides again in 1m01s", text)
         assert.matches("catalog +1m3%ds +scale_up 3 %-> 4 +High resource usage %- CPU: 91.0%%", text)
-        assert.matches("catalog%-7 +up +172.18.0.3:8080 +3m20s +1 +5 +123456 +2 +12.5%% +64M", text)
+        assert.matches("catalog%-7 +up +half%-open +172.18.0.3:8080 +3m20s +1 +5 +123456 +2 +12.5%% +64M", text)
         assert.matches("catalog%-8 down: GET /health answered 500", text)
         assert.is_nil(text:find("health check passed", 1, true))
         assert.is_nil(text:find(" \n", 1, true), "blanks at the end of a line")

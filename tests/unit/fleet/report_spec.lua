@@ -42,6 +42,7 @@ describe("fleet status", function()
             id = "string", state = "string", address = "string", slot = "number", index = "number",
             generation = "number", age_s = "number", restarts = "number", reason = "string", drained = "boolean",
             pid = "number", cpu_percent = "number", memory_percent = "number", memory_bytes = "number",
+            circuit = "string", circuit_opened = "number", ejected = "number",
             in_flight = "number", requests = "number", errors = "number",
         }, kinds(i))
         assert.same({ 200, 10, 400 }, { i.requests, i.errors, i.memory_bytes })
