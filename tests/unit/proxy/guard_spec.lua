@@ -340,7 +340,7 @@ describe("proxy, guards", function()
         assert.matches("^GET /c ", (v:read_head()))
         local d = waiting "/d"
         queued(1)
-        assert.is_truthy(a and c and d) -- ends with all of them open
+        assert.is_truthy(a and c and d and u and v) -- ends with all of them open
     end)
 
     it("gives a new backend a growing share where C decides", function()
@@ -349,8 +349,9 @@ describe("proxy, guards", function()
         w:roster { w:entry(1, { joined_ms = now - 200000 }), w:entry(2, { joined_ms = now - 44444 }) } -- half: 0.5
         local held, got = {}, { 0, 0 }
         for i = 1, 30 do
-            held[i] = waiting "/"
-            local _, at = w:accept_any()
+            local c = waiting "/"
+            local u, at = w:accept_any()
+            held[i] = { c, u } -- collected, they would close
             got[at] = got[at] + 1
         end
         assert.equal(30, #held)
