@@ -68,7 +68,7 @@
 ---@field weight number
 ---@field max_connections number
 ---@field capacity number                        requests/s
----@field response_ms number                     decayed response time; 0 = unknown
+---@field response_ms number                     decayed response time, over all workers; 0 = unknown
 ---@field error_rate number                      0..1, decayed; 0 = none known
 ---@field age_s number                           since it joined
 ---@field response_mean_ms number                mean of the last 100 answers of this worker; 0 = unknown

@@ -160,7 +160,9 @@ struct backend {
     float window_ms[MEAN_OVER]; /* the last response times, for their mean */
     uint32_t window_count;      /* ever written */
     double window_sum;
-    uint32_t attempts;          /* exchanges that hold on to it */
+    double around_sum, around_fresh, around_best; /* response times of the other workers */
+    uint64_t around_ms;                           /* when they were looked up */
+    uint32_t attempts;                            /* exchanges that hold on to it */
     uint64_t others, others_ms; /* in flight of the other workers, and when it was summed */
     uint64_t joined_ms;
     uint64_t failed_ms;
@@ -604,7 +606,10 @@ struct backend *proxy_pick(struct exchange *ex);
 void proxy_tally_begin(struct exchange *ex, struct backend *b);
 /* What is left of a number that nothing renewed for so long: about e^-(age / 5 s). */
 double proxy_faded(double value, double age_ms);
-/* Mean of the last response times, 0 = none yet. */
+/* The response time over all workers, each by its freshness, faded by that of the freshest; 0 = none
+ * yet. */
+double proxy_tally_response(struct proxy *p, struct backend *b);
+/* Mean of the last response times of this worker, 0 = none yet. */
 double proxy_tally_mean(const struct backend *b);
 /* A final head came. */
 void proxy_tally_answer(struct exchange *ex, int status);

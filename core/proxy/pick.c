@@ -87,9 +87,8 @@ static struct field fill(struct proxy *p, const struct exchange *ex, uint32_t co
     for (uint32_t i = 0; i < count; i++) {
         struct backend *b = r->service->backends[i];
         struct script_backend *row = &r->rows[i];
-        uint64_t ewma_ms = b->row->ewma_at_us / 1000u;
         row->in_flight = in_flight(p, b);
-        row->response_ms = proxy_faded(b->row->ewma_ms, (double)(p->now_ms - ewma_ms));
+        row->response_ms = proxy_tally_response(p, b);
         row->error_rate =
             b->error_rate > 0 ? proxy_faded(b->error_rate, (double)(p->now_ms - b->failed_ms)) : 0;
         row->response_mean_ms = proxy_tally_mean(b);

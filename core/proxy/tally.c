@@ -12,7 +12,8 @@
 #include "board/board.h"
 
 enum {
-    FADE_MS = 5000
+    FADE_MS = 5000,
+    LOOK_AROUND_MS = 16 /* between two looks at the other workers' response times */
 };
 
 double proxy_faded(double value, double age_ms)
@@ -22,6 +23,11 @@ double proxy_faded(double value, double age_ms)
         return value - value * x; /* under load nearly always, and without a division */
     }
     return value / (1 + x + x * x / 2 + x * x * x / 6); /* e^x, near enough */
+}
+
+static double age_ms(const struct proxy *p, const struct board_row *row)
+{
+    return p->now_us > row->ewma_at_us ? (double)(p->now_us - row->ewma_at_us) / 1000.0 : 0;
 }
 
 static double decayed(double old, double sample, uint64_t dt_us)
@@ -43,6 +49,36 @@ static void remember(struct backend *b, double took_ms)
             b->window_sum += (double)b->window_ms[i];
         }
     }
+}
+
+/* What the other workers measured: sums of their averages by freshness, looked up now and then. */
+static void look_around(struct proxy *p, struct backend *b)
+{
+    unsigned workers = board_workers(p->options.board);
+    b->around_ms = p->now_ms;
+    b->around_sum = b->around_fresh = b->around_best = 0;
+    for (unsigned w = 0; w < workers; w++) {
+        const struct board_row *row = board_row(p->options.board, w, b->slot);
+        if (w != p->options.worker && row->ewma_ms > 0) {
+            double fresh = proxy_faded(1, age_ms(p, row));
+            b->around_sum += row->ewma_ms * fresh;
+            b->around_fresh += fresh;
+            b->around_best = fresh > b->around_best ? fresh : b->around_best;
+        }
+    }
+}
+
+double proxy_tally_response(struct proxy *p, struct backend *b)
+{
+    double own = b->row->ewma_ms, fresh = own > 0 ? proxy_faded(1, age_ms(p, b->row)) : 0;
+    if (p->now_ms - b->around_ms >= LOOK_AROUND_MS) {
+        look_around(p, b);
+    }
+    if (b->around_fresh <= 0) {
+        return own * fresh;
+    }
+    double best = fresh > b->around_best ? fresh : b->around_best;
+    return (own * fresh + b->around_sum) / (fresh + b->around_fresh) * best;
 }
 
 double proxy_tally_mean(const struct backend *b)

@@ -237,6 +237,13 @@ function world_mt:row(slot)
     return C.board_row(C.proxydriver_board(self.driver), 0, slot)
 end
 
+-- The row of a worker that is not there, as if it had measured: ms, a moment ago.
+function world_mt:other_row(slot, ms)
+    local row = C.board_row(C.proxydriver_board(self.driver), 1, slot)
+    row.ewma_ms, row.ewma_at_us = ms, self:row(slot).ewma_at_us
+    return row
+end
+
 -- Waits until check() is true.
 function M.eventually(check, what)
     local limit = socket.gettime() + PATIENCE

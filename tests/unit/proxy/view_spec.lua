@@ -178,6 +178,15 @@ describe("proxy, what policies see", function()
         assert.equal(moved, (goes("/1", "Cookie: " .. other .. "\r\n")))
     end)
 
+    it("shows response times over all workers", function()
+        world { { policy = probe "b[1].response_ms > 300 and b[1].response_ms < 5000" } }
+        assert.equal(1, (goes "/1"))
+        w:other_row(1, 1000)
+        proxied.eventually(function()
+            return goes "/1" == 2
+        end)
+    end)
+
     it("shows the mean of the last answers and hashes that stay", function()
         world { { policy = probe "b[1].response_mean_ms > 20 and b[1].response_mean_ms < 5000" },
             { policy = probe "b[1].hash ~= b[2].hash and b[1].hash ~= 0" } }
