@@ -35,7 +35,7 @@ double script_test_picks(struct script_picker *picker, uint32_t count, uint32_t 
         request.key = request.hash ^ 0x5bd1e995u;
         request.tags = request.hash >> 28;
         request.tag_count = 2;
-        request.data = 1;
+        request.data = request.hash >> 27 & 1;
         request.zone = 1;
         int index = script_pick(picker, &request);
         if (index >= 0) {

@@ -33,8 +33,8 @@ local function hot(sources, heartbeat)
     return h
 end
 
-local function picker(h, policy, rows, count)
-    local given = shipped[policy] and reference.params(reference.load("balance/" .. policy)) or {}
+local function picker(h, policy, rows, count, params)
+    local given = shipped[policy] and reference.params(reference.load("balance/" .. policy), params) or {}
     local p, why = script.picker(h, policy, given, rows, count)
     assert(p, why)
     C.script_picker_resize(p, count)
@@ -264,15 +264,23 @@ describe("script/hot", function()
         end
     end)
 
-    for name in pairs(shipped) do
-        it("leaves no garbage and is compiled: " .. name, function()
+    local variants = {
+        { "least_response_time", { scoring = "seed" } }, { "data_locality_aware", { scoring = "seed" } },
+        { "ewma", { choices_above = 2 } }, { "consistent_hashing", { balance_factor = 0 } },
+    }
+    for _, name in ipairs(NAMES) do
+        variants[#variants + 1] = { name }
+    end
+    for number, variant in ipairs(variants) do
+        local name = variant[1]
+        it(("leaves no garbage and is compiled: %s, variant %d"):format(name, number), function()
             local h = hot(shipped)
             C.script_hot_live(h)
             local list = {}
             for i = 1, 10 do
                 list[i] = { in_flight = i % 3, eligible = i == 4 and 0 or 1, tags = i, response_ms = i % 5, zone = i % 2 }
             end
-            local p = picker(h, name, script.rows(list), 10)
+            local p = picker(h, name, script.rows(list), 10, variant[2])
             local counts, failed = ffi.new "uint32_t[10]", ffi.new "uint32_t[1]"
             C.script_test_picks(p, 5000, 1, counts, failed)
             local before = C.script_test_kbytes(h)
