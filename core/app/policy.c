@@ -122,6 +122,7 @@ static void on_closed(void *arg, int error)
 int policy_main(int argc, char **argv)
 {
     struct policy p = {0};
+    child_close_from(CHILD_CHANNEL_FD + 1);
     child_open_log("policy", argc, argv);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);

@@ -214,6 +214,7 @@ int worker_main(int argc, char **argv)
     char who[32]; /* "worker." and a number below LIMIT_WORKERS */
     w.index = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0;
     snprintf(who, sizeof who, "worker.%u", w.index);
+    child_close_from(CHILD_BOARD_FD + 1);
     child_open_log(who, argc, argv);
     w.serving_path = argc > 6 ? argv[6] : "";
     w.master_pid = argc > 7 ? strtoul(argv[7], NULL, 10) : 0;

@@ -5,6 +5,7 @@
  * Invariants: a worker gets PREPARE, LISTEN, COMMIT, ROSTER in this order before it accepts. After a
  * crash of a master LISTEN comes last: its workers serve until our roster has all who can. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -39,8 +40,17 @@ static struct listener *find_listener(struct master *m, const char *address)
     return NULL;
 }
 
+static bool is_unix(const struct listener *l)
+{
+    return !strncmp(l->address, "unix:", 5);
+}
+
+/* The file of a unix socket that we made goes with it. */
 static void free_listener(struct listener *l)
 {
+    if (is_unix(l) && l->fds[0] >= 0) {
+        (void)unlink(l->address + 5);
+    }
     for (unsigned i = 0; i < LIMIT_WORKERS; i++) {
         if (l->fds[i] >= 0) {
             close(l->fds[i]);
@@ -50,13 +60,19 @@ static void free_listener(struct listener *l)
     mem_free(l);
 }
 
+/* Workers of a dead master listen until we serve. */
+static bool predecessor_listens(const struct master *m)
+{
+    return m->had_predecessor && !m->serving_told;
+}
+
 /* SO_REUSEPORT lets several processes of one user share a port, ours and a stranger's alike. A
  * plain socket tells whether somebody else is there; workers that a dead master left are expected.
  */
 static int taken_by_others(struct master *m, const struct net_addr *addr)
 {
     int fd = -1;
-    if (m->had_predecessor || !strncmp(addr->text, "unix:", 5)) {
+    if (predecessor_listens(m) || !strncmp(addr->text, "unix:", 5)) {
         return 0;
     }
     int rc = net_listen(addr, false, &fd);
@@ -77,21 +93,20 @@ static int open_listener(struct master *m, const char *address, struct listener 
         return rc;
     }
     struct listener *l = mem_new(sizeof *l);
-    bool is_unix = !strncmp(addr.text, "unix:", 5);
     l->address = mem_copy(address);
     for (unsigned i = 0; i < LIMIT_WORKERS; i++) {
         l->fds[i] = -1;
     }
     for (unsigned i = 0; !rc && i < m->worker_count; i++) {
-        if (is_unix && i) {
-            l->fds[i] = dup(l->fds[0]); /* a path has one socket, which all share */
+        if (is_unix(l) && i) {
+            /* A path has one socket, which all share. */
+            l->fds[i] = fcntl(l->fds[0], F_DUPFD_CLOEXEC, 3);
             rc = l->fds[i] < 0 ? -errno : 0;
         } else {
-            if (is_unix && m->had_predecessor) {
-                (void)unlink(addr.text +
-                             5); /* its workers answer there still: they keep what they have */
+            if (is_unix(l) && predecessor_listens(m)) {
+                (void)unlink(addr.text + 5); /* they keep what they have */
             }
-            rc = net_listen(&addr, !is_unix, &l->fds[i]);
+            rc = net_listen(&addr, !is_unix(l), &l->fds[i]);
         }
     }
     if (rc) {
@@ -171,9 +186,6 @@ void workers_close_listeners(struct master *m)
     while (m->listeners) {
         struct listener *l = m->listeners;
         m->listeners = l->next;
-        if (!strncmp(l->address, "unix:", 5)) {
-            (void)unlink(l->address + 5);
-        }
         free_listener(l);
     }
 }

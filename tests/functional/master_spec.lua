@@ -1,4 +1,5 @@
 -- What only happens on a bad day: a second daemon, children that hang, reloads on top of each other.
+local stat = require "posix.sys.stat"
 local tidegate = require "tidegate"
 
 local SERVICE = [[
@@ -34,6 +35,44 @@ describe("the master", function()
         local serving = ("%s/run/%s/serving"):format(t.dir, t.id)
         assert.equal(t.daemon.pid, tonumber(tidegate.read_file(serving)))
         assert.equal(200, t:get("/").status)
+    end))
+
+    it("leaves its children only the descriptors that they need", tidegate.test(function(t)
+        t:configure [[
+service "far" { backends = { "127.0.0.1:1" }, route = { { listen = "127.0.0.1:@PORT@" }, { listen = "unix:@DIR@/front" } } }]]
+        t:start { cluster_only = true }
+        assert.equal(0, t:cli("reload").code)
+        local function sockets(pid)
+            local pipe = io.popen(("find /proc/%d/fd -lname 'socket:*' | wc -l"):format(pid))
+            local count = pipe:read "*n"
+            pipe:close()
+            return count
+        end
+        local status = t:status()
+        t:wait("the policy process to have its channel only", function()
+            return sockets(status.policy_pid) == 1
+        end)
+        for _, worker in ipairs(status.workers) do
+            t:wait("a worker to have its channel and two listeners only", function()
+                return sockets(worker.pid) == 3
+            end)
+        end
+    end))
+
+    it("takes a unix socket away with its route, and can make it again", tidegate.test(function(t)
+        local function routes(more)
+            t:configure(([[service "far" { backends = { "127.0.0.1:1" }, route = { { listen = "127.0.0.1:@PORT@" }, %s } }]])
+                :format(more))
+            return t:cli("reload")
+        end
+        routes '{ listen = "unix:@DIR@/front" }'
+        t:start { cluster_only = true }
+        assert.truthy(stat.stat(t.dir .. "/front"))
+        assert.equal(0, routes("").code)
+        assert.is_nil(stat.stat(t.dir .. "/front"))
+        local result = routes '{ listen = "unix:@DIR@/front" }'
+        assert.same({ 0, "" }, { result.code, result.err })
+        assert.truthy(stat.stat(t.dir .. "/front"))
     end))
 
     it("ends although its policy process hangs, and does not keep an old one that hangs", tidegate.test(function(t)

@@ -463,6 +463,10 @@ end
 function Test:wait_settled(seconds)
     return self:wait("all services to settle", function()
         for _, s in ipairs(self:status().services) do
+            -- Before the engine has listed what runs, nothing is desired yet.
+            if s.source ~= "backends" and not s.stopped and s.desired < s.min then
+                return false
+            end
             if s.up ~= s.desired or s.starting ~= 0 or s.draining ~= 0 or s.rolling or #s.instances ~= s.desired then
                 return false
             end
