@@ -70,6 +70,37 @@ service "legacy" {
         end
     end))
 
+    it("is balanced as plain TCP too, and every request is in the access log", tidegate.test(function(t)
+        local port = t:port "PORT2"
+        backend(t, "--name", "there", "--host", "127.0.0.1", "--port", port)
+        t:write("tidegate.lua", [[
+cluster { id = "@ID@", engine = "process", admin = false, workers = 2, access_log = { path = "@DIR@/access.log" } }
+service "legacy" {
+  backends = { "127.0.0.1:@PORT2@" },
+  health_check = { http = "/health", interval = "100ms" },
+  route = { { listen = "127.0.0.1:@PORT@" }, { listen = "tcp://127.0.0.1:@PORT3@", idle_timeout = "10s" } },
+}]])
+        t:start { cluster_only = true, keep = true }
+        t:wait("an answer", function()
+            return t:get("/?logged").status == 200
+        end)
+        assert.equal("there", assert(t:get("/", { port = t:port "PORT3" })).headers["x-instance"])
+        local function logged(name)
+            t:wait("a line in " .. name, function()
+                local file = io.open(t.dir .. "/" .. name)
+                local text = file and file:read "*a" or ""
+                return file and (file:close() and text:find('"path":"/?logged"', 1, true)) ~= nil
+            end)
+        end
+        logged "access.log"
+        os.rename(t.dir .. "/access.log", t.dir .. "/access.log.1")
+        t:kill(t:status().pid, 10) -- SIGUSR1
+        t:wait("a new file", function()
+            return t:get("/?logged").status == 200 and io.open(t.dir .. "/access.log") ~= nil
+        end)
+        logged "access.log"
+    end))
+
     it("answers 503 when none is there, and takes requests when one comes", tidegate.test(function(t)
         local port = t:port "PORT2"
         t:configure([[
