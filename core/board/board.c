@@ -220,12 +220,10 @@ bool board_reserve(struct board *b, unsigned worker, unsigned slot, uint64_t mos
 {
     uint64_t *own = &board_row(b, worker, slot)->in_flight;
     board_add(own, 1);
-    if (!most) {
+    if (!most || (b->workers == 1 && *own <= most)) {
         return true;
     }
-    if (b->workers > 1) {
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (board_in_flight(b, slot) <= most) {
         return true;
     }
