@@ -47,4 +47,24 @@ service "shop" {
         assert.equal(1, select(2, circuit()).circuit_opened)
         t:wait_log "circuit closed"
     end))
+
+    it("is not all: what fails is checked at once, not at the next interval", tidegate.test(function(t)
+        local gone = t:run_beside(tidegate.service, "--name", "a", "--host", "127.0.0.1", "--port", t:port "PORT2")
+        t:run_beside(tidegate.service, "--name", "b", "--host", "127.0.0.1", "--port", t:port "PORT3")
+        t:configure([[
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@", "127.0.0.1:@PORT3@" },
+  health_check = { http = "/health", interval = "10m", timeout = "500ms", retries = 2 },
+  route = { listen = "127.0.0.1:@PORT@", balance = "round_robin" },
+}]])
+        t:start()
+        t:wait("both to be up", function()
+            return t:of().up == 2
+        end)
+        t:crash(gone)
+        t:wait("the dead one to be found", function()
+            assert.equal(200, t:get("/").status)
+            return t:of().up == 1
+        end, 15)
+    end))
 end)
