@@ -126,8 +126,11 @@ bool proxy_client_enter(struct exchange *ex)
 static char **read_texts(const struct cJSON *array, uint32_t *ret_count)
 {
     size_t count = json_count(array);
-    char **texts = count ? mem_array(count, sizeof *texts) : NULL;
     *ret_count = 0;
+    if (!count) {
+        return NULL;
+    }
+    char **texts = mem_array(count, sizeof *texts);
     for (const struct cJSON *item = json_first(array); item; item = json_next(item)) {
         texts[(*ret_count)++] = mem_copy(json_value_str(item, ""));
     }
@@ -137,8 +140,11 @@ static char **read_texts(const struct cJSON *array, uint32_t *ret_count)
 static struct pair *read_pairs(const struct cJSON *array, uint32_t *ret_count)
 {
     size_t count = json_count(array);
-    struct pair *pairs = count ? mem_array(count, sizeof *pairs) : NULL;
     *ret_count = 0;
+    if (!count) {
+        return NULL;
+    }
+    struct pair *pairs = mem_array(count, sizeof *pairs);
     for (const struct cJSON *item = json_first(array); item; item = json_next(item)) {
         pairs[(*ret_count)++] = (struct pair){mem_copy(json_str(item, "name", "")),
                                               mem_copy(json_str(item, "value", ""))};

@@ -292,7 +292,8 @@ static bool take_head(struct session *s, struct str bytes)
 static bool step_head(struct session *s)
 {
     struct proxy *p = s->proxy;
-    if (s->listener->port && s->listener->port->tcp) {
+    const struct port *port = s->listener ? s->listener->port : NULL;
+    if (port && port->tcp) {
         return proxy_exchange_begin_tcp(s);
     }
     int rc = proxy_session_flush(s);
