@@ -94,6 +94,7 @@ enum progress proxy_attempt_failed(struct exchange *ex)
     if (may && reused && !ex->again) {
         /* It was closing while we took it from the pool: no fault of the backend. */
         ex->again = true;
+        ex->failure = FAILURE_NONE;
         ex->request->at = 0;
         board_add(&ex->backend->row->retries, 1);
         if (!proxy_upstream_open(ex, true)) {

@@ -628,7 +628,7 @@ void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *serv
                       const struct cJSON *route);
 /* The exchange goes to b: its circuit lets it through, or not. */
 bool proxy_guard_enter(struct exchange *ex, struct backend *b);
-/* What the attempt came to; only the first time counts. */
+/* What the attempt came to: only the first time counts, and only with a ticket. */
 void proxy_guard_result(struct exchange *ex, enum failure failure);
 /* It came to nothing. */
 void proxy_guard_leave(struct exchange *ex);

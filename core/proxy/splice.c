@@ -130,6 +130,7 @@ enum progress proxy_splice_out(struct exchange *ex)
     if (!ex->pipe->held && ex->up->conn.readable && !ex->out.done) {
         n = fill(ex);
         if (n <= 0 && n != -EAGAIN) {
+            ex->failure = FAILURE_RESET;
             return proxy_exchange_abort(ex); /* cut off */
         }
     }

@@ -150,6 +150,7 @@ enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct s
     if (bytes.len && !ex->out.done) {
         len = proxy_body_take(&ex->out, bytes, at, &used);
         if (len < 0) {
+            ex->failure = FAILURE_RESET;
             return proxy_exchange_refuse(ex, 502, "the backend's body is not well chunked");
         }
     }
@@ -197,6 +198,7 @@ enum progress proxy_stream_out(struct exchange *ex)
         return proxy_stream_answer(ex, (struct str){NULL, 0}, (struct str){NULL, 0});
     }
     if (n <= 0) {
+        ex->failure = FAILURE_RESET;
         return proxy_exchange_abort(ex); /* cut off: the client must not take it for the end */
     }
     return proxy_stream_answer(ex, (struct str){NULL, 0}, (struct str){scratch, (size_t)n});

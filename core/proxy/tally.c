@@ -113,7 +113,8 @@ void proxy_tally_answer(struct exchange *ex, int status)
     uint64_t took_us = p->now_us > ex->attempt_us ? p->now_us - ex->attempt_us : 0;
     uint64_t since_us = p->now_us - row->ewma_at_us;
     ex->tallied = true;
-    if (ex->ticket.counts) {
+    /* Whether the answer is whole shows at its end; a trial, or what has no end, is not kept so long. */
+    if (status >= 500 || status == 101 || ex->tcp || ex->ticket.trial) {
         proxy_guard_result(ex, status >= 500 ? FAILURE_5XX : FAILURE_NONE);
     }
     board_add(&row->outcomes[outcome_of(status)], 1);
@@ -155,10 +156,14 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
 void proxy_tally_end(struct exchange *ex)
 {
     struct backend *b = ex->backend;
-    if (ex->ticket.trial) {
+    if (!ex->tallied) {
         proxy_guard_leave(ex);
+    } else if (ex->ticket.counts) {
+        proxy_guard_result(ex, ex->failure);
+        if (ex->failure) {
+            proxy_suspect(ex->session->proxy, b, ex->failure);
+        }
     }
-    ex->ticket = (struct board_ticket){0};
     ex->backend = NULL;
     board_sub(&b->row->in_flight, 1);
     ex->session->proxy->queue_due = true;

@@ -203,6 +203,7 @@ void proxy_upstream_timeout(struct upstream *u)
     } else if (ex->state == EXCHANGE_TUNNEL) {
         (void)proxy_exchange_abort(ex);
     } else {
+        ex->failure = FAILURE_TIMEOUT;
         (void)proxy_exchange_refuse(ex, 504, "the backend did not answer in time");
     }
     proxy_session_step(s);

@@ -142,6 +142,36 @@ describe("proxy, guards", function()
         assert.matches("backend_failed shop%-1 cannot connect; ", w:must "news")
     end)
 
+    it("takes a cut answer for a failure, and a client that leaves for none", function()
+        world(1, { circuit_breaker = { failure_threshold = 3, recovery_timeout_ms = 60000 } })
+        local function half()
+            local c = w:client()
+            c:get "/"
+            local u = w:accept()
+            u:read_head()
+            u:send "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
+            assert.is_truthy(c:read_head())
+            return c, u
+        end
+        for _ = 1, 5 do
+            local c, u = half()
+            c:reset()
+            assert.is_true(u:closed())
+        end
+        assert.equal("closed", state(1))
+        assert.equal(0, tonumber(circuit(1).failures))
+        for i = 1, 5 do -- half of the window then
+            assert.equal("closed", state(1), i)
+            local c, u = half()
+            u:close()
+            assert.is_true(c:read(4) == "abc" and c:closed())
+        end
+        proxied.eventually(function()
+            return state(1) == "open"
+        end)
+        assert.matches("circuit open %(cut off or malformed%)", w:must "news")
+    end)
+
     it("asks for a check of a backend at its first failure, not at each", function()
         world(2, { circuit_breaker = { failure_threshold = 100, recovery_timeout_ms = 1000 } })
         w.servers[1]:close()
