@@ -1,0 +1,156 @@
+/* balance.h: which backend a request gets: who there is, what policies see, what came of it; private to the proxy. */
+#ifndef PROXY_BALANCE_H
+#define PROXY_BALANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "net/http1.h"
+#include "net/net.h"
+#include "proxy/route.h"
+
+struct board_circuit;
+struct board_row;
+struct cJSON;
+struct exchange;
+struct proxy;
+struct script_backend;
+struct script_request;
+
+enum {
+    TAG_BITS = 32,  /* tags of a service that policies can tell apart */
+    MEAN_OVER = 100 /* response times that response_mean_ms is the mean of */
+};
+
+/* ---- roster.c ---------------------------------------------------------------------------- */
+
+struct backend {
+    char *id;
+    struct service *service; /* NULL: left the roster, finishes what it has */
+    struct net_addr addr;
+    struct board_row *row;
+    struct board_circuit *circuit;
+    struct list idle;                 /* upstreams, last used first */
+    uint32_t idle_count, connections; /* connections: idle ones too */
+    uint32_t slot, index;             /* index: place in its service */
+    uint32_t hash;                    /* of its id, not 0 */
+    uint64_t *tags;                   /* hashes of its tags */
+    uint32_t tag_count;
+    int32_t zone;               /* hash of its zone, 0 = none */
+    float window_ms[MEAN_OVER]; /* the last response times, for their mean */
+    uint32_t window_count;      /* ever written */
+    double window_sum;
+    double around_sum, around_fresh, around_best; /* response times of the other workers */
+    uint64_t around_ms;                           /* when they were looked up */
+    uint32_t attempts;                            /* exchanges that hold on to it */
+    uint64_t others, others_ms; /* in flight of the other workers, and when it was summed */
+    uint64_t joined_ms;
+    uint64_t failed_ms;
+    uint64_t hurried_ms; /* when a check of it was asked for last */
+    double weight, max_connections, capacity;
+    double error_rate; /* decayed, 0..1 */
+    bool draining;
+    bool seen; /* while a roster is applied */
+};
+
+struct service {
+    char *name;
+    struct backend **backends;
+    uint32_t count;
+    struct list routes;      /* of all living generations */
+    uint64_t tags[TAG_BITS]; /* the hash of the tag behind each bit */
+    uint32_t tag_count;
+    uint32_t tags_version; /* counts changes of the bits */
+};
+
+/* The service of that name, made when it is new. */
+struct service *proxy_service_of(struct proxy *p, const char *name);
+/* Frees it when it left the roster and nothing of it is under way. */
+void proxy_backend_settle(struct proxy *p, struct backend *b);
+void proxy_roster_free(struct proxy *p);
+
+/* ---- view.c ------------------------------------------------------------------------------ */
+
+/* What a policy may know of a request beside its method: see struct script_request. */
+struct view {
+    uint32_t key, tags, dataset, processing, path, implied;
+    uint32_t session; /* hash of the backend that the session's cookie names, 0 = none */
+    uint32_t tags_version;
+    int32_t data, tag_count, zone;
+};
+
+struct view_plan;
+
+/* Where a route (its JSON) looks, and what its policy needs. The caller owns it. */
+struct view_plan *proxy_view_plan(const struct cJSON *config, const struct cJSON *route);
+void proxy_view_plan_free(struct view_plan *plan); /* NULL is allowed */
+/* Not 0. */
+uint32_t proxy_hash(struct str s);
+/* Notes the tags of a backend, then gives the service's their bits, then writes them to a row. */
+void proxy_view_backend(struct backend *b, const struct cJSON *tags);
+void proxy_view_tags(struct proxy *p, struct service *service);
+void proxy_view_row(const struct service *service, const struct backend *b,
+                    struct script_backend *row);
+/* Looks through the head of the exchange's request; NULL: it has none (TCP). */
+void proxy_view_take(struct exchange *ex, const struct http1_head *head);
+/* The row of the session's own backend among the first `count`, -1: none, or it is not eligible. */
+int proxy_view_session(const struct exchange *ex, uint32_t count);
+/* Writes what proxy_view_take found. */
+void proxy_view_fill(const struct exchange *ex, uint32_t count, struct script_request *request);
+/* Writes the Set-Cookie field of a session that is now with this backend; its length, 0: none. */
+size_t proxy_view_cookie(const struct exchange *ex, char *to, size_t size);
+
+/* ---- pick.c, tally.c --------------------------------------------------------------------- */
+
+/* Chooses by the route's policy, else by least connections, and counts the request in flight there;
+ * NULL: none may have it, because all are full with ex->all_full. */
+struct backend *proxy_pick(struct exchange *ex);
+void proxy_tally_begin(struct exchange *ex, struct backend *b);
+/* What is left of a number that nothing renewed for so long: about e^-(age / 5 s). */
+double proxy_faded(double value, double age_ms);
+/* The response time over all workers, each by its freshness, faded by that of the freshest; 0 = none
+ * yet. */
+double proxy_tally_response(struct proxy *p, struct backend *b);
+/* Mean of the last response times of this worker, 0 = none yet. */
+double proxy_tally_mean(const struct backend *b);
+/* A final head came. */
+void proxy_tally_answer(struct exchange *ex, int status);
+/* The attempt got no answer, ex->failure says how. */
+void proxy_tally_failure(struct exchange *ex, bool repeated);
+/* The attempt is over, whatever it came to. */
+void proxy_tally_end(struct exchange *ex);
+/* At most one a second. */
+void proxy_fact(struct proxy *p, const char *kind, const char *text);
+/* One that must not be lost: the caller bounds how often. */
+void proxy_tell(struct proxy *p, const char *kind, const char *backend, const char *text);
+
+/* ---- guard.c ----------------------------------------------------------------------------- */
+
+void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *service,
+                      const struct cJSON *route);
+/* The exchange goes to b: its circuit lets it through, or not. */
+bool proxy_guard_enter(struct exchange *ex, struct backend *b);
+/* What the attempt came to: only the first time counts, and only with a ticket. */
+void proxy_guard_result(struct exchange *ex, enum failure failure);
+/* It came to nothing. */
+void proxy_guard_leave(struct exchange *ex);
+/* Has the backend checked soon: it failed. */
+void proxy_suspect(struct proxy *p, struct backend *b, enum failure failure);
+/* A request came; one may be repeated, and then is. */
+void proxy_budget_ask(struct proxy *p, struct route *r);
+bool proxy_budget_repeat(struct proxy *p, struct route *r);
+
+/* ---- queue.c ----------------------------------------------------------------------------- */
+
+/* false: it is full. */
+bool proxy_queue_join(struct exchange *ex);
+/* Does nothing when it is in none. */
+void proxy_queue_leave(struct exchange *ex);
+/* After a batch of events. */
+void proxy_queue_run(struct proxy *p);
+/* How long the loop may sleep for it; -1 = for ever. */
+int proxy_queue_wait_ms(const struct proxy *p);
+
+#endif

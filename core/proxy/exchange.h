@@ -1,0 +1,191 @@
+/* exchange.h: one request and its answer, and the connections to backends that carry them; private to the proxy. */
+#ifndef PROXY_EXCHANGE_H
+#define PROXY_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "board/circuit.h"
+#include "net/http1.h"
+#include "proxy/balance.h"
+#include "proxy/loop.h"
+
+struct backend;
+struct generation;
+struct proxy;
+struct route;
+struct session;
+
+enum {
+    REQUEST_ID_BYTES = 128, /* longest X-Request-Id that is kept */
+    TRIES = 16,             /* backends that one request may see */
+    SPLICE_BYTES = 1 << 20
+};
+
+/* ---- forward.c --------------------------------------------------------------------------- */
+
+/* Writes the request head for the backend into `to`; its length, or -ENOBUFS. */
+ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head *head, char *to,
+                              size_t size);
+/* The same for an answer, an interim one included. */
+ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head *head, char *to,
+                             size_t size);
+
+/* ---- exchange.c -------------------------------------------------------------------------- */
+
+enum exchange_state {
+    EXCHANGE_QUEUED,  /* every backend is full */
+    EXCHANGE_SENDING, /* the kept part of the request goes to the backend */
+    EXCHANGE_ANSWER,  /* waits for a head; the rest of the request may stream */
+    EXCHANGE_BODY,
+    EXCHANGE_TUNNEL,
+    EXCHANGE_STATES
+};
+
+/* What a step came to. */
+enum progress {
+    PROGRESS_NONE,
+    PROGRESS_SOME,
+    PROGRESS_OVER, /* the exchange is gone */
+    PROGRESSES
+};
+
+/* A body on its way; zeroed: none. */
+struct body {
+    enum http1_framing framing;
+    uint64_t left; /* HTTP1_LENGTH */
+    struct http1_chunks chunks;
+    bool done;
+};
+
+struct exchange {
+    struct session *session;
+    struct upstream *up; /* NULL: between two attempts */
+    struct generation *generation;
+    struct route *route;
+    struct backend *backend; /* counted in flight there; NULL: between two attempts */
+    struct block *request;   /* head and first body bytes as sent: kept to be sent again */
+    struct view view;        /* what policies see of the request */
+    struct list waiting;     /* of the route's queue */
+    struct backend *tried[TRIES];
+    struct board_ticket ticket; /* of the backend's circuit */
+    uint64_t attempt_us;
+    enum http1_method method;
+    uint8_t state;
+    uint8_t tries;
+    uint8_t failure; /* enum failure of the present attempt */
+    bool all_full;   /* why the last pick had none: a place may come free */
+    uint8_t client_minor;
+    uint16_t status; /* told to the client; 0: nothing yet */
+    bool client_keep;
+    bool tcp;                /* no HTTP: from connecting on a tunnel */
+    bool upgrade;            /* a WebSocket is wanted: nothing follows the head before the 101 */
+    bool streamed;           /* bytes went out that `request` does not hold */
+    bool again;              /* had its fresh connection after a reused one failed */
+    bool timed_out;          /* the last failure was a time-out */
+    bool answered;           /* a byte of an answer came */
+    bool tallied;            /* the attempt's outcome is counted */
+    bool head_sent;          /* of the final answer */
+    bool up_keep;            /* the upstream connection may be used again */
+    bool client_end, up_end; /* tunnel: that side has ended */
+    struct body in;          /* from the client */
+    struct body out;         /* from the backend */
+    enum http1_framing to_client;
+    struct pipe *pipe;    /* bytes of the answer inside the kernel; NULL = none */
+    struct list client;   /* of its client's bucket, when the route limits clients */
+    struct conn deadline; /* only its time-out */
+    uint64_t began_us;
+    uint64_t sent_bytes;           /* of the answer's body, to the client */
+    uint64_t body_bytes;           /* of the request's body, decoded, so far */
+    uint64_t await_ms, awaited_ms; /* waits for the client since (0: does not); so long before */
+    char id[REQUEST_ID_BYTES + 1];
+};
+
+/* Begins an exchange for the head just parsed; `rest` is what was received behind it. Answers by
+ * itself what it refuses. *ret_taken: bytes of `rest` that belonged to the request. */
+void proxy_exchange_begin(struct session *s, const struct http1_head *head, struct str rest,
+                          size_t *ret_taken);
+/* Begins a tunnel for a connection to a TCP route. False: the session is gone. */
+bool proxy_exchange_begin_tcp(struct session *s);
+enum progress proxy_exchange_step(struct exchange *ex);
+/* Gives up: answers with the status, or cuts the client when its answer has begun. */
+enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why);
+/* The same for a request body: 413 for -EFBIG, else 400. */
+enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc);
+/* The answer is through. */
+enum progress proxy_exchange_finish(struct exchange *ex);
+/* The client is gone or must be cut. */
+enum progress proxy_exchange_abort(struct exchange *ex);
+/* The client let us wait too long. */
+void proxy_exchange_timeout(struct exchange *ex);
+/* All of its time is over. */
+void proxy_exchange_deadline(struct exchange *ex);
+/* Whether its client keeps up the rate that the route wants, now that body bytes came. */
+bool proxy_exchange_fast_enough(struct exchange *ex);
+
+/* ---- attempt.c --------------------------------------------------------------------------- */
+
+/* Sends it to its first backend, has it wait for one, or answers. */
+enum progress proxy_attempt_first(struct exchange *ex);
+/* The backend failed us: tries again where that is right, else answers. */
+enum progress proxy_attempt_failed(struct exchange *ex);
+/* Leaves the queue when there is a backend for it now; the exchange may be gone then. */
+bool proxy_attempt_resume(struct exchange *ex);
+
+/* ---- stream.c, splice.c, tunnel.c -------------------------------------------------------- */
+
+/* Takes body bytes off `in`, decoded, and moves them together at `to` (may be in.ptr). *ret_used:
+ * bytes of `in` consumed. Length of the decoded ones, or -EPROTO. */
+ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_used);
+/* More of the request's body from the client to the backend. */
+enum progress proxy_stream_in(struct exchange *ex);
+/* `bytes` came from the backend behind the head that stands in `head` (may be empty). Writes both.
+ */
+enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct str bytes);
+/* More of the answer's body. */
+enum progress proxy_stream_out(struct exchange *ex);
+enum progress proxy_tunnel_step(struct exchange *ex);
+
+struct pipe {
+    struct pipe *next;
+    int in, out;
+    size_t held;
+};
+/* Moves answer bytes inside the kernel; PROGRESS_OVER only when the exchange ended. */
+enum progress proxy_splice_out(struct exchange *ex);
+bool proxy_splice_wanted(const struct exchange *ex);
+void proxy_pipe_give(struct proxy *p, struct pipe *pipe); /* NULL is allowed */
+void proxy_pipes_free(struct proxy *p);
+
+/* ---- upstream.c -------------------------------------------------------------------------- */
+
+struct upstream {
+    struct conn conn;
+    struct proxy *proxy;
+    struct backend *backend;
+    struct exchange *ex; /* NULL: idle */
+    struct list idle;    /* of its backend */
+    struct block *in;    /* part of a head */
+    struct block *out;   /* body bytes that the kernel would not take yet */
+    bool reused;
+    bool connecting;
+    bool broken; /* takes no more of the request; an answer may still be read */
+};
+
+/* A connection for the exchange: an idle one unless `fresh`. -errno. */
+int proxy_upstream_open(struct exchange *ex, bool fresh);
+/* Gives it back; it is kept when it may be used again. */
+void proxy_upstream_release(struct upstream *u, bool keep);
+void proxy_upstream_event(struct upstream *u);
+void proxy_upstream_timeout(struct upstream *u);
+/* As proxy_session_send and proxy_session_flush. */
+int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count);
+int proxy_upstream_flush(struct upstream *u);
+/* Closes all idle ones of a backend. */
+void proxy_upstream_close_idle(struct backend *b);
+
+#endif

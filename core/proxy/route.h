@@ -1,0 +1,160 @@
+/* route.h: generations of routes, and what each asks, changes and allows; private to the proxy. */
+#ifndef PROXY_ROUTE_H
+#define PROXY_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "board/circuit.h"
+#include "net/http1.h"
+
+struct access;
+struct cJSON;
+struct exchange;
+struct proxy;
+struct script_backend;
+struct script_hot;
+struct script_picker;
+struct service;
+struct view_plan;
+
+enum {
+    HOST_BYTES = 256
+};
+
+/* ---- rules.c ----------------------------------------------------------------------------- */
+
+struct pair {
+    char *name, *value;
+};
+
+/* What is done to the fields of a head that passes. */
+struct change {
+    struct pair *set; /* in place of what came under these names */
+    char **remove;
+    uint32_t set_count, remove_count;
+};
+
+struct rules {
+    char **methods;      /* none: every one */
+    struct pair *fields; /* all must be there */
+    uint32_t method_count, field_count;
+    struct change request, answer;
+    uint64_t slow_ms;        /* so long a client may be slower than min_body_rate */
+    uint64_t min_body_rate;  /* bytes/s of a request's body; 0 = any */
+    uint64_t max_body;       /* bytes of a request's body; 0 = no limit */
+    uint32_t max_per_client; /* requests under way for one address in this worker; 0 = no limit */
+};
+
+/* Zeroed rules from a route's JSON. */
+void proxy_rules_read(const struct cJSON *route, struct rules *rules);
+void proxy_rules_free(struct rules *rules);
+bool proxy_rules_match(const struct rules *rules, const struct http1_head *head);
+/* How much they ask for: of routes with the same path the higher one is looked at first. */
+uint32_t proxy_rules_rank(const struct rules *rules);
+/* Whether some request fits both and neither asks for more. */
+bool proxy_rules_equal(const struct rules *a, const struct rules *b);
+bool proxy_change_sets(const struct change *change, struct str name);
+/* Whether a field that came under this name is left out. */
+bool proxy_change_drops(const struct change *change, struct str name);
+/* Counts the exchange for its client; false: the client has as many as its route allows. */
+bool proxy_client_enter(struct exchange *ex);
+
+/* ---- route.c ----------------------------------------------------------------------------- */
+
+/* How an attempt failed. */
+enum failure {
+    FAILURE_NONE,
+    FAILURE_CONNECT,
+    FAILURE_TIMEOUT,
+    FAILURE_RESET, /* cut off, or malformed */
+    FAILURE_5XX,
+    FAILURES
+};
+
+/* A route's settings against failing and full backends; guard.c and queue.c. */
+struct guard {
+    bool tracks; /* circuits count at all */
+    bool compares, budgeted;
+    bool counts[FAILURES];
+    struct board_rule rule;
+    double panic; /* below this part of admitted backends all are asked */
+    double eject_share, eject_deviations;
+    uint32_t eject_minimum, eject_window_ms, eject_base_ms, eject_most_ms;
+    double slow_start_ms;
+    uint32_t queue_limit;
+    struct timeout *queue_timeout;
+    double retry_ratio, retry_floor;
+};
+
+/* Requests and repeats of late, decaying. */
+struct budget {
+    double asked, repeated;
+    uint64_t at_ms;
+};
+
+struct route {
+    struct list node;              /* of its service */
+    struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
+    struct generation *generation;
+    struct service *service;
+    char *path;
+    size_t path_len;
+    uint32_t max_retries;
+    struct timeout *connect_timeout, *client_timeout;
+    struct timeout *first_byte_timeout, *idle_timeout; /* silence of the backend: before, within */
+    struct timeout *total_timeout;                     /* NULL: no limit */
+    uint32_t number;                                   /* of its queue on the board */
+    struct guard guard;
+    struct budget budget;
+    struct script_backend *rows;
+    uint32_t capacity;
+    struct script_picker *picker; /* NULL: C decides */
+    struct view_plan *view;
+    struct rules rules;
+    uint32_t failures; /* of the policy, in a row */
+    uint64_t aside_ms; /* after many of them it is not asked before then */
+};
+
+struct site {              /* one host of one address */
+    char *host;            /* "shop.example", ".shop.example" for "*.shop.example", "" for any */
+    struct route **routes; /* longest path first, then by rank of the rules, then as declared */
+    uint32_t count;
+};
+
+struct port { /* one listening address */
+    char *address;
+    struct site *sites;
+    uint32_t count;
+    struct map exact;                                /* host -> struct site * */
+    struct timeout *client_timeout, *header_timeout; /* before a route is known */
+    struct route *tcp; /* its connections are tunnels to this route's backends; NULL: HTTP */
+};
+
+struct access;
+
+struct generation {
+    uint32_t number;
+    uint32_t refs;                    /* the proxy's own, and one for each exchange */
+    uint32_t head_bytes, head_fields; /* most in the head of a request */
+    struct access *access;            /* NULL: none */
+    bool builtin;                     /* its policies are set aside: C decides */
+    struct script_hot *hot;
+    struct route *routes;
+    uint32_t route_count;
+    struct port *ports;
+    uint32_t port_count;
+};
+
+struct port *proxy_generation_port(const struct generation *g, const char *address);
+/* The route for a request, or NULL. */
+struct route *proxy_route_find(const struct port *port, const struct http1_head *head);
+void proxy_generation_ref(struct generation *g);
+void proxy_generation_unref(struct generation *g); /* NULL is allowed */
+/* Writes what the roster knows of a backend into the rows of all routes to its service. */
+void proxy_route_fill(struct service *service);
+
+#endif

@@ -1,0 +1,111 @@
+/* session.h: client connections and what they get from us alone; private to the proxy. */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "net/http1.h"
+#include "net/net.h"
+#include "proxy/loop.h"
+
+struct access;
+struct cJSON;
+struct exchange;
+struct port;
+struct proxy;
+struct sockaddr_storage;
+
+enum {
+    PEER_BYTES = 46 /* INET6_ADDRSTRLEN */
+};
+
+/* ---- server.c ---------------------------------------------------------------------------- */
+
+struct listener {
+    struct conn conn;
+    struct list node;
+    struct port *port; /* of the present generation; NULL: not named by it */
+    uint32_t sessions; /* that came through it */
+    char address[NET_ADDR_TEXT];
+};
+
+void proxy_listeners_point(struct proxy *p);
+void proxy_listener_event(struct proxy *p, struct listener *l);
+/* Closes the socket; the rest goes with the last session. */
+void proxy_listener_close(struct proxy *p, struct listener *l);
+void proxy_listener_leave(struct listener *l);
+
+/* ---- session.c --------------------------------------------------------------------------- */
+
+enum session_state {
+    SESSION_HEAD,
+    SESSION_EXCHANGE,
+    SESSION_CLOSING, /* what waits is written, then it ends */
+    SESSION_LINGER,  /* we wrote all; reads until the client has closed too */
+    SESSION_DEAD,
+    SESSION_STATES
+};
+
+struct session {
+    struct conn conn;
+    struct proxy *proxy;
+    struct list node;  /* of all sessions */
+    struct list ready; /* of those that go on without an event */
+    struct listener *listener;
+    struct exchange *ex;
+    struct block *in;  /* received, not yet used */
+    struct block *out; /* the kernel would not take it yet */
+    uint8_t state;
+    bool starved;      /* what is in `in` is not a whole head */
+    bool last;         /* ends with the present answer */
+    bool untidy;       /* request bytes may still come: linger */
+    uint32_t lingered; /* bytes thrown away since */
+    uint32_t key;
+    char peer[PEER_BYTES];
+};
+
+void proxy_session_new(struct proxy *p, struct listener *l, int fd,
+                       const struct sockaddr_storage *addr);
+/* Does all that can be done now. The session may be dead afterwards. */
+void proxy_session_step(struct session *s);
+void proxy_session_timeout(struct session *s);
+/* Writes, and keeps in `out` what the kernel does not take. -errno. */
+int proxy_session_send(struct session *s, const struct iovec *iov, int count);
+/* Writes what waits. 1 = none waits now, 0 = some still does, -errno. */
+int proxy_session_flush(struct session *s);
+/* Ends it now; with `reset` so that the client cannot take it for a clean end. */
+void proxy_session_kill(struct session *s, bool reset);
+/* The exchange is over: the next head, or the end. */
+void proxy_session_next(struct session *s);
+
+/* ---- answer.c ---------------------------------------------------------------------------- */
+
+/* An answer of our own. `id` may be "". `keep`: the connection may go on. -errno. */
+int proxy_answer(struct session *s, int status, const char *id, const char *why, bool head_only,
+                 bool keep);
+/* The present time as in a Date field. Lends: until the next call. */
+const char *proxy_date(struct proxy *p);
+/* 32 random hexadecimal digits and NUL. */
+void proxy_request_id(struct proxy *p, char ret_id[33]);
+uint64_t proxy_random(struct proxy *p);
+
+/* ---- access.c ---------------------------------------------------------------------------- */
+
+/* A log as cluster.access_log (NULL when it names no path) wants it; -errno with a sentence. */
+int proxy_access_new(struct proxy *p, const struct cJSON *json, struct access **ret_access,
+                     char **reterr);
+/* Writes what waits, then frees itself in a callback of the loop. NULL is allowed. */
+void proxy_access_free(struct access *a);
+void proxy_access_reopen(struct access *a); /* NULL is allowed */
+/* An exchange is over; `whole`: its answer did not break off. */
+void proxy_access_exchange(struct exchange *ex, bool whole);
+/* A request that never became one; `head` may be NULL, `id` may be "". */
+void proxy_access_refused(struct session *s, const struct http1_head *head, int status,
+                          const char *id);
+
+#endif
