@@ -210,8 +210,15 @@ void proxy_run(struct proxy *p)
     p->uv_due = true; /* handles made before the loop ran */
     while (!p->stopped && !drained(p)) {
         int wait = wait_ms(p);
-        int n = epoll_wait(p->epoll, events, EVENTS, wait);
+        bool spinning = wait != 0 && p->now_us < p->spin_until_us;
+        int n = epoll_wait(p->epoll, events, EVENTS, spinning ? 0 : wait);
         proxy_now(p);
+        if (n == 0 && spinning) {
+            continue;
+        }
+        if (n > 0 && p->current) {
+            p->spin_until_us = p->now_us + p->current->spin_us;
+        }
         for (int i = 0; i < n; i++) {
             dispatch(p, &events[i]);
         }

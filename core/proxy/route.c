@@ -337,6 +337,7 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     const struct cJSON *cluster = json_get(config, "cluster");
     g->head_bytes = (uint32_t)json_num(cluster, "max_header_bytes", LIMIT_HEAD_BYTES);
     g->head_fields = (uint32_t)json_num(cluster, "max_headers", LIMIT_FIELDS);
+    g->spin_us = (uint32_t)json_num(cluster, "spin_us", 0);
     g->builtin = json_bool(config, "builtin_balance", false);
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);

@@ -140,8 +140,9 @@ struct generation {
     uint32_t number;
     uint32_t refs;                    /* the proxy's own, and one for each exchange */
     uint32_t head_bytes, head_fields; /* most in the head of a request */
-    struct access *access;            /* NULL: none */
-    bool builtin;                     /* its policies are set aside: C decides */
+    uint32_t spin_us;      /* looks on without sleeping for so long; 0 = sleeps at once */
+    struct access *access; /* NULL: none */
+    bool builtin;          /* its policies are set aside: C decides */
     struct script_hot *hot;
     struct route *routes;
     uint32_t route_count;

@@ -37,6 +37,8 @@ S.cluster = {
     doc = "longest head of a request: more is answered with 431; 16k when absent" },
   { "max_headers", type = "integer", min = 1, max = 100,
     doc = "most fields of a request's head: more is answered with 431; 100 when absent" },
+  { "spin_us", type = "integer", default = 0, min = 0, max = 1000,
+    doc = "microseconds that a worker looks for the next event before it sleeps; 0 = sleeps at once" },
   { "docker", type = "record", doc = "the Docker engine", fields = {
     { "host", type = "docker_host", default = "",
       doc = "its address; by default $DOCKER_HOST, else unix:///var/run/docker.sock" },
