@@ -32,10 +32,23 @@ static const struct command_option ASKING[] = {
 };
 
 static const struct command *const COMMANDS[] = {
-    &command_run,     &command_check,   &command_status,  &command_decisions,
-    &command_scale,   &command_deploy,  &command_drain,   &command_undrain,
-    &command_backend, &command_weight,  &command_restart, &command_stop,
-    &command_reload,  &command_version, &command_help,    NULL,
+    &command_run,
+    &command_check,
+    &command_status,
+    &command_decisions,
+    &command_explain,
+    &command_scale,
+    &command_deploy,
+    &command_drain,
+    &command_undrain,
+    &command_backend,
+    &command_weight,
+    &command_restart,
+    &command_stop,
+    &command_reload,
+    &command_version,
+    &command_help,
+    NULL,
 };
 
 /* Edits from `a` to `b`: insert, delete, replace, swap of neighbours. */

@@ -24,6 +24,9 @@
  * {"command":"reload"}       when all workers have switched, or the old generation goes on
  *     {"ok":true,"generation":4,"changed"?:["catalog"],"warnings"?:"..."}
  *     {"ok":false,"error":"all errors, one a line"}
+ * {"command":"explain","like":"GET /x Host: y X-Dataset-Id: z","listen"?:"0.0.0.0:8080"}
+ *     {"ok":true,...}                   as proxy_explain has it; "backends" also lists the instances
+ *                                       that get no requests at all, with state and "reason"
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
@@ -104,7 +107,7 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
 
 /* The entries. */
 extern const struct command command_run, command_check, command_version;
-extern const struct command command_status, command_decisions;
+extern const struct command command_status, command_decisions, command_explain;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;
 extern const struct command command_help;

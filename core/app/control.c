@@ -197,15 +197,22 @@ static void do_version(struct master *m, struct admin_request *request, const st
     admin_answer(request, out);
 }
 
+static void do_explain(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    explain_begin(m, request, args);
+}
+
 static const struct {
     const char *name;
     control_fn *run;
     bool changes; /* is logged with who asked */
 } commands[] = {
-    {"status", do_status, false}, {"decisions", do_decisions, false}, {"scale", do_scale, true},
-    {"deploy", do_deploy, true},  {"drain", do_drain, true},          {"restart", do_restart, true},
-    {"stop", do_stop, true},      {"reload", do_reload, true},        {"backend", do_backend, true},
-    {"weight", do_weight, true},  {"version", do_version, false},
+    {"status", do_status, false},   {"decisions", do_decisions, false},
+    {"scale", do_scale, true},      {"deploy", do_deploy, true},
+    {"drain", do_drain, true},      {"restart", do_restart, true},
+    {"stop", do_stop, true},        {"reload", do_reload, true},
+    {"backend", do_backend, true},  {"weight", do_weight, true},
+    {"explain", do_explain, false}, {"version", do_version, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

@@ -234,6 +234,7 @@ static void close_all(struct master *m)
 {
     m->phase = MASTER_CLOSING;
     control_close(m);
+    explain_close(m);
     reload_close(m);
     deciders_close(m);
     admin_close(m->admin);
@@ -319,6 +320,7 @@ static void on_tick(uv_timer_t *timer)
         deciders_tick(m, now_ms);
         fleet_tick(m->fleet, now_ms);
         control_tick(m, now_ms);
+        explain_tick(m, now_ms);
         names_tick(m->names, now_ms);
     } else if (m->phase != MASTER_STARTING) {
         end_tick(m, now_ms);

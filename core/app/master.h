@@ -5,6 +5,7 @@
  *   deciders.c  the policy process and the questions to it
  *   reload.c    generations, two-phase
  *   control.c   what operators ask for
+ *   explain.c   questions to the first worker
  *   aside.c     balance policies that hang again and again
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
@@ -81,6 +82,13 @@ struct deploy_wait {
     uint64_t deadline_ms;
 };
 
+/* An operator who waits for a worker's word on a request. */
+struct explain_wait {
+    struct explain_wait *next;
+    struct admin_request *request;
+    uint64_t id, deadline_ms;
+};
+
 enum {
     ASIDE_KILLS = 3
 };
@@ -139,6 +147,8 @@ struct master {
     uint64_t drain_deadline_ms;
 
     struct deploy_wait *waits;
+    struct explain_wait *explains;
+    uint64_t explained; /* questions so far: their ids */
     struct watch_counters counters;
     uint64_t started_ms, last_tick_us;
 };
@@ -191,6 +201,14 @@ void control_command(void *arg, struct admin_request *request, const char *comma
 int control_page(void *arg, const char *path, struct buf *body, const char **ret_type);
 void control_tick(struct master *m, uint64_t now_ms);
 void control_close(struct master *m);
+
+/* ---- explain.c ---- */
+/* Asks; the request is answered by the worker's word, or refused when there is none in time. */
+void explain_begin(struct master *m, struct admin_request *request, const struct cJSON *args);
+/* The worker's word. */
+void explain_on_worker(struct master *m, struct cJSON *takes);
+void explain_tick(struct master *m, uint64_t now_ms);
+void explain_close(struct master *m);
 
 /* ---- aside.c ---- */
 /* A worker was killed for it hung inside a policy. */

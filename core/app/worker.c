@@ -104,6 +104,16 @@ static void on_drain(struct worker *w, const struct ipc_message *m)
     json_free(args);
 }
 
+static void on_explain(struct worker *w, const struct ipc_message *m)
+{
+    struct cJSON *args = json_parse(m->data, m->len);
+    struct cJSON *out =
+        proxy_explain(w->proxy, json_str(args, "like", ""), json_str(args, "listen", ""));
+    json_set_num(out, "id", json_num(args, "id", 0));
+    tell(w, IPC_EXPLAINED, m->generation, out);
+    json_free(args);
+}
+
 static void on_message(void *arg, const struct ipc_message *m)
 {
     struct worker *w = arg;
@@ -121,6 +131,8 @@ static void on_message(void *arg, const struct ipc_message *m)
         on_listen(w, m);
     } else if (m->type == IPC_DRAIN) {
         on_drain(w, m);
+    } else if (m->type == IPC_EXPLAIN) {
+        on_explain(w, m);
     }
 }
 

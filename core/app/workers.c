@@ -316,6 +316,8 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         struct cJSON *fact = json_parse(message->data, message->len);
         on_fact(m, w, fact);
         json_free(fact);
+    } else if (message->type == IPC_EXPLAINED) {
+        explain_on_worker(m, json_parse(message->data, message->len));
     }
     if (message->fd >= 0) {
         close(message->fd);

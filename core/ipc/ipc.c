@@ -57,11 +57,12 @@ struct ipc {
 };
 
 static const char *const type_names[IPC_TYPES] = {
-    [IPC_LOAD] = "load",     [IPC_CONFIG] = "config",     [IPC_PREPARE] = "prepare",
-    [IPC_LISTEN] = "listen", [IPC_COMMIT] = "commit",     [IPC_ABORT] = "abort",
-    [IPC_ROSTER] = "roster", [IPC_SNAPSHOT] = "snapshot", [IPC_DECISIONS] = "decisions",
-    [IPC_DRAIN] = "drain",   [IPC_READY] = "ready",       [IPC_ACK] = "ack",
-    [IPC_NACK] = "nack",     [IPC_FACT] = "fact",
+    [IPC_LOAD] = "load",           [IPC_CONFIG] = "config",     [IPC_PREPARE] = "prepare",
+    [IPC_LISTEN] = "listen",       [IPC_COMMIT] = "commit",     [IPC_ABORT] = "abort",
+    [IPC_ROSTER] = "roster",       [IPC_SNAPSHOT] = "snapshot", [IPC_DECISIONS] = "decisions",
+    [IPC_DRAIN] = "drain",         [IPC_READY] = "ready",       [IPC_ACK] = "ack",
+    [IPC_NACK] = "nack",           [IPC_FACT] = "fact",         [IPC_EXPLAIN] = "explain",
+    [IPC_EXPLAINED] = "explained",
 };
 
 const char *ipc_type_name(enum ipc_type type)

@@ -107,6 +107,24 @@ size_t proxy_view_cookie(const struct exchange *ex, char *to, size_t size);
 /* Chooses by the route's policy, else by least connections, and counts the request in flight there;
  * NULL: none may have it, because all are full with ex->all_full. */
 struct backend *proxy_pick(struct exchange *ex);
+
+/* What the backends of a pick are like. */
+struct field {
+    uint32_t healthy;  /* not draining */
+    uint32_t admitted; /* healthy, and the circuit lets them */
+    uint32_t eligible;
+    uint32_t full; /* would be eligible, but have no place */
+    bool panic;
+};
+
+/* Parts of it, also for explain.c: writes what changes from request to request into the first
+ * `count` rows of the route, */
+struct field proxy_pick_fill(const struct exchange *ex, uint32_t count);
+/* what the policy may know of the request, */
+struct script_request proxy_pick_request(const struct exchange *ex, uint32_t count);
+/* and without a policy: least in flight for the weight; equal ones in turn, beginning anywhere.
+ * -1: none is eligible. */
+int proxy_pick_least(struct proxy *p, const struct route *r, uint32_t count);
 void proxy_tally_begin(struct exchange *ex, struct backend *b);
 /* What is left of a number that nothing renewed for so long: about e^-(age / 5 s). */
 double proxy_faded(double value, double age_ms);

@@ -15,6 +15,7 @@
  *   rules.c     what a route asks of a request, changes in heads, and its limits
  *   view.c      what policies see of a request; sessions
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
+ *   explain.c   one decision told
  *   guard.c     circuits, comparison of backends, retry budget;  queue.c  waiting for a place
  *
  * Headers by what they are about: loop.h, session.h, exchange.h, route.h, balance.h.

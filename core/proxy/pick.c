@@ -40,15 +40,6 @@ static bool was_tried(const struct exchange *ex, const struct backend *b)
     return false;
 }
 
-/* What the backends of a pick are like. */
-struct field {
-    uint32_t healthy;  /* not draining */
-    uint32_t admitted; /* healthy, and the circuit lets them */
-    uint32_t eligible;
-    uint32_t full; /* would be eligible, but have no place */
-    bool panic;
-};
-
 /* Slow start: from a tenth of the weight to all of it. */
 static double ramp_of(const struct guard *g, double age_s)
 {
@@ -62,7 +53,7 @@ static bool is_full(const struct backend *b, const struct script_backend *row)
 }
 
 /* Too few are let through: the circuits are ignored, for they would bring all to the ground. */
-static void panic(struct proxy *p, const struct exchange *ex, uint32_t count, struct field *f)
+static void panic(const struct exchange *ex, uint32_t count, struct field *f)
 {
     const struct route *r = ex->route;
     f->panic = true;
@@ -75,12 +66,11 @@ static void panic(struct proxy *p, const struct exchange *ex, uint32_t count, st
         f->eligible += may && !full;
         f->full += may && full;
     }
-    board_add(&p->numbers->panics, 1);
 }
 
-/* Writes what changes from request to request. */
-static struct field fill(struct proxy *p, const struct exchange *ex, uint32_t count)
+struct field proxy_pick_fill(const struct exchange *ex, uint32_t count)
 {
+    struct proxy *p = ex->session->proxy;
     const struct route *r = ex->route;
     const struct guard *g = &r->guard;
     struct field f = {0};
@@ -105,13 +95,12 @@ static struct field fill(struct proxy *p, const struct exchange *ex, uint32_t co
         f.full += may && full;
     }
     if (f.admitted < f.healthy && f.admitted < g->panic * f.healthy) {
-        panic(p, ex, count, &f);
+        panic(ex, count, &f);
     }
     return f;
 }
 
-/* Least in flight for the weight; equal ones in turn, beginning anywhere. */
-static int least_connections(struct proxy *p, const struct route *r, uint32_t count)
+int proxy_pick_least(struct proxy *p, const struct route *r, uint32_t count)
 {
     uint32_t from = (uint32_t)(proxy_random(p) % count);
     int best = -1;
@@ -136,8 +125,9 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count)
+struct script_request proxy_pick_request(const struct exchange *ex, uint32_t count)
 {
+    struct proxy *p = ex->session->proxy;
     struct script_request request = {
         .now_ms = (double)p->now_us / 1000.0,
         .hash = (uint32_t)proxy_random(p),
@@ -145,6 +135,12 @@ static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count
         .attempt = ex->tries,
     };
     proxy_view_fill(ex, count, &request);
+    return request;
+}
+
+static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count)
+{
+    struct script_request request = proxy_pick_request(ex, count);
     bool timed = p->numbers->picks % TIMED_PICKS == 0;
     uint64_t from = timed ? now_ns() : 0;
     int at = script_pick(ex->route->picker, &request);
@@ -175,7 +171,7 @@ static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
         return at;
     }
     if (!r->picker) {
-        return least_connections(p, r, count);
+        return proxy_pick_least(p, r, count);
     }
     bool resting = p->now_ms < r->aside_ms;
     at = resting ? -EIO : ask_policy(p, ex, count);
@@ -187,7 +183,7 @@ static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
         if (!resting) {
             note_failure(p, r, at);
         }
-        return least_connections(p, r, count);
+        return proxy_pick_least(p, r, count);
     }
     r->failures = 0;
     return at;
@@ -215,7 +211,10 @@ struct backend *proxy_pick(struct exchange *ex)
     struct route *r = ex->route;
     struct service *service = r->service;
     uint32_t count = service->count < r->capacity ? service->count : r->capacity;
-    struct field f = fill(p, ex, count);
+    struct field f = proxy_pick_fill(ex, count);
+    if (f.panic) {
+        board_add(&p->numbers->panics, 1);
+    }
     for (; f.eligible; f.eligible--) {
         int at = choose(p, ex, count);
         if (at == -ENOENT) {

@@ -41,6 +41,17 @@ int proxy_roster(struct proxy *p, const struct cJSON *roster);
 /* Accepts what is queued, closes the listeners, says Connection: close on what follows; connections still open at
  * deadline_ms from now are cut. proxy_run returns when none is left. */
 void proxy_drain(struct proxy *p, uint32_t deadline_ms);
+/* How a request such as "GET /x Host: y" would be decided on now; nothing changes. `listen` is the
+ * address it comes to, or "": the first that has a route for it. The caller owns
+ * {"ok":true,"generation":3,"service":"catalog","policy":"least_connections",
+ *  "route":{"listen":"0.0.0.0:80","host":"","path":"/","tcp":false},
+ *  "decides":"score"|"loop" (of the policy's own)|"session"|"builtin","chosen":"catalog-1"|null,
+ *  "equal":2 (have the lowest score),"panic":false,"tags_asked":0,"policy_error"?:"...",
+ *  "backends":[{"backend":"catalog-1","address","chosen":true,"eligible":true,"score"?:0.5,
+ *    "reason":"" | "draining" | "full: 5 of 5" | "circuit open","in_flight":0,"weight":1,"ramp":1,
+ *    "response_ms":1.5,"error_rate":0,"circuit":"closed","tags":0 (of those asked)}]}
+ * or {"ok":false,"error":"..."}. */
+struct cJSON *proxy_explain(struct proxy *p, const char *like, const char *listen);
 /* Opens the access log's file again. */
 void proxy_reopen(struct proxy *p);
 /* Runs until drained or proxy_stop. */

@@ -242,12 +242,14 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->capacity = capacity_of(service);
     r->rows = mem_array(r->capacity, sizeof *r->rows);
     r->view = proxy_view_plan(config, json);
+    r->host = mem_copy(host);
+    r->policy = mem_copy(json_str(balance, "policy", "least_connections"));
+    r->params = json_copy(json_get(balance, "params"));
     if (g->builtin) {
         return 0;
     }
-    int rc =
-        script_picker_new(g->hot, json_str(balance, "policy", "least_connections"),
-                          json_get(balance, "params"), r->rows, r->capacity, &r->picker, reterr);
+    int rc = script_picker_new(g->hot, r->policy, json_get(balance, "params"), r->rows, r->capacity,
+                               &r->picker, reterr);
     if (rc) {
         r->picker = NULL;
     }
@@ -281,6 +283,9 @@ static void free_generation(struct generation *g)
         proxy_view_plan_free(r->view);
         mem_free(r->rows);
         mem_free(r->path);
+        mem_free(r->host);
+        mem_free(r->policy);
+        json_free(r->params);
         proxy_rules_free(&r->rules);
     }
     for (uint32_t i = 0; i < g->port_count; i++) {

@@ -115,8 +115,10 @@ struct route {
     struct script_picker *picker; /* NULL: C decides */
     struct view_plan *view;
     struct rules rules;
-    uint32_t failures; /* of the policy, in a row */
-    uint64_t aside_ms; /* after many of them it is not asked before then */
+    uint32_t failures;   /* of the policy, in a row */
+    uint64_t aside_ms;   /* after many of them it is not asked before then */
+    char *host, *policy; /* as configured; these three for explain.c */
+    struct cJSON *params;
 };
 
 struct site {              /* one host of one address */

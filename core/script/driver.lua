@@ -1,6 +1,7 @@
 -- driver.lua: the loop around a balance policy; trusted. Returns drive(policy, backends, request) ->
 --   pick()        the index of a backend, 0 or nil for none
 --   resize(count) the first `count` backends are in use
+--   cost(i)       what a policy with a score gives backend i; nil for one with its own loop. Not for picks.
 --
 -- Compiled anew for every picker: LuaJIT binds a trace to the functions it saw, and pickers that shared this
 -- code would leave each other's traces at every row.
@@ -42,7 +43,10 @@ local function scored(score, backends, request)
         n = count
         last = n > 0 and last >= 0 and last % n or -1
     end
-    return pick, resize
+    local function cost(i)
+        return score(backends[i], request)
+    end
+    return pick, resize, cost
 end
 
 -- One pick by the policy's own loop. Not a tail call: LuaJIT compiles that badly when C is the caller.

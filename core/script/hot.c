@@ -38,7 +38,7 @@ struct script_picker {
     struct script_hot *hot;
     struct script_backend *rows; /* lent */
     uint32_t capacity, count;
-    int pick, resize;
+    int pick, resize, scores; /* scores: LUA_REFNIL when the policy has none */
     char origin[WHERE_BYTES]; /* file, and line of the function once it is known */
     char error[LIMIT_REASON_BYTES];
 };
@@ -138,7 +138,8 @@ static int body_build(lua_State *L)
     lua_pushlightuserdata(L, picker->rows);
     lua_pushnumber(L, picker->capacity);
     lua_pushlightuserdata(L, &picker->hot->request);
-    lua_call(L, 4, 2);
+    lua_call(L, 4, 3);
+    picker->scores = luaL_ref(L, LUA_REGISTRYINDEX);
     picker->resize = luaL_ref(L, LUA_REGISTRYINDEX);
     picker->pick = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -157,7 +158,7 @@ int script_picker_new(struct script_hot *hot, const char *policy, const struct c
     picker->hot = hot;
     picker->rows = rows;
     picker->capacity = capacity;
-    picker->pick = picker->resize = LUA_NOREF;
+    picker->pick = picker->resize = picker->scores = LUA_NOREF;
     str_copy(picker->origin, sizeof(picker->origin), json_str(build.policy, "origin", policy));
     list_append(&hot->pickers, &picker->link);
     build.picker = picker;
@@ -176,6 +177,7 @@ static int body_forget(lua_State *L)
     struct script_picker *picker = lua_touserdata(L, 1);
     luaL_unref(L, LUA_REGISTRYINDEX, picker->pick);
     luaL_unref(L, LUA_REGISTRYINDEX, picker->resize);
+    luaL_unref(L, LUA_REGISTRYINDEX, picker->scores);
     return 0;
 }
 
@@ -275,6 +277,39 @@ int script_pick(struct script_picker *picker, const struct script_request *reque
         state_collect(hot->state);
     }
     return code;
+}
+
+struct scores {
+    struct script_picker *picker;
+    double *to;
+};
+
+static int body_scores(lua_State *L)
+{
+    struct scores *s = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->picker->scores);
+    lua_pushlightuserdata(L, s->to);
+    lua_pushnumber(L, s->picker->count);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+int script_picker_scores(struct script_picker *picker, const struct script_request *request,
+                         double *ret_scores)
+{
+    struct scores scores = {picker, ret_scores};
+    char *why = NULL;
+    if (picker->scores == LUA_REFNIL) {
+        return -ENOTSUP;
+    }
+    picker->hot->request = *request;
+    if (state_run(picker->hot->state, body_scores, &scores, BUDGET_TICK_MS, picker->origin, &why) <
+        0) {
+        str_copy(picker->error, sizeof(picker->error), why);
+        mem_free(why);
+        return -EIO;
+    }
+    return 0;
 }
 
 const char *script_picker_error(const struct script_picker *picker)

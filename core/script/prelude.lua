@@ -227,13 +227,22 @@ function P.picker(policy, rows, capacity, request)
     for i = 1, capacity do
         refs[i] = base[i - 1]
     end
-    local pick, resize = driver(policy, backends, ffi.cast("const struct request *", request)[0])
-    return pick, function(count)
+    local pick, resize, cost = driver(policy, backends, ffi.cast("const struct request *", request)[0])
+    local function fit(count)
         for i = 1, capacity do
             backends[i] = i <= count and refs[i] or nil
         end
         resize(count)
     end
+    -- Writes every backend's score to `to`, light userdata with room for them; what is no number is NaN.
+    local function scores(to, count)
+        local out = ffi.cast("double *", to)
+        for i = 1, count do
+            local value = cost(i)
+            out[i - 1] = type(value) == "number" and value or 0 / 0
+        end
+    end
+    return pick, fit, cost and scores
 end
 
 return P

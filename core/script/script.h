@@ -162,6 +162,11 @@ void script_picker_resize(struct script_picker *picker, uint32_t count);
 /* Picks a row: index 0 .. count-1 of an eligible row; -ENOENT: the policy wants none;
  * -EIO: it failed (script_picker_error), the caller falls back. Allocates nothing in C. */
 int script_pick(struct script_picker *picker, const struct script_request *request);
+/* What the policy's `score` says of each row in use, for people who ask; NaN: no number. Not for the
+ * way of a request; the turns of equal rows stay as they are. `ret_scores` has room for all rows.
+ * -ENOTSUP: the policy decides by a loop of its own; -EIO: it failed (script_picker_error). */
+int script_picker_scores(struct script_picker *picker, const struct script_request *request,
+                         double *ret_scores);
 /* "policies/balance/x.lua:12: ..." of the last failure. Lends. */
 const char *script_picker_error(const struct script_picker *picker);
 

@@ -104,6 +104,15 @@ WEAK int script_pick(struct script_picker *picker, const struct script_request *
     return best;
 }
 
+WEAK int script_picker_scores(struct script_picker *picker, const struct script_request *request,
+                              double *ret_scores)
+{
+    (void)picker;
+    (void)request;
+    (void)ret_scores;
+    return -ENOTSUP;
+}
+
 WEAK const char *script_picker_error(const struct script_picker *picker)
 {
     (void)picker;

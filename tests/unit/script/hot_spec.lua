@@ -331,6 +331,27 @@ describe("script/hot", function()
         print("\nCPU of one pick: " .. table.concat(lines, ", "))
     end)
 
+    it("tells a policy's scores without taking a turn", function()
+        local h = hot {
+            cost = source("score", "if backend.index == 3 then return nil end return backend.in_flight + request.tag_count"),
+            bad = source("score", "return backend.nothing"), rr = shipped.round_robin,
+        }
+        local rows = script.rows { { in_flight = 4 }, { in_flight = 1, eligible = 0 }, {}, { in_flight = 4 } }
+        local p, scores = picker(h, "cost", rows, 4), ffi.new "double[4]"
+        local request = ffi.new("struct script_request", { tag_count = 2 })
+        local first = pick(p)
+        for _ = 1, 3 do
+            assert.equal(0, C.script_picker_scores(p, request, scores))
+            assert.same({ 6, 3, 6 }, { scores[0], scores[1], scores[3] })
+            assert.is_true(scores[2] ~= scores[2])
+        end
+        assert.equal(3 - first, pick(p)) -- of rows 0 and 3 the other one
+        assert.equal(-95, C.script_picker_scores(picker(h, "rr", rows, 4), request, scores))
+        local failing = picker(h, "bad", rows, 4)
+        assert.equal(EIO, C.script_picker_scores(failing, request, scores))
+        begins(why(failing), "policies/balance/bad.lua:")
+    end)
+
     it("refuses what is no balance policy", function()
         local cases = {
             { "return { new = function() return 1 end }", "must return { score = function }" },
