@@ -3,6 +3,8 @@
 #
 #   tests/bench/proxy.sh [ROUNDS]       6 by default; needs haproxy, nginx and wrk (Debian packages)
 #
+# nginx runs a second time with a Lua scorer on every request (balancer_by_lua), its modules unpacked from
+# Debian's packages beside the system's; where they cannot be had that column is "-".
 # Three backends (examples/quickstart) and wrk share core 1, the proxy under test has core 0 to itself. The
 # figure is the proxy's CPU time (schedstat of all its threads) by wrk's count of requests; targets take
 # turns within a round, and the median of all rounds is printed. Everything listens on loopback only.
@@ -14,6 +16,7 @@ for program in haproxy nginx wrk; do
     command -v "$program" >/dev/null || { echo "proxy bench: $program is missing: apt-get install $program" >&2; exit 1; }
 done
 dir=$(mktemp -d)
+chmod 755 "$dir" # nginx drops to another user
 pids=()
 cleanup() {
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -22,7 +25,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-base=$((20000 + $$ % 20000))
+base=$((10000 + $$ % 20000)) # below the ports that the kernel gives to clients
 backends=($((base + 1)) $((base + 2)) $((base + 3)))
 for port in "${backends[@]}"; do
     taskset -c 1 "$build/service" --host 127.0.0.1 --port "$port" --threads 1 >/dev/null 2>&1 &
@@ -54,7 +57,7 @@ CFG
 cat >"$dir/nginx.conf" <<CFG
 worker_processes 1;
 pid $dir/nginx.pid;
-error_log /dev/null;
+error_log $dir/nginx-error.log;
 events { worker_connections 4096; }
 http {
   access_log off;
@@ -76,6 +79,45 @@ http {
 CFG
 mkdir "$dir/temp"
 
+# nginx with a Lua scorer over FFI structs, as tidegate's policies score.
+lua=$dir/lua
+nginx_lua_conf() {
+    cat <<CFG
+load_module $lua/usr/lib/nginx/modules/ndk_http_module.so;
+load_module $lua/usr/lib/nginx/modules/ngx_http_lua_module.so;
+$(sed "s|nginx.pid|nginx-lua.pid|; s|:$((base + 12))|:$((base + 13))|; s|least_conn; keepalive 256; .*|server 0.0.0.1; balancer_by_lua_block { require('pick')() } keepalive 256; }|" "$dir/nginx.conf" |
+        sed "s|^http {|http {\n  lua_package_path '$lua/usr/share/lua/5.1/?.lua;$dir/?.lua;;';|")
+CFG
+}
+cat >"$dir/pick.lua" <<LUA
+local ffi = require "ffi"
+local balancer = require "ngx.balancer"
+ffi.cdef "struct backend { double in_flight, weight; int port; };"
+local ports = { $(IFS=,; echo "${backends[*]}") }
+local rows, last = ffi.new("struct backend[?]", #ports), 0
+for i, port in ipairs(ports) do
+    rows[i - 1].weight, rows[i - 1].port = 1, port
+end
+return function()
+    local best, chosen = math.huge, 0
+    last = (last + 1) % #ports
+    for k = 0, #ports - 1 do
+        local i = (last + k) % #ports
+        local cost = (rows[i].in_flight + 1) / rows[i].weight
+        if cost < best then
+            best, chosen = cost, i
+        end
+    end
+    balancer.set_current_peer("127.0.0.1", rows[chosen].port)
+end
+LUA
+with_lua=no
+if (cd "$dir" && mkdir lua && apt-get download libnginx-mod-http-lua libnginx-mod-http-ndk libluajit2-5.1-2 \
+    lua-resty-core lua-resty-lrucache && for deb in ./*.deb; do dpkg -x "$deb" lua; done) >/dev/null 2>&1; then
+    with_lua=yes
+    nginx_lua_conf >"$dir/nginx-lua.conf"
+fi
+
 export TIDEGATE_RUNTIME_DIR=$dir/run TIDEGATE_STATE_DIR=$dir/state
 taskset -c 0 "$build/tidegate" run "$dir/tidegate.lua" >"$dir/tidegate.log" 2>&1 &
 tidegate=$!
@@ -86,17 +128,27 @@ pids+=("$haproxy")
 taskset -c 0 nginx -c "$dir/nginx.conf" -g 'daemon off;' -p "$dir" >/dev/null 2>&1 &
 nginx=$!
 pids+=("$nginx")
+targets=(tidegate haproxy nginx) ports=($((base + 10)) $((base + 11)) $((base + 12)))
+if [ "$with_lua" = yes ]; then
+    LD_LIBRARY_PATH=$lua/usr/lib/x86_64-linux-gnu taskset -c 0 nginx -c "$dir/nginx-lua.conf" \
+        -g 'daemon off;' -p "$dir" >"$dir/nginx-lua.log" 2>&1 &
+    nginx_lua=$!
+    pids+=("$nginx_lua")
+    targets+=(nginx+lua) ports+=($((base + 13)))
+fi
 
-for port in $((base + 10)) $((base + 11)) $((base + 12)); do
+for port in "${ports[@]}"; do
     for _ in $(seq 100); do
         curl -fso /dev/null "http://127.0.0.1:$port/" && break
         sleep 0.1
     done
-    curl -fso /dev/null "http://127.0.0.1:$port/" || { echo "port $port does not answer" >&2; cat "$dir/tidegate.log" >&2; exit 1; }
+    curl -fso /dev/null "http://127.0.0.1:$port/" || { echo "port $port does not answer" >&2; tail -n 20 "$dir"/*.log >&2; exit 1; }
 done
-declare -A port=([tidegate]=$((base + 10)) [haproxy]=$((base + 11)) [nginx]=$((base + 12)))
+unset port
+declare -A port=([tidegate]=$((base + 10)) [haproxy]=$((base + 11)) [nginx]=$((base + 12)) [nginx+lua]=$((base + 13)))
 # The process that proxies: tidegate's worker, nginx's worker.
 declare -A pid=([tidegate]=$(pgrep -P "$tidegate" -f -- --worker) [haproxy]=$haproxy [nginx]=$(pgrep -P "$nginx"))
+[ "$with_lua" = no ] || pid[nginx+lua]=$(pgrep -P "$nginx_lua")
 
 cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
@@ -118,20 +170,40 @@ scenario() {
     shift 3
     rm -f "$dir"/figures.*
     for _ in $(seq "$rounds"); do
-        for target in tidegate haproxy nginx; do
+        for target in "${targets[@]}"; do
             measure "$target" "$connections" "$path" "$@" >>"$dir/figures.$target"
         done
     done
-    local t h n
-    t=$(median <"$dir/figures.tidegate") h=$(median <"$dir/figures.haproxy") n=$(median <"$dir/figures.nginx")
-    awk -v s="$name" -v t="$t" -v h="$h" -v n="$n" 'BEGIN {
-        printf "%-26s %9.2f %9.2f %9.2f %12.2f %10.2f\n", s, t, h, n, t / h, t / n }'
+    local line own
+    own=$(median <"$dir/figures.tidegate")
+    line=$(printf '%-26s %9.2f' "$name" "$own")
+    for target in haproxy nginx nginx+lua; do
+        if [ -e "$dir/figures.$target" ]; then
+            line+=$(median <"$dir/figures.$target" | awk -v own="$own" '{ printf " %9.2f (%4.2f)", $1, own / $1 }')
+        else
+            line+=$(printf ' %9s %6s' - '')
+        fi
+    done
+    echo "$line"
 }
 
-printf '%-26s %9s %9s %9s %12s %10s\n' "us of CPU a request" tidegate haproxy nginx "vs haproxy" "vs nginx"
+# Median latency of one connection, each target alone for 2 s a round.
+latency() {
+    local target
+    printf '%-26s' "c=1, p50 in us"
+    for target in "${targets[@]}"; do
+        for _ in $(seq "$rounds"); do
+            taskset -c 1 wrk -t1 -c1 -d2s --latency "http://127.0.0.1:${port[$target]}/" | awk '/50%/ { print $2 * ($2 ~ /ms/ ? 1000 : 1) }'
+        done | median | awk '{ printf " %9.0f       ", $1 }'
+    done
+    echo
+}
+
+printf '%-26s %9s %9s %6s %9s %6s %9s %6s\n' "us of CPU a request (ratio)" tidegate haproxy "" nginx "" nginx+lua ""
 scenario "100 B keep-alive, c=64" 64 /
 scenario "100 B keep-alive, c=256" 256 /
 scenario "100 B keep-alive, c=8" 8 /
 scenario "close, c=64" 64 / -H "Connection: close"
 scenario "10 KB, c=256" 256 /bytes/10240
 scenario "1 MB, c=16" 16 /bytes/1048576
+latency
