@@ -245,6 +245,13 @@ function world_mt:other_row(slot, ms)
 end
 
 -- Waits until check() is true.
+-- Ends a test's world, if it began one; returns nil for the variable that held it.
+function M.finish(world)
+    if world then
+        assert(world:stop() == 0, "the proxy's process ended badly")
+    end
+end
+
 function M.eventually(check, what)
     local limit = socket.gettime() + PATIENCE
     while not check() do

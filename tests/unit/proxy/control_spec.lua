@@ -10,11 +10,7 @@ describe("proxy, configuration, rosters and drain", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     it("routes by host and by longest path, and answers 404 with the request's id", function()

@@ -10,11 +10,7 @@ describe("proxy, failures and limits", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     it("says 503 with Retry-After when no backend is ready, or all are full", function()

@@ -10,11 +10,7 @@ describe("proxy, heads and bodies", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     it("forwards a GET and its answer, and keeps both connections", function()

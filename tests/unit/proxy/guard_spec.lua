@@ -15,11 +15,7 @@ describe("proxy, guards", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     local function circuit(slot)

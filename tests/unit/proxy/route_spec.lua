@@ -10,11 +10,7 @@ describe("proxy, routes", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     -- One backend for each service, named like it; answers with the service's name.

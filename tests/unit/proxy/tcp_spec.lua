@@ -14,11 +14,7 @@ describe("proxy, TCP routes", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     -- Whether a new connection ends at once, be it while it is made.

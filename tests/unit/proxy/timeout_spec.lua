@@ -11,11 +11,7 @@ describe("proxy, time-outs and slow clients", function()
     end
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     -- What a request costs until its answer comes.

@@ -34,11 +34,7 @@ describe("proxy, what policies see", function()
     local w
 
     after_each(function()
-        if w then
-            local status = w:stop()
-            w = nil
-            assert.equal(0, status, "the proxy's process ended badly")
-        end
+        w = proxied.finish(w)
     end)
 
     -- One route to two backends for each expression; asks for it and tells which backend got it.

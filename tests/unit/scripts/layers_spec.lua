@@ -57,6 +57,7 @@ describe("scripts/layers.lua", function()
         { "a long function", "core/base/x.c", "int f(void)\n{\n" .. ("    g();\n"):rep(81) .. "}\n",
             "function of 81 lines" },
         { "a long Lua file", "policies/x.lua", ("local x\n"):rep(701), "701 lines" },
+        { "a mark of unfinished work", "core/base/x.c", "/* TO" .. "DO: more */\n", "a mark of unfinished work" },
         { "a room without tests", "core/ipc/x.c", "\n", "a room without tests" },
     }
     for _, case in ipairs(planted) do
