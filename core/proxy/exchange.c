@@ -44,6 +44,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
     list_remove(&ex->client);
     proxy_timeout_stop(&ex->deadline);
     proxy_pipe_give(p, ex->pipe);
+    proxy_pipe_give(p, ex->in_pipe);
     proxy_block_give(p, &ex->request);
     proxy_generation_unref(ex->generation);
     ex->session->ex = NULL;

@@ -95,9 +95,12 @@ struct exchange {
     struct body in;          /* from the client */
     struct body out;         /* from the backend */
     enum http1_framing to_client;
-    struct pipe *pipe;    /* bytes of the answer inside the kernel; NULL = none */
-    struct list client;   /* of its client's bucket, when the route limits clients */
-    struct conn deadline; /* only its time-out */
+    struct pipe *pipe;      /* bytes of the answer inside the kernel; NULL = none */
+    struct pipe *in_pipe;   /* tunnel: bytes to the backend there */
+    bool bulk_in, bulk_out; /* tunnel: much comes that way, it goes through a pipe */
+    bool no_bulk;           /* ... which is not to be had */
+    struct list client;     /* of its client's bucket, when the route limits clients */
+    struct conn deadline;   /* only its time-out */
     uint64_t began_us;
     uint64_t sent_bytes;           /* of the answer's body, to the client */
     uint64_t body_bytes;           /* of the request's body, decoded, so far */
@@ -157,6 +160,12 @@ struct pipe {
 };
 /* Moves answer bytes inside the kernel; PROGRESS_OVER only when the exchange ended. */
 enum progress proxy_splice_out(struct exchange *ex);
+/* One way of a tunnel, nothing of which waits in a buffer: moves bytes through *pipe, taken when it is
+ * NULL and given back when the source has no more now. *ret_moved: what the target took. 1 = some
+ * moved, 0 = none can now, -ENODATA: the source ended and all is through, -ENOSYS: it does not work
+ * here and nothing moved, or another -errno. */
+int proxy_splice_pass(struct proxy *p, struct pipe **pipe, struct conn *from, struct conn *to,
+                      uint64_t *ret_moved);
 bool proxy_splice_wanted(const struct exchange *ex);
 void proxy_pipe_give(struct proxy *p, struct pipe *pipe); /* NULL is allowed */
 void proxy_pipes_free(struct proxy *p);

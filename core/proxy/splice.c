@@ -1,7 +1,8 @@
-/* splice.c: large answers through a pipe, so that their bytes never enter this process.
+/* splice.c: large answers, and what is much in a tunnel, through a pipe, so that their bytes never
+ * enter this process.
  *
  * Owns: the pipes; a few empty ones are kept for the next large body.
- * Invariants: only for bodies with a length, only with nothing left in a buffer; a pipe with bytes
+ * Invariants: only for bodies with a length, or in a tunnel, and only with nothing left in a buffer; a pipe with bytes
  * in it belongs to its exchange until it is empty. Without descriptors the bytes are copied
  * instead. */
 #include "proxy/parts.h"
@@ -73,48 +74,69 @@ void proxy_pipes_free(struct proxy *p)
     p->pipe_count = 0;
 }
 
-/* Pipe to client. 1 = empty, 0 = the client takes no more now, -errno. */
-static int empty(struct exchange *ex)
+/* Pipe to socket; adds to *ret_moved. 1 = empty, 0 = the socket takes no more now, -errno. */
+static int empty(struct pipe *pipe, struct conn *to, uint64_t *ret_moved)
 {
-    struct session *s = ex->session;
-    struct pipe *pipe = ex->pipe;
     while (pipe->held) {
-        if (!s->conn.writable) {
+        if (!to->writable) {
             return 0;
         }
-        ssize_t n = splice(pipe->out, NULL, s->conn.fd, NULL, pipe->held,
-                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        ssize_t n =
+            splice(pipe->out, NULL, to->fd, NULL, pipe->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (n < 0 && errno == EAGAIN) {
-            s->conn.writable = false;
+            to->writable = false;
         } else if (n <= 0 && !(n < 0 && errno == EINTR)) {
             return n < 0 ? -errno : -EPIPE;
         } else if (n > 0) {
             pipe->held -= (size_t)n;
-            board_add(&ex->backend->row->bytes_out, (uint64_t)n);
-            ex->sent_bytes += (uint64_t)n;
+            *ret_moved += (uint64_t)n;
         }
     }
     return 1;
 }
 
-/* Backend to pipe: bytes, 0 = it ended, -errno. */
-static ssize_t fill(struct exchange *ex)
+/* Socket to pipe, which is empty: bytes, 0 = the socket ended, -errno. */
+static ssize_t fill(struct pipe *pipe, struct conn *from, size_t most)
 {
-    struct conn *c = &ex->up->conn;
-    size_t most = ex->out.left < SPLICE_BYTES ? (size_t)ex->out.left : SPLICE_BYTES;
     ssize_t n;
     do {
-        n = splice(c->fd, NULL, ex->pipe->in, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        n = splice(from->fd, NULL, pipe->in, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         int error = errno;
-        c->readable = false;
+        from->readable = false;
         return -error;
     }
-    ex->pipe->held += (size_t)n;
-    ex->out.left -= (size_t)n;
-    ex->out.done = !ex->out.left;
+    pipe->held += (size_t)n;
     return n;
+}
+
+int proxy_splice_pass(struct proxy *p, struct pipe **pipe, struct conn *from, struct conn *to,
+                      uint64_t *ret_moved)
+{
+    *ret_moved = 0;
+    *pipe = *pipe ? *pipe : take(p);
+    if (!*pipe) {
+        return -ENOSYS;
+    }
+    ssize_t n = (*pipe)->held ? 1 : -EAGAIN;
+    if (!(*pipe)->held && from->readable) {
+        n = fill(*pipe, from, SPLICE_BYTES);
+        if (n == -EINVAL) {
+            from->readable = true; /* as it was: it is to be copied */
+            n = -ENOSYS;
+        }
+    }
+    int rc = n > 0 ? empty(*pipe, to, ret_moved) : 1;
+    if (rc < 0) {
+        return rc;
+    }
+    if (n <= 0) {
+        proxy_pipe_give(p, *pipe);
+        *pipe = NULL;
+        return n == -EAGAIN ? 0 : n < 0 ? (int)n : -ENODATA;
+    }
+    return *ret_moved || rc ? 1 : 0;
 }
 
 enum progress proxy_splice_out(struct exchange *ex)
@@ -128,13 +150,19 @@ enum progress proxy_splice_out(struct exchange *ex)
     }
     ssize_t n = -EAGAIN;
     if (!ex->pipe->held && ex->up->conn.readable && !ex->out.done) {
-        n = fill(ex);
+        n = fill(ex->pipe, &ex->up->conn,
+                 ex->out.left < SPLICE_BYTES ? (size_t)ex->out.left : SPLICE_BYTES);
         if (n <= 0 && n != -EAGAIN) {
             ex->failure = FAILURE_RESET;
             return proxy_exchange_abort(ex); /* cut off */
         }
+        ex->out.left -= n > 0 ? (uint64_t)n : 0;
+        ex->out.done = !ex->out.left;
     }
-    int rc = empty(ex);
+    uint64_t moved = 0;
+    int rc = empty(ex->pipe, &s->conn, &moved);
+    board_add(&ex->backend->row->bytes_out, moved);
+    ex->sent_bytes += moved;
     if (rc < 0) {
         return proxy_exchange_abort(ex);
     }

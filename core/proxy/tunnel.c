@@ -1,4 +1,8 @@
-/* tunnel.c: bytes both ways behind a 101, with half-closes passed on. */
+/* tunnel.c: bytes both ways behind a 101 or of a TCP route, with half-closes passed on.
+ *
+ * Invariants: a way is copied until a whole receive's worth came at once; then it goes through a
+ * pipe until its source has no more for the moment. A pipe is begun only with nothing left in a
+ * buffer, and copying goes on only behind an empty pipe, so that bytes keep their order. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -6,6 +10,23 @@
 
 #include "base/ban.h"
 #include "board/board.h"
+
+/* One way through a pipe. *bulk turns false when copying is to go on. */
+static enum progress pass(struct exchange *ex, struct pipe **pipe, struct conn *from,
+                          struct conn *to, bool *bulk, uint64_t *ret_moved)
+{
+    int rc = proxy_splice_pass(ex->session->proxy, pipe, from, to, ret_moved);
+    if (rc >= 0) {
+        *bulk = *pipe != NULL;
+        return rc ? PROGRESS_SOME : PROGRESS_NONE;
+    }
+    *bulk = false;
+    if (rc == -ENODATA) {
+        return PROGRESS_SOME; /* copying finds the end too */
+    }
+    ex->no_bulk = true;
+    return rc == -ENOSYS ? PROGRESS_SOME : proxy_exchange_abort(ex);
+}
 
 /* What the client had sent before the 101 came. */
 static enum progress send_held(struct exchange *ex)
@@ -30,6 +51,14 @@ static enum progress to_backend(struct exchange *ex)
     if (s->in) {
         return send_held(ex);
     }
+    if (ex->bulk_in) {
+        struct board_row *row = ex->backend->row;
+        uint64_t moved;
+        enum progress progress =
+            pass(ex, &ex->in_pipe, &s->conn, &ex->up->conn, &ex->bulk_in, &moved);
+        board_add(&row->bytes_in, moved);
+        return progress;
+    }
     if (ex->client_end || !s->conn.readable) {
         return PROGRESS_NONE;
     }
@@ -47,6 +76,7 @@ static enum progress to_backend(struct exchange *ex)
     }
     struct iovec iov = {s->proxy->scratch, (size_t)n};
     board_add(&ex->backend->row->bytes_in, (uint64_t)n);
+    ex->bulk_in = n == SCRATCH_BYTES && !ex->no_bulk;
     return proxy_upstream_send(ex->up, &iov, 1) ? proxy_exchange_abort(ex) : PROGRESS_SOME;
 }
 
@@ -57,6 +87,16 @@ static enum progress to_client(struct exchange *ex)
     int rc = proxy_session_flush(s);
     if (rc <= 0) {
         return rc < 0 ? proxy_exchange_abort(ex) : PROGRESS_NONE;
+    }
+    if (ex->bulk_out) {
+        struct board_row *row = ex->backend->row;
+        uint64_t moved;
+        enum progress progress = pass(ex, &ex->pipe, &u->conn, &s->conn, &ex->bulk_out, &moved);
+        board_add(&row->bytes_out, moved);
+        if (progress != PROGRESS_OVER) {
+            ex->sent_bytes += moved;
+        }
+        return progress;
     }
     if (ex->up_end || !u->conn.readable) {
         return PROGRESS_NONE;
@@ -75,6 +115,7 @@ static enum progress to_client(struct exchange *ex)
     }
     struct iovec iov = {s->proxy->scratch, (size_t)n};
     board_add(&ex->backend->row->bytes_out, (uint64_t)n);
+    ex->bulk_out = n == SCRATCH_BYTES && !ex->no_bulk;
     ex->sent_bytes += (uint64_t)n;
     return proxy_session_send(s, &iov, 1) ? proxy_exchange_abort(ex) : PROGRESS_SOME;
 }
@@ -89,7 +130,8 @@ enum progress proxy_tunnel_step(struct exchange *ex)
     if (out == PROGRESS_OVER) {
         return out;
     }
-    if (ex->client_end && ex->up_end && !ex->session->out && !ex->up->out) {
+    if (ex->client_end && ex->up_end && !ex->session->out && !ex->up->out && !ex->pipe &&
+        !ex->in_pipe) {
         return proxy_exchange_finish(ex);
     }
     return in > out ? in : out;
