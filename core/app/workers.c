@@ -326,6 +326,8 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
 
 /* ---- Processes -------------------------------------------------------------------------- */
 
+static int start_one(struct master *m, unsigned index);
+
 static void on_worker_exited(void *arg, struct child *w, int status, int signal)
 {
     struct master *m = arg;
@@ -342,6 +344,9 @@ static void on_worker_exited(void *arg, struct child *w, int status, int signal)
     /* At once, unless it never came up: then a broken start would spin. */
     m->worker_retry_ms[w->index] = clock_now_ms() + (w->generation ? 0 : RETRY_MS);
     on_roster_ack(m);
+    if (w->generation) {
+        (void)start_one(m, w->index);
+    }
 }
 
 static int start_one(struct master *m, unsigned index)

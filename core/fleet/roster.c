@@ -2,7 +2,8 @@
  *
  * Invariants: a row is given out again only when all workers have a roster without its last owner
  * and none of them has a request under way on it. A roster is sent only when it differs from the
- * last. */
+ * last. It names the backends that left because they are down (`lost`), for what waits for these need
+ * not wait. */
 #include "fleet/fleet_private.h"
 
 #include <string.h>
@@ -76,20 +77,27 @@ static struct cJSON *services_json(const struct fleet *f)
     struct cJSON *services = json_array();
     for (struct list *n = f->services.next; n != &f->services; n = n->next) {
         const struct service *s = list_owner(n, struct service, node);
-        struct cJSON *backends = json_array();
+        struct cJSON *backends = json_array(), *lost = NULL;
         for (struct list *m = s->instances.next; m != &s->instances; m = m->next) {
             const struct instance *i = list_owner(m, struct instance, node);
             if (fleet_instance_in_traffic(i)) {
                 json_set(backends, NULL, backend_json(i));
+            } else if (i->state == FLEET_DOWN) {
+                lost = lost ? lost : json_array();
+                json_add_str(lost, i->id);
             }
         }
         if (s->gone && !json_first(backends)) {
             json_free(backends);
+            json_free(lost);
             continue;
         }
         struct cJSON *service = json_object();
         json_set_str(service, "name", s->name);
         json_set(service, "backends", backends);
+        if (lost) {
+            json_set(service, "lost", lost);
+        }
         json_set(services, NULL, service);
     }
     return services;

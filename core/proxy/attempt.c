@@ -8,6 +8,10 @@
 #include "base/ban.h"
 #include "board/board.h"
 
+enum {
+    REVIVE_MS = 100 /* between two that wait for any backend and try all again */
+};
+
 static struct proxy *proxy_of(const struct exchange *ex)
 {
     return ex->session->proxy;
@@ -25,10 +29,11 @@ static bool may_repeat(struct exchange *ex)
            proxy_budget_repeat(proxy_of(ex), ex->route);
 }
 
-/* No backend may have it now: it waits for one that is full, or is answered. */
+/* No backend may have it now: it waits for one, or is answered. */
 static enum progress stay(struct exchange *ex)
 {
-    bool wants = ex->all_full && ex->route->guard.queue_limit;
+    const struct guard *g = &ex->route->guard;
+    bool wants = (ex->all_full || g->queue_down) && g->queue_limit;
     if (wants && proxy_queue_join(ex)) {
         return PROGRESS_SOME;
     }
@@ -73,8 +78,14 @@ enum progress proxy_attempt_first(struct exchange *ex)
 
 bool proxy_attempt_resume(struct exchange *ex)
 {
+    uint64_t now_ms = proxy_of(ex)->now_ms;
+    const struct guard *g = &ex->route->guard;
+    if (g->queue_down && ex->tries && now_ms - ex->route->revived_ms >= REVIVE_MS) {
+        ex->route->revived_ms = now_ms;
+        ex->tries = 0; /* what it tried may be back, and nobody else may tell */
+    }
     struct backend *b = proxy_pick(ex);
-    if (!b && ex->all_full) {
+    if (!b && (ex->all_full || g->queue_down)) {
         return false;
     }
     proxy_queue_leave(ex);
@@ -109,4 +120,36 @@ enum progress proxy_attempt_failed(struct exchange *ex)
     proxy_tally_failure(ex, true);
     proxy_tally_end(ex);
     return attempt(ex, proxy_pick(ex));
+}
+
+/* Whether the service has one that may be asked in place of a lost one. */
+static bool has_other(const struct service *service)
+{
+    for (uint32_t i = 0; i < service->count; i++) {
+        if (!service->backends[i]->draining) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void proxy_attempt_lost(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    bool waits = ex->state == EXCHANGE_SENDING || ex->state == EXCHANGE_ANSWER;
+    if (ex->backend->service || !waits || ex->tcp || ex->answered || ex->streamed ||
+        !http1_idempotent(ex->method) || !has_other(ex->route->service) || !may_repeat(ex)) {
+        return;
+    }
+    ex->failure = FAILURE_TIMEOUT;
+    proxy_upstream_release(ex->up, false);
+    ex->tried[ex->tries++] = ex->backend;
+    proxy_tally_failure(ex, true);
+    proxy_tally_end(ex);
+    (void)attempt(ex, proxy_pick(ex));
+    if (s->state !=
+        SESSION_DEAD) { /* its next step is not taken here: others are being looked at */
+        list_remove(&s->ready);
+        list_append(&s->proxy->ready, &s->ready);
+    }
 }

@@ -52,6 +52,7 @@ struct backend {
     double weight, max_connections, capacity;
     double error_rate; /* decayed, 0..1 */
     bool draining;
+    bool lost; /* left because it is down: will not answer what it has */
     bool seen; /* while a roster is applied */
 };
 

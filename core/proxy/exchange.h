@@ -136,6 +136,9 @@ bool proxy_exchange_fast_enough(struct exchange *ex);
 enum progress proxy_attempt_first(struct exchange *ex);
 /* The backend failed us: tries again where that is right, else answers. */
 enum progress proxy_attempt_failed(struct exchange *ex);
+/* Its backend left the roster as lost: tries another where that is right. It may be gone then; its
+ * session goes on in the next round. */
+void proxy_attempt_lost(struct exchange *ex);
 /* Leaves the queue when there is a backend for it now; the exchange may be gone then. */
 bool proxy_attempt_resume(struct exchange *ex);
 

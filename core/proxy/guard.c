@@ -101,6 +101,7 @@ void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *serv
     g->panic = json_num(route, "panic_threshold", 50) / 100;
     g->slow_start_ms = json_num(route, "slow_start_ms", slow_ms);
     g->queue_limit = queue ? number(queue, "limit", 100, 1e6) : 0;
+    g->queue_down = queue && json_bool(queue, "when_down", false);
     double wait_ms = json_num(queue, "timeout_ms", 5000);
     g->queue_timeout = proxy_timeout_of(p, wait_ms >= 1 && wait_ms < 1e9 ? (uint32_t)wait_ms : 1);
     g->budgeted = budget != NULL;

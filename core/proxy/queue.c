@@ -1,4 +1,5 @@
-/* queue.c: requests that wait because every backend that may have them is full.
+/* queue.c: requests that wait because every backend that may have them is full, or, where the route
+ * says so, because there is none.
  *
  * One FIFO for each route and worker. A place that frees at this worker wakes the first at once; the
  * other workers' are looked for every TICK_MS while somebody waits. A new request never overtakes

@@ -2,7 +2,9 @@
  *
  * Invariants: a roster is checked whole before anything of it is applied. A backend that stays
  * keeps its connections and numbers; one that leaves, or comes back with another address or slot,
- * loses its idle connections at once and its memory when its last exchange has ended. */
+ * loses its idle connections at once and its memory when its last exchange has ended. One that is
+ * drained may finish what it has; one that is lost (it hangs, its host is gone) would never, and a
+ * silent connection tells nobody: what may be repeated goes elsewhere at once. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -117,6 +119,33 @@ static struct backend *take(struct proxy *p, const struct service *service,
     return b;
 }
 
+static bool note_lost(const struct service *service, const struct cJSON *ids)
+{
+    bool some = false;
+    for (struct cJSON *id = json_first(ids); id; id = json_next(id)) {
+        struct backend *b = find(service, json_value_str(id, ""));
+        if (b) {
+            b->lost = some = true;
+        }
+    }
+    return some;
+}
+
+/* Those that wait may ask all backends of the new roster; those on a lost one go elsewhere. */
+static void move_on(struct proxy *p)
+{
+    struct list *next;
+    for (struct list *at = p->sessions.next; at != &p->sessions; at = next) {
+        struct session *s = list_owner(at, struct session, node);
+        next = at->next;
+        if (s->ex && s->ex->state == EXCHANGE_QUEUED) {
+            s->ex->tries = 0;
+        } else if (s->ex && s->ex->backend && s->ex->backend->lost) {
+            proxy_attempt_lost(s->ex);
+        }
+    }
+}
+
 /* `backends` may be NULL: none. */
 static void apply(struct proxy *p, struct service *service, const struct cJSON *backends)
 {
@@ -153,6 +182,7 @@ int proxy_roster(struct proxy *p, const struct cJSON *roster)
         return -EINVAL;
     }
     size_t at = 0;
+    bool lost = false;
     const char *name;
     void *value;
     while (map_next(&p->services, &at, &name, &value)) {
@@ -166,7 +196,11 @@ int proxy_roster(struct proxy *p, const struct cJSON *roster)
     }
     for (struct cJSON *s = json_first(json_get(roster, "services")); s; s = json_next(s)) {
         struct service *service = proxy_service_of(p, json_str(s, "name", ""));
+        lost |= note_lost(service, json_get(s, "lost"));
         apply(p, service, json_get(s, "backends"));
+    }
+    if (lost || !list_empty(&p->queues)) {
+        move_on(p);
     }
     p->queue_due = true;
     board_set(&p->numbers->roster_version, (uint64_t)json_num(roster, "version", 0));

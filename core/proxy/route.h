@@ -86,6 +86,7 @@ struct guard {
     uint32_t eject_minimum, eject_window_ms, eject_base_ms, eject_most_ms;
     double slow_start_ms;
     uint32_t queue_limit;
+    bool queue_down; /* requests wait when no backend is there, too */
     struct timeout *queue_timeout;
     double retry_ratio, retry_floor;
 };
@@ -115,6 +116,7 @@ struct route {
     struct script_picker *picker; /* NULL: C decides */
     struct view_plan *view;
     struct rules rules;
+    uint64_t revived_ms; /* when one that waits could try all again */
     uint32_t failures;   /* of the policy, in a row */
     uint64_t aside_ms;   /* after many of them it is not asked before then */
     char *host, *policy; /* as configured; these three for explain.c */

@@ -149,7 +149,8 @@ enum progress proxy_splice_out(struct exchange *ex)
         }
     }
     ssize_t n = -EAGAIN;
-    if (!ex->pipe->held && ex->up->conn.readable && !ex->out.done) {
+    bool waited = ex->pipe->held > 0;
+    if (!waited && ex->up->conn.readable && !ex->out.done) {
         n = fill(ex->pipe, &ex->up->conn,
                  ex->out.left < SPLICE_BYTES ? (size_t)ex->out.left : SPLICE_BYTES);
         if (n <= 0 && n != -EAGAIN) {
@@ -173,5 +174,6 @@ enum progress proxy_splice_out(struct exchange *ex)
             return proxy_exchange_finish(ex);
         }
     }
-    return n > 0 ? PROGRESS_SOME : PROGRESS_NONE;
+    /* A pipe that was waited for is empty now: the backend's edge may be long past. */
+    return n > 0 || (rc && waited) ? PROGRESS_SOME : PROGRESS_NONE;
 }

@@ -178,7 +178,8 @@ function world_mt.configure(_, routes, cluster, builtin)
         builtin_balance = builtin }
 end
 
-function world_mt:roster(backends)
+-- `lost`: ids of those that the service shop lost.
+function world_mt:roster(backends, lost)
     self.version = (self.version or 0) + 1
     local services, order = {}, { n = 0 }
     for _, b in ipairs(backends) do
@@ -192,6 +193,13 @@ function world_mt:roster(backends)
             max_connections = b.max_connections or 100, capacity = 1000, tags = b.tags or { n = 0 },
             draining = b.draining or false, joined_ms = b.joined_ms or 0,
         })
+    end
+    if lost then
+        if not services.shop then
+            services.shop = { name = "shop", backends = { n = 0 } }
+            order[#order + 1] = services.shop
+        end
+        services.shop.lost = lost
     end
     self:must("roster " .. json { version = self.version, services = order })
 end

@@ -1,5 +1,6 @@
 -- The data plane over real sockets, one behaviour each: failures and limits.
 local proxied = require "proxied"
+local socket = require "socket"
 
 describe("proxy, failures and limits", function()
     local w
@@ -68,6 +69,82 @@ describe("proxy, failures and limits", function()
         u:close()
         assert.equal(502, (c:answer()))
         assert.is_true(w:unwanted(1) and w:unwanted(2))
+    end)
+
+    it("repeats elsewhere what waits for the first byte of a lost backend, but not a POST", function()
+        world { backends = 2 }
+        local c, post = w:client(), w:client()
+        c:get "/"
+        local u, first = w:accept_any()
+        u:read_head()
+        local other = 3 - first
+        w:roster { w:entry(first) } -- so that the POST goes there too
+        post:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
+        local v = w:accept(first)
+        v:read_head()
+        v:read(2)
+        w:roster({ w:entry(other) }, { "shop-" .. first })
+        local o = w:accept(other)
+        o:read_head()
+        o:ok "elsewhere"
+        assert.equal("elsewhere", (select(3, c:answer())))
+        assert.is_true(u:closed())
+        v:ok "late"
+        assert.equal("late", (select(3, post:answer())))
+        assert.equal(1, tonumber(w:row(first).retries))
+        assert.equal(0, tonumber(w:row(1).in_flight) + tonumber(w:row(2).in_flight))
+    end)
+
+    it("leaves what a lost backend has begun to answer, or no other could, where it is", function()
+        world { backends = 2 }
+        local c = w:client()
+        c:get "/"
+        local u, first = w:accept_any()
+        u:read_head()
+        u:send "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+        assert.matches("^HTTP/1.1 200", (c:read_head()))
+        w:roster({ w:entry(3 - first) }, { "shop-" .. first })
+        u:send "slow"
+        assert.equal("slow", (c:read(4)))
+        c:get "/"
+        local v = w:accept(3 - first)
+        v:read_head()
+        w:roster({}, { "shop-" .. (3 - first) })
+        v:ok "last"
+        assert.equal("last", (select(3, c:answer())))
+    end)
+
+    it("has requests wait for a backend where the route wants that", function()
+        world { backends = 2, route = { more = { queue = { limit = 10, timeout_ms = 5000, when_down = true } } } }
+        local entries = { w:entry(1), w:entry(2) }
+        w:roster {}
+        local clients = {}
+        for i = 1, 3 do
+            clients[i] = w:client()
+            clients[i]:get("/" .. i)
+        end
+        proxied.eventually(function()
+            return tonumber(w:numbers().queued) == 3
+        end)
+        w:roster { entries[1] }
+        for i = 1, 3 do
+            local u = w:accept(1)
+            assert.matches("^GET /" .. i, (u:read_head()))
+            u:ok(tostring(i), "Connection: close\r\n")
+            assert.equal(tostring(i), (select(3, clients[i]:answer())))
+        end
+        -- All refuse for a while, and no roster ever tells that they are back.
+        local port = w.ports[1]
+        w.servers[1]:close()
+        clients[1]:get "/"
+        proxied.eventually(function()
+            return tonumber(w:numbers().queued) == 1
+        end)
+        w.servers[1] = assert(socket.bind("127.0.0.1", port, 64))
+        local u = w:accept(1)
+        u:read_head()
+        u:ok "back"
+        assert.equal("back", (select(3, clients[1]:answer())))
     end)
 
     it("gives up with 502 when every backend fails", function()

@@ -369,6 +369,25 @@ describe("proxy, heads and bodies", function()
         assert.equal(total, count)
     end)
 
+    it("goes on with a large body when all of it came while the client did not read", function()
+        world()
+        local c = w:client()
+        c:get "/large"
+        local u = w:accept()
+        u:read_head()
+        local total = 6000000
+        u:send("HTTP/1.1 200 OK\r\nContent-Length: " .. total .. "\r\n\r\n")
+        u.sock:settimeout(0)
+        local sent, piece = 0, ("z"):rep(100000)
+        proxied.eventually(function() -- into the kernel's buffers: no edge comes any more
+            local n, _, partial = u.sock:send(piece:sub(1, math.min(#piece, total - sent)))
+            sent = sent + (n or partial)
+            return sent == total
+        end)
+        c:read_head()
+        assert.equal(total, #c:read(total))
+    end)
+
     it("moves large bodies whole", function()
         world()
         local c = w:client()

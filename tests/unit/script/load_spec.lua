@@ -67,7 +67,7 @@ service "web" { image = "web:1", ports = { "80" },
                 max_ejected = 50, deviations = 1.9, minimum_requests = 100, window_ms = 10000, base_time_ms = 30000,
                 max_time_ms = 300000,
             },
-            panic_threshold = 50, queue = { limit = 100, timeout_ms = 5000 },
+            panic_threshold = 50, queue = { limit = 100, timeout_ms = 5000, when_down = false },
             retry_budget = { percent = 20, min_per_second = 10 },
         } }, config.services[1].routes)
     end)
@@ -113,7 +113,7 @@ service "web" { backends = { "10.0.0.1:80" }, slow_start = "30s",
         assert.same({ "connect" }, r.circuit_breaker.failures_on)
         assert.same({ 2, 30000, 5 }, { r.circuit_breaker.trials, r.circuit_breaker.window_ms,
             r.circuit_breaker.failure_threshold })
-        assert.same({ limit = 7, timeout_ms = 5000 }, r.queue)
+        assert.same({ limit = 7, timeout_ms = 5000, when_down = false }, r.queue)
     end)
 
     it("takes the cluster's words as defaults of its services, wherever they stand", function()
