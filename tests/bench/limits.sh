@@ -38,7 +38,7 @@ cleanup() {
 trap cleanup EXIT
 
 files=$((clients * 2 + 2000))
-if ! { ulimit -Hn "$files" && ulimit -Sn "$files"; } 2>/dev/null; then
+if ! ulimit -Sn "$files" 2>/dev/null && ! ulimit -n "$files" 2>/dev/null; then
     ulimit -Sn "$(ulimit -Hn)"
     [ "$(ulimit -Hn)" = unlimited ] || clients=$((($(ulimit -Hn) - 2000) / 2))
     echo "limits: open files are limited: $clients clients"
