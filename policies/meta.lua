@@ -8,7 +8,7 @@
 ---@field name string                            as the file is called, without .lua
 ---@field doc string                             a sentence: what it decides
 ---@field params table<string, tidegate.Param>  what the configuration may set
----@field needs? string[]                       balance: fields of the request it reads; absent: all
+---@field needs? string[]                       balance: of a request, and response_mean_ms; absent: all
 ---@field new fun(params: table): tidegate.Scale|tidegate.Balance   once for each service or route
 ---@field examples? tidegate.ScaleExample[]|tidegate.BalanceExample[]
 
@@ -69,9 +69,9 @@
 ---@field max_connections number
 ---@field capacity number                        requests/s
 ---@field response_ms number                     decayed response time, over all workers; 0 = unknown
----@field error_rate number                      0..1, decayed; 0 = none known
+---@field error_rate number                      0..1, decayed, over all workers; 0 = none known
 ---@field age_s number                           since it joined
----@field response_mean_ms number                mean of the last 100 answers of this worker; 0 = unknown
+---@field response_mean_ms number                mean of the last 100 answers of all workers; 0 = unknown
 ---@field ramp number                            slow start: 0..1 of its weight, 1 when it is over
 ---@field tags integer                           bit set of the tags that it has
 ---@field hash integer                           of its id, 1 .. 2^32 - 1: stable over restarts and reloads

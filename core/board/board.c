@@ -20,7 +20,7 @@
 
 enum {
     MAGIC = 0x74696465, /* "tide" */
-    VERSION = 2,
+    VERSION = 3,
     SUB_BITS = 4, /* 16 sub-buckets a power of two */
     SUBS = 1 << SUB_BITS,
     LINE = 64 /* bytes of a cache line: rows of different writers never share one */
@@ -37,7 +37,7 @@ struct board {
     unsigned workers;
     size_t size;
     char *base;
-    size_t row_size, workers_at, queues_at, circuits_at, rows_at, histograms_at;
+    size_t row_size, workers_at, queues_at, circuits_at, recents_at, rows_at, histograms_at;
 };
 
 static size_t to_line(size_t bytes)
@@ -52,7 +52,8 @@ static void lay_out(struct board *b, unsigned workers)
     b->workers_at = to_line(sizeof(struct header));
     b->queues_at = b->workers_at + workers * to_line(sizeof(struct board_worker));
     b->circuits_at = b->queues_at + (size_t)workers * BOARD_QUEUES * sizeof(uint64_t);
-    b->rows_at = b->circuits_at + LIMIT_BACKENDS * to_line(sizeof(struct board_circuit));
+    b->recents_at = b->circuits_at + LIMIT_BACKENDS * to_line(sizeof(struct board_circuit));
+    b->rows_at = b->recents_at + LIMIT_BACKENDS * to_line(sizeof(struct board_recent));
     b->histograms_at = b->rows_at + (size_t)workers * LIMIT_BACKENDS * b->row_size;
     b->size =
         b->histograms_at + (size_t)workers * LIMIT_BACKENDS * BOARD_BUCKETS * sizeof(uint32_t);
@@ -173,6 +174,39 @@ uint64_t board_queue_length(const struct board *b, unsigned route)
     return sum;
 }
 
+static struct board_recent *recent_of(const struct board *b, unsigned slot)
+{
+    must(slot < LIMIT_BACKENDS);
+    size_t at = b->recents_at + slot * to_line(sizeof(struct board_recent));
+    return (struct board_recent *)(void *)(b->base + at);
+}
+
+void board_recent_add(struct board *b, unsigned slot, double ms)
+{
+    struct board_recent *r = recent_of(b, slot);
+    uint64_t at = __atomic_fetch_add(&r->count, 1, __ATOMIC_RELAXED);
+    float value = (float)ms;
+    __atomic_store(&r->ms[at % BOARD_RECENT], &value, __ATOMIC_RELAXED);
+}
+
+const struct board_recent *board_recent(const struct board *b, unsigned slot)
+{
+    return recent_of(b, slot);
+}
+
+double board_recent_mean(const struct board_recent *r)
+{
+    uint64_t count = __atomic_load_n(&r->count, __ATOMIC_RELAXED);
+    uint64_t n = count < BOARD_RECENT ? count : BOARD_RECENT;
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        float value;
+        __atomic_load(&r->ms[i], &value, __ATOMIC_RELAXED);
+        sum += (double)value;
+    }
+    return n ? sum / (double)n : 0;
+}
+
 static uint32_t *histogram(const struct board *b, unsigned worker, unsigned slot)
 {
     must(worker < b->workers && slot < LIMIT_BACKENDS);
@@ -234,7 +268,6 @@ bool board_reserve(struct board *b, unsigned worker, unsigned slot, uint64_t mos
 void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum)
 {
     struct board_sum sum = {0};
-    unsigned with_ewma = 0;
     for (unsigned w = 0; w < b->workers; w++) {
         const struct board_row *row = board_row((struct board *)b, w, slot);
         sum.in_flight += board_get(&row->in_flight);
@@ -248,13 +281,6 @@ void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum)
             sum.outcomes[o] += count;
             sum.answered += o == BOARD_NO_ANSWER ? 0 : count;
         }
-        if (row->ewma_ms > 0) {
-            sum.ewma_ms += row->ewma_ms;
-            with_ewma++;
-        }
-    }
-    if (with_ewma) {
-        sum.ewma_ms /= with_ewma;
     }
     *ret_sum = sum;
 }
@@ -317,6 +343,7 @@ void board_slot_reset(struct board *b, unsigned slot)
         memset(histogram(b, w, slot), 0, BOARD_BUCKETS * sizeof(uint32_t));
     }
     memset(board_circuit(b, slot), 0, sizeof(struct board_circuit));
+    memset(recent_of(b, slot), 0, sizeof(struct board_recent));
 }
 
 void board_add(uint64_t *field, uint64_t amount)

@@ -1,9 +1,9 @@
 /* board.h: the scoreboard, numbers that master and workers share without messages.
  *
- *   memfd:  header | worker[W] | queue[W][Q] | circuit[N] | row[W][N] | histogram[W][N]
+ *   memfd:  header | worker[W] | queue[W][Q] | circuit[N] | recent[N] | row[W][N] | histogram[W][N]
  *
- * Every field but those of `circuit` has one writer: `row[w][*]`, `queue[w][*]` and `worker[w]`
- * belong to worker w, the header to the master; a circuit is written by all (circuit.h). Readers sum over the workers, so what a reader sees is never stale by more
+ * Every field but those of `circuit` and `recent` has one writer: `row[w][*]`, `queue[w][*]` and `worker[w]`
+ * belong to worker w, the header to the master; those two are written by all (circuit.h). Readers sum over the workers, so what a reader sees is never stale by more
  * than the store in flight. A dead worker's gauges are zeroed by the master
  * (board_worker_reset); its counters stay, so sums never go back.
  *
@@ -27,7 +27,8 @@ enum {
     BOARD_WINDOW = 64,
     BOARD_BUCKET_MS = 500,
     BOARD_WINDOW_MS = 30000, /* the longest; one bucket more is being filled, others are spare */
-    BOARD_QUEUES = 1024      /* routes whose queues are counted apart */
+    BOARD_QUEUES = 1024,     /* routes whose queues are counted apart */
+    BOARD_RECENT = 100       /* answers that a mean without decay is of */
 };
 
 struct board_bucket {
@@ -60,18 +61,32 @@ enum board_outcome {
     BOARD_OUTCOMES
 };
 
-/* One backend as one worker knows it. */
+/* A mean of samples, older ones fading. As `weight` says for how many it stands, those of several
+ * workers make one: sum(value x weight) / sum(weight), each weight faded by its age. */
+struct board_average {
+    double value;
+    double weight; /* 0 = no sample yet */
+    uint64_t at_us;
+};
+
+/* The last answers of a backend, over all workers. */
+struct board_recent {
+    uint64_t count;         /* ever */
+    float ms[BOARD_RECENT]; /* at count % BOARD_RECENT */
+};
+
+/* One backend as one worker knows it. The first line of the cache is what the others look at. */
 struct board_row {
-    uint64_t in_flight; /* gauge: requests sent or being sent, answer not finished */
-    uint64_t pooled;    /* gauge: idle upstream connections */
+    uint64_t in_flight;               /* gauge: requests sent or being sent, answer not finished */
+    uint64_t pooled;                  /* gauge: idle upstream connections */
+    struct board_average response_ms; /* of answered requests */
+    struct board_average failed;      /* 0..1, of all */
     uint64_t outcomes[BOARD_OUTCOMES];
     uint64_t retries;             /* attempts here that were repeated elsewhere */
     uint64_t bytes_in, bytes_out; /* bodies: from clients, to clients */
     uint64_t latency_us_sum;      /* of answered requests */
     uint64_t last_failure_ms;     /* monotonic; 0 = none */
     uint64_t consecutive_failures;
-    double ewma_ms; /* decayed response time; 0 = none yet */
-    uint64_t ewma_at_us;
     struct board_bucket window[BOARD_WINDOW];
 };
 
@@ -104,7 +119,6 @@ struct board_sum {
     uint64_t in_flight, pooled, retries, bytes_in, bytes_out, latency_us_sum;
     uint64_t outcomes[BOARD_OUTCOMES];
     uint64_t answered; /* all outcomes but BOARD_NO_ANSWER */
-    double ewma_ms;    /* mean of the workers' that have one */
 };
 
 /* A fresh board for `workers` processes in a sealed memfd; -errno. The caller owns it: board_free. */
@@ -123,6 +137,10 @@ struct board_circuit *board_circuit(const struct board *b, unsigned slot);
 /* Requests of route `route` (< BOARD_QUEUES) that wait at a worker, and at all. */
 uint64_t *board_queue(struct board *b, unsigned worker, unsigned route);
 uint64_t board_queue_length(const struct board *b, unsigned route);
+/* Adds an answer to the slot's last ones; their mean, 0 = none yet. */
+void board_recent_add(struct board *b, unsigned slot, double ms);
+double board_recent_mean(const struct board_recent *r);
+const struct board_recent *board_recent(const struct board *b, unsigned slot);
 /* Counts one latency in worker's histogram of slot. */
 void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us);
 /* Counts a request of worker's in flight on slot unless that makes more than `most` over all

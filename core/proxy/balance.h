@@ -20,11 +20,18 @@ struct script_backend;
 struct script_request;
 
 enum {
-    TAG_BITS = 32,  /* tags of a service that policies can tell apart */
-    MEAN_OVER = 100 /* response times that response_mean_ms is the mean of */
+    TAG_BITS = 32 /* tags of a service that policies can tell apart */
 };
 
 /* ---- roster.c ---------------------------------------------------------------------------- */
+
+/* An average over workers: parts of it, and what they make. */
+struct merged {
+    double sum, weight; /* of the other workers: values by weight, weights faded */
+    uint64_t others_us; /* their newest sample */
+    double value;       /* of all workers, as of at_us, the newest sample */
+    uint64_t at_us;
+};
 
 struct backend {
     char *id;
@@ -38,19 +45,17 @@ struct backend {
     uint32_t hash;                    /* of its id, not 0 */
     uint64_t *tags;                   /* hashes of its tags */
     uint32_t tag_count;
-    int32_t zone;               /* hash of its zone, 0 = none */
-    float window_ms[MEAN_OVER]; /* the last response times, for their mean */
-    uint32_t window_count;      /* ever written */
-    double window_sum;
-    double around_sum, around_fresh, around_best; /* response times of the other workers */
-    uint64_t around_ms;                           /* when they were looked up */
-    uint32_t attempts;                            /* exchanges that hold on to it */
-    uint64_t others, others_ms; /* in flight of the other workers, and when it was summed */
+    int32_t zone;      /* hash of its zone, 0 = none */
+    uint32_t attempts; /* exchanges that hold on to it */
+    uint64_t others;   /* in flight of the other workers */
+    struct merged response_ms, failed;
+    double mean_ms;      /* of the last answers, */
+    uint64_t mean_count; /* when there were so many */
+    uint64_t looked_ms;  /* when the other workers' rows were looked at */
+    bool news;           /* of our own since then */
     uint64_t joined_ms;
-    uint64_t failed_ms;
     uint64_t hurried_ms; /* when a check of it was asked for last */
     double weight, max_connections, capacity;
-    double error_rate; /* decayed, 0..1 */
     bool draining;
     bool lost; /* left because it is down: will not answer what it has */
     bool seen; /* while a roster is applied */
@@ -94,6 +99,8 @@ void proxy_view_backend(struct backend *b, const struct cJSON *tags);
 void proxy_view_tags(struct proxy *p, struct service *service);
 void proxy_view_row(const struct service *service, const struct backend *b,
                     struct script_backend *row);
+/* Whether the policy reads the mean of the last answers. */
+bool proxy_view_wants_mean(const struct view_plan *plan);
 /* Looks through the head of the exchange's request; NULL: it has none (TCP). */
 void proxy_view_take(struct exchange *ex, const struct http1_head *head);
 /* The row of the session's own backend among the first `count`, -1: none, or it is not eligible. */
@@ -129,11 +136,9 @@ int proxy_pick_least(struct proxy *p, const struct route *r, uint32_t count);
 void proxy_tally_begin(struct exchange *ex, struct backend *b);
 /* What is left of a number that nothing renewed for so long: about e^-(age / 5 s). */
 double proxy_faded(double value, double age_ms);
-/* The response time over all workers, each by its freshness, faded by that of the freshest; 0 = none
- * yet. */
-double proxy_tally_response(struct proxy *p, struct backend *b);
-/* Mean of the last response times of this worker, 0 = none yet. */
-double proxy_tally_mean(const struct backend *b);
+/* Writes to a row what all workers know of the backend: in flight, response times (the mean only when
+ * it is wanted) and error rate. Our own is exact, that of others at most a millisecond old. */
+void proxy_tally_fill(struct proxy *p, struct backend *b, bool mean, struct script_backend *row);
 /* A final head came. */
 void proxy_tally_answer(struct exchange *ex, int status);
 /* The attempt got no answer, ex->failure says how. */

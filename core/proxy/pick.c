@@ -3,8 +3,7 @@
  * The route's policy decides over rows that are filled here; when it fails or names a row that it
  * may not, C takes the one with the fewest requests in flight for its weight; when it fails again
  * and again, it is asked once a second only, so that one that runs away costs little. Allocates
- * nothing. In flight is our own number, exact, and that of the other workers, at most a millisecond
- * old. */
+ * nothing. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -18,17 +17,6 @@ enum {
     REST_MS = 1000,
     TIMED_PICKS = 16 /* one in so many is timed, and counts for all of them */
 };
-
-static double in_flight(struct proxy *p, struct backend *b)
-{
-    uint64_t own = b->row->in_flight;
-    if (b->others_ms != p->now_ms) {
-        uint64_t all = board_in_flight(p->options.board, b->slot);
-        b->others = all > own ? all - own : 0;
-        b->others_ms = p->now_ms;
-    }
-    return (double)(own + b->others);
-}
 
 static bool was_tried(const struct exchange *ex, const struct backend *b)
 {
@@ -73,15 +61,12 @@ struct field proxy_pick_fill(const struct exchange *ex, uint32_t count)
     struct proxy *p = ex->session->proxy;
     const struct route *r = ex->route;
     const struct guard *g = &r->guard;
+    bool mean = proxy_view_wants_mean(r->view);
     struct field f = {0};
     for (uint32_t i = 0; i < count; i++) {
         struct backend *b = r->service->backends[i];
         struct script_backend *row = &r->rows[i];
-        row->in_flight = in_flight(p, b);
-        row->response_ms = proxy_tally_response(p, b);
-        row->error_rate =
-            b->error_rate > 0 ? proxy_faded(b->error_rate, (double)(p->now_ms - b->failed_ms)) : 0;
-        row->response_mean_ms = proxy_tally_mean(b);
+        proxy_tally_fill(p, b, mean, row);
         row->age_s = p->now_ms > b->joined_ms ? (double)(p->now_ms - b->joined_ms) / 1000.0 : 0;
         row->ramp = ramp_of(g, row->age_s);
         row->circuit = g->tracks ? (int32_t)board_circuit_state(b->circuit) : BOARD_CLOSED;

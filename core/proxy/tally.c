@@ -1,9 +1,10 @@
-/* tally.c: what an attempt leaves on the board.
+/* tally.c: what an attempt leaves on the board, and what all workers know of a backend together.
  *
  * Latency is the time from sending to the head of the final answer: what the backend takes, and not
- * what a slow client does. Averages decay by time: a sample after dt weighs 1 - e^-(dt / 5 s), but
- * never less than 1/100, so that they follow also under load. What nothing renews fades alike, so
- * that a backend that was slow is tried again soon. */
+ * what a slow client does. Averages are means in which a sample's weight fades as e^-(t / 5 s), and
+ * of at most a hundred or so a worker, so that they follow also under load. Since each says for how
+ * much it stands, those of all workers make the one that a single worker would have. What nothing
+ * renews fades alike, so that a backend that was slow is tried again soon. */
 #include "proxy/parts.h"
 
 #include "base/ban.h"
@@ -13,7 +14,7 @@
 
 enum {
     FADE_MS = 5000,
-    LOOK_AROUND_MS = 16 /* between two looks at the other workers' response times */
+    MOST_WEIGHT = 100
 };
 
 double proxy_faded(double value, double age_ms)
@@ -25,67 +26,88 @@ double proxy_faded(double value, double age_ms)
     return value / (1 + x + x * x / 2 + x * x * x / 6); /* e^x, near enough */
 }
 
-static double age_ms(const struct proxy *p, const struct board_row *row)
+static double faded_since(const struct proxy *p, double value, uint64_t at_us)
 {
-    return p->now_us > row->ewma_at_us ? (double)(p->now_us - row->ewma_at_us) / 1000.0 : 0;
+    return p->now_us > at_us ? proxy_faded(value, (double)(p->now_us - at_us) / 1000.0) : value;
 }
 
-static double decayed(double old, double sample, uint64_t dt_us)
+/* ---- Averages ---------------------------------------------------------------------------- */
+
+static void note(const struct proxy *p, struct board_average *a, double sample)
 {
-    double weight = 1 - proxy_faded(1, (double)dt_us / 1000.0);
-    return old + (sample - old) * (weight < 0.01 ? 0.01 : weight);
+    double left = faded_since(p, a->weight, a->at_us);
+    a->weight = (left < MOST_WEIGHT - 1 ? left : MOST_WEIGHT - 1) + 1;
+    a->value += (sample - a->value) / a->weight;
+    a->at_us = p->now_us;
 }
 
-/* The sum is built anew each time round, so that no rounding stays in it. */
-static void remember(struct backend *b, double took_ms)
+static void gather(const struct proxy *p, struct merged *m, const struct board_average *a)
 {
-    float *slot = &b->window_ms[b->window_count % MEAN_OVER], ms = (float)took_ms;
-    b->window_sum += (double)ms - (double)*slot;
-    *slot = ms;
-    b->window_count++;
-    if (b->window_count % MEAN_OVER == 0) {
-        b->window_sum = 0;
-        for (int i = 0; i < MEAN_OVER; i++) {
-            b->window_sum += (double)b->window_ms[i];
-        }
+    if (a->weight > 0) {
+        double weight = faded_since(p, a->weight, a->at_us);
+        m->sum += a->value * weight;
+        m->weight += weight;
+        m->others_us = a->at_us > m->others_us ? a->at_us : m->others_us;
     }
 }
 
-/* What the other workers measured: sums of their averages by freshness, looked up now and then. */
 static void look_around(struct proxy *p, struct backend *b)
 {
     unsigned workers = board_workers(p->options.board);
-    b->around_ms = p->now_ms;
-    b->around_sum = b->around_fresh = b->around_best = 0;
+    b->looked_ms = p->now_ms;
+    b->news = true;
+    b->others = 0;
+    b->response_ms = b->failed = (struct merged){0};
     for (unsigned w = 0; w < workers; w++) {
-        const struct board_row *row = board_row(p->options.board, w, b->slot);
-        if (w != p->options.worker && row->ewma_ms > 0) {
-            double fresh = proxy_faded(1, age_ms(p, row));
-            b->around_sum += row->ewma_ms * fresh;
-            b->around_fresh += fresh;
-            b->around_best = fresh > b->around_best ? fresh : b->around_best;
+        if (w != p->options.worker) {
+            const struct board_row *row = board_row(p->options.board, w, b->slot);
+            b->others += board_get(&row->in_flight);
+            gather(p, &b->response_ms, &row->response_ms);
+            gather(p, &b->failed, &row->failed);
         }
     }
 }
 
-double proxy_tally_response(struct proxy *p, struct backend *b)
+static void merge(const struct proxy *p, struct merged *m, const struct board_average *own)
 {
-    double own = b->row->ewma_ms, fresh = own > 0 ? proxy_faded(1, age_ms(p, b->row)) : 0;
-    if (p->now_ms - b->around_ms >= LOOK_AROUND_MS) {
-        look_around(p, b);
+    if (m->weight <= 0) {
+        m->value = own->value;
+        m->at_us = own->at_us;
+        return;
     }
-    if (b->around_fresh <= 0) {
-        return own * fresh;
-    }
-    double best = fresh > b->around_best ? fresh : b->around_best;
-    return (own * fresh + b->around_sum) / (fresh + b->around_fresh) * best;
+    double weight = faded_since(p, own->weight, own->at_us);
+    m->value = (own->value * weight + m->sum) / (weight + m->weight);
+    m->at_us = own->at_us > m->others_us ? own->at_us : m->others_us;
 }
 
-double proxy_tally_mean(const struct backend *b)
+static double recent_mean(struct proxy *p, struct backend *b)
 {
-    uint32_t count = b->window_count < MEAN_OVER ? b->window_count : MEAN_OVER;
-    return count ? b->window_sum / count : 0;
+    const struct board_recent *recent = board_recent(p->options.board, b->slot);
+    uint64_t count = board_get(&recent->count);
+    if (count != b->mean_count) {
+        b->mean_count = count;
+        b->mean_ms = board_recent_mean(recent);
+    }
+    return b->mean_ms;
 }
+
+void proxy_tally_fill(struct proxy *p, struct backend *b, bool mean, struct script_backend *row)
+{
+    if (b->looked_ms != p->now_ms) {
+        look_around(p, b);
+    }
+    if (b->news) {
+        b->news = false;
+        merge(p, &b->response_ms, &b->row->response_ms);
+        merge(p, &b->failed, &b->row->failed);
+    }
+    row->in_flight = (double)(b->row->in_flight + b->others);
+    row->response_ms = faded_since(p, b->response_ms.value, b->response_ms.at_us);
+    row->error_rate = b->failed.value > 0 ? faded_since(p, b->failed.value, b->failed.at_us) : 0;
+    row->response_mean_ms = mean ? recent_mean(p, b) : 0;
+}
+
+/* ---- An attempt -------------------------------------------------------------------------- */
 
 void proxy_tally_begin(struct exchange *ex, struct backend *b)
 {
@@ -111,7 +133,6 @@ void proxy_tally_answer(struct exchange *ex, int status)
     struct board_row *row = b->row;
     proxy_now(p);
     uint64_t took_us = p->now_us > ex->attempt_us ? p->now_us - ex->attempt_us : 0;
-    uint64_t since_us = p->now_us - row->ewma_at_us;
     ex->tallied = true;
     /* Whether the answer is whole shows at its end; a trial, or what has no end, is not kept so long. */
     if (status >= 500 || status == 101 || ex->tcp || ex->ticket.trial) {
@@ -121,15 +142,14 @@ void proxy_tally_answer(struct exchange *ex, int status)
     board_add(&row->latency_us_sum, took_us);
     board_observe(p->options.board, p->options.worker, b->slot, took_us);
     double took_ms = (double)took_us / 1000.0;
-    row->ewma_ms = row->ewma_ms > 0 ? decayed(row->ewma_ms, took_ms, since_us) : took_ms;
-    row->ewma_at_us = p->now_us;
-    remember(b, took_ms);
+    note(p, &row->response_ms, took_ms);
+    note(p, &row->failed, status >= 500);
+    b->news = true;
+    if (proxy_view_wants_mean(ex->route->view)) {
+        board_recent_add(p->options.board, b->slot, took_ms);
+    }
     if (row->consecutive_failures) {
         board_set(&row->consecutive_failures, 0);
-    }
-    if (b->error_rate > 0 || status >= 500) {
-        b->error_rate = decayed(b->error_rate, status >= 500, since_us);
-        b->failed_ms = status >= 500 ? p->now_ms : b->failed_ms;
     }
 }
 
@@ -149,8 +169,8 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
     if (repeated) {
         board_add(&b->row->retries, 1);
     }
-    b->error_rate = decayed(b->error_rate, 1, (p->now_ms - b->failed_ms) * 1000u);
-    b->failed_ms = p->now_ms;
+    note(p, &b->row->failed, 1);
+    b->news = true;
 }
 
 void proxy_tally_end(struct exchange *ex)

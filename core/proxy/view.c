@@ -23,8 +23,9 @@ enum {
     NEED_PROCESSING = 8,
     NEED_PATH = 16,
     NEED_ZONE = 32,
+    NEED_MEAN = 64, /* of the backends: their response_mean_ms */
     NEED_DATA = NEED_TAGS | NEED_DATASET | NEED_PROCESSING,
-    NEED_ALL = NEED_DATA | NEED_KEY | NEED_PATH | NEED_ZONE
+    NEED_ALL = NEED_DATA | NEED_KEY | NEED_PATH | NEED_ZONE | NEED_MEAN
 };
 
 enum {
@@ -107,7 +108,8 @@ static uint32_t need_of(const char *name)
                   {"implied", NEED_DATASET | NEED_PROCESSING},
                   {"data", NEED_DATA},
                   {"path", NEED_PATH},
-                  {"zone", NEED_ZONE}};
+                  {"zone", NEED_ZONE},
+                  {"response_mean_ms", NEED_MEAN}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         if (!strcmp(fields[i].name, name)) {
             return fields[i].needs;
@@ -161,6 +163,11 @@ struct view_plan *proxy_view_plan(const struct cJSON *config, const struct cJSON
         plan->ttl_s = (uint64_t)(json_num(sticky, "ttl_ms", 0) / 1000);
     }
     return plan;
+}
+
+bool proxy_view_wants_mean(const struct view_plan *plan)
+{
+    return plan->needs & NEED_MEAN;
 }
 
 static void free_places(struct places *places)

@@ -50,8 +50,9 @@ local USUAL_REQUEST = {
     now_ms = 0, hash = 0, key = 0, tags = 0, dataset = 0, processing = 0, path = 0, implied = 0, data = 0,
     tag_count = 0, zone = 0, sticky = 0, method = 0, attempt = 0,
 }
--- What every policy gets; the rest only when it needs it.
+-- What every policy gets of the request; the rest, and these of a backend, only when it needs it.
 local FREE = { now_ms = true, hash = true, method = true, attempt = true }
+local COSTLY = { response_mean_ms = true }
 local HASH_STEP = 2654435761 -- spreads the hashes of an example's backends
 
 function M.run.scale(load, policy, example, params)
@@ -94,21 +95,27 @@ local function filled(given, usual, what)
     return out
 end
 
-M.request_fields = USUAL_REQUEST
+-- What `needs` may name.
+M.needed_fields = {}
+for _, fields in ipairs { USUAL_REQUEST, COSTLY } do
+    for name in next, fields do
+        M.needed_fields[name] = true
+    end
+end
 
 -- Reading what `needs` (may be nil: everything) does not name raises, since a worker would not fill it.
-local function needed(request, needs)
-    for name in next, needs and request or {} do
-        local named = FREE[name]
+local function needed(record, what, needs)
+    for name in next, needs and record or {} do
+        local named = what == "request" and FREE[name] or what == "backend" and not COSTLY[name]
         for _, need in ipairs(needs) do
             named = named or need == name
         end
         if not named then
-            request[name] = nil
+            record[name] = nil
         end
     end
-    setmetatable(request, { __metatable = false, __index = function(_, key)
-        error(("the request's field %s is not among the policy's needs"):format(values.describe(key)), 2)
+    setmetatable(record, { __metatable = false, __index = function(_, key)
+        error(("the %s's field %s is not among the policy's needs"):format(what, values.describe(key)), 2)
     end })
 end
 
@@ -123,9 +130,10 @@ function M.run.balance(load, policy, example, params)
         if rawget(given[i], "hash") == nil then
             backends[i].hash = i * HASH_STEP % 2 ^ 32
         end
+        needed(backends[i], "backend", policy.needs)
     end
     local request = filled(rawget(example, "request") or {}, USUAL_REQUEST, "request")
-    needed(request, policy.needs)
+    needed(request, "request", policy.needs)
     local got = load.host.try(policy.module.new(params), backends, request)
     return got, nil, M.shown({ backends = given, request = rawget(example, "request") }, 1)
 end

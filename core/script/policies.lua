@@ -127,7 +127,7 @@ local function read_params(policy, params)
     end
 end
 
--- policy.needs: fields of the request that the policy reads; nil = any.
+-- policy.needs: fields of the request, and costly ones of a backend, that the policy reads; nil = any.
 local function read_needs(policy, needs)
     if needs == nil then
         return
@@ -135,10 +135,10 @@ local function read_needs(policy, needs)
         policy.report("needs", "expected a list of fields of the request, for a balance policy")
         return
     end
-    local known, list = check.sorted_keys(examples.request_fields), check.array()
+    local known, list = check.sorted_keys(examples.needed_fields), check.array()
     for i = 1, check.list_length(needs) do
         local name = rawget(needs, i)
-        if type(name) ~= "string" or examples.request_fields[name] == nil then
+        if type(name) ~= "string" or not examples.needed_fields[name] then
             policy.report("needs", check.unknown(name, known, "field " .. values.describe(name)))
         end
         list[i] = name

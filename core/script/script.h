@@ -61,7 +61,7 @@
  *     "severity": "warning", "message": "", "channels": ["ops"], "duration_ms": 0, "cooldown_ms": 300000 } ],
  *   "policies": [ { "kind": "balance", "name": "least_connections",
  *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}",
- *                   "needs": ["key"] } ],              fields of the request that it reads; absent: all of them
+ *                   "needs": ["key"] } ],              fields that it reads and are not always there; absent: all
  *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ] }
  * Members of objects are sorted by name, so that equal parts have equal text.
  */

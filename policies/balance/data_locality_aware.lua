@@ -71,7 +71,7 @@ return {
         balance_factor = { type = "number", default = 2, min = 0, max = 1000,
             doc = "most load of a backend, as a multiple of its share; 0 = no bound" },
     },
-    needs = { "tags", "tag_count", "implied", "data" },
+    needs = { "tags", "tag_count", "implied", "data", "response_mean_ms" },
     new = function(params)
         local remote, slots, factor = params.remote - 1, params.slots, params.balance_factor
         if factor ~= 0 and factor < 1 then

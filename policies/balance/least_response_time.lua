@@ -17,7 +17,7 @@ return {
         scoring = { type = "enum", values = { "expected", "seed" }, default = "expected",
             doc = "decayed response time times requests in flight, or the mean of the last 100 answers" },
     },
-    needs = {},
+    needs = { "response_mean_ms" },
     new = function(params)
         if params.scoring == "seed" then
             return {

@@ -245,11 +245,17 @@ function world_mt:row(slot)
     return C.board_row(C.proxydriver_board(self.driver), 0, slot)
 end
 
--- The row of a worker that is not there, as if it had measured: ms, a moment ago.
-function world_mt:other_row(slot, ms)
+-- The row of a worker that is not there, as if it had measured when ours did last: the average `field`
+-- ("response_ms", "failed") with the weight of so many samples.
+function world_mt:other_row(slot, field, value, weight)
     local row = C.board_row(C.proxydriver_board(self.driver), 1, slot)
-    row.ewma_ms, row.ewma_at_us = ms, self:row(slot).ewma_at_us
+    local average = row[field]
+    average.value, average.weight, average.at_us = value, weight, self:row(slot)[field].at_us
     return row
+end
+
+function world_mt:recent_add(slot, ms)
+    C.board_recent_add(C.proxydriver_board(self.driver), slot, ms)
 end
 
 -- Waits until check() is true.

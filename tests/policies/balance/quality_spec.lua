@@ -9,8 +9,11 @@ local function faded(value, age)
     return value / (1 + x + x * x / 2 + x * x * x / 6)
 end
 
-local function decayed(old, sample, dt)
-    return old + (sample - old) * math.max(0.01, 1 - faded(1, dt))
+-- An average of at most the last hundred or so, older ones fading.
+local function note(average, sample, at)
+    average.weight = math.min(average.weight * faded(1, at - average.at), 99) + 1
+    average.value = average.value + (sample - average.value) / average.weight
+    average.at = at
 end
 
 -- A chance of its own, so that every run is the same.
@@ -60,7 +63,8 @@ local function run(path, o)
     local list, numbers, heap, log, took = {}, {}, {}, {}, {}
     for i = 1, n do
         list[i] = {}
-        numbers[i] = { ewma = 0, ewma_at = 0, error = 0, failed_at = 0, free = { 0, 0, 0, 0 } }
+        numbers[i] = { response = { value = 0, weight = 0, at = 0 }, failed = { value = 0, weight = 0, at = 0 },
+            free = { 0, 0, 0, 0 } }
     end
     local backends = policy.backends(list)
     local pick, request = policy.picker(path, {}, backends), policy.request {}
@@ -68,14 +72,10 @@ local function run(path, o)
 
     local function finish(done)
         local at, b = done.at, numbers[done.backend]
-        local ms, dt = at - done.arrived, at - b.ewma_at
+        local ms = at - done.arrived
         backends[done.backend].in_flight = backends[done.backend].in_flight - 1
-        b.ewma = b.ewma > 0 and decayed(b.ewma, ms, dt) or ms
-        b.ewma_at = at
-        if done.failed or b.error > 0 then
-            b.error = decayed(b.error, done.failed and 1 or 0, dt)
-            b.failed_at = done.failed and at or b.failed_at
-        end
+        note(b.response, ms, at)
+        note(b.failed, done.failed and 1 or 0, at)
         errors = errors + (done.failed and 1 or 0)
         if not done.failed then
             took[#took + 1] = ms
@@ -88,8 +88,8 @@ local function run(path, o)
             finish(pop(heap))
         end
         for i, b in ipairs(numbers) do
-            backends[i].response_ms = faded(b.ewma, now - b.ewma_at)
-            backends[i].error_rate = b.error > 0 and faded(b.error, now - b.failed_at) or 0
+            backends[i].response_ms = faded(b.response.value, now - b.response.at)
+            backends[i].error_rate = faded(b.failed.value, now - b.failed.at)
         end
         request.hash = math.floor(random() * 4294967296)
         local index = pick(request)

@@ -51,6 +51,23 @@ describe("board", function()
         assert.equal(0, tonumber(row.retries))
     end)
 
+    it("keeps the last 100 answers of a backend until its slot is given out again", function()
+        local b = board(2)
+        local recent = C.board_recent(b, 3)
+        assert.equal(0, C.board_recent_mean(recent))
+        C.board_recent_add(b, 3, 900)
+        assert.equal(900, C.board_recent_mean(recent))
+        for _ = 1, 99 do
+            C.board_recent_add(b, 3, 10)
+        end
+        assert.is_true(math.abs(C.board_recent_mean(recent) - 18.9) < 0.001)
+        C.board_recent_add(b, 3, 10) -- the 900 goes
+        assert.equal(10, C.board_recent_mean(recent))
+        assert.equal(0, C.board_recent_mean(C.board_recent(b, 2)))
+        C.board_slot_reset(b, 3)
+        assert.equal(0, C.board_recent_mean(recent))
+    end)
+
     it("places every latency in a bucket that holds it, within 6.25 % of its edges", function()
         local us = 1
         while us < 2 ^ 27 do

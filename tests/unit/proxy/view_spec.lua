@@ -177,10 +177,45 @@ describe("proxy, what policies see", function()
     it("shows response times over all workers", function()
         world { { policy = probe "b[1].response_ms > 300 and b[1].response_ms < 5000" } }
         assert.equal(1, (goes "/1"))
-        w:other_row(1, 1000)
+        w:other_row(1, "response_ms", 1000, 1)
         proxied.eventually(function()
             return goes "/1" == 2
         end)
+    end)
+
+    it("weighs each worker's response times by the answers that they are of", function()
+        world { { policy = probe "b[1].response_ms > 85 and b[1].response_ms < 95" } }
+        assert.equal(1, (goes "/1"))
+        w:other_row(1, "response_ms", 1000, 1)
+        local own = w:row(1).response_ms
+        own.value, own.weight = 80, 90 -- (80 * 90 + 1000) / 91 = 90.1
+        proxied.eventually(function()
+            return goes "/1" == 2
+        end)
+    end)
+
+    it("shows the error rate over all workers", function()
+        world { { policy = probe "b[1].error_rate > 0.2 and b[1].error_rate <= 0.5" } }
+        assert.equal(1, (goes "/1"))
+        w:other_row(1, "failed", 1, 1)
+        proxied.eventually(function()
+            return goes "/1" == 2
+        end)
+    end)
+
+    it("shows the mean of the last 100 answers over all workers, to those who need it", function()
+        world { { policy = probe("b[1].response_mean_ms >= 29 and b[1].response_mean_ms < 31.5", { "response_mean_ms" }) },
+            { policy = probe("b[1].response_mean_ms ~= 0", {}) } }
+        assert.equal(1, (goes "/1"))
+        for i = 1, 99 do
+            w:recent_add(1, i <= 39 and 2 or 48.7)
+        end
+        assert.equal(2, (goes "/1")) -- 30, and what the first answer took
+        assert.equal(1, (goes "/2"))
+        for _ = 1, 100 do
+            w:recent_add(1, 30.5)
+        end
+        assert.equal(2, (goes "/1"))
     end)
 
     it("shows the mean of the last answers and hashes that stay", function()
