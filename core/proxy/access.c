@@ -130,6 +130,7 @@ static void add_quoted(struct line *l, struct str s)
     add(l, "\"");
 }
 
+/* Apache's "combined", and behind it what is customary there: the request's id, quoted as the others. */
 static void render_combined(struct line *l, const struct entry *e)
 {
     time_t seconds = (time_t)(clock_wall_ms() / 1000u);
@@ -144,6 +145,7 @@ static void render_combined(struct line *l, const struct entry *e)
     add(l, " HTTP/1.1\" %d %llu", e->status, (unsigned long long)e->bytes);
     add_quoted(l, e->referer);
     add_quoted(l, e->agent);
+    add_quoted(l, str_of(e->id));
     add(l, "\n");
 }
 

@@ -137,35 +137,43 @@ static bool trace_valid(struct str s)
     return seen[0] && seen[1];
 }
 
-/* The trace that the request is part of goes on; without one it begins here. */
-static void put_trace(struct writer *w, const struct exchange *ex, const struct http1_head *head)
+/* The trace that the request is part of; empty: it begins here. */
+static struct str trace_of(const struct http1_head *head)
 {
-    struct http1_field trace = {.name = str_of("traceparent")};
+    struct str trace = {0};
     uint32_t count = 0;
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
         if (f->known == HTTP1_TRACEPARENT) {
-            trace.value = f->value;
+            trace = f->value;
             count++;
         }
     }
+    return count == 1 && trace_valid(trace) ? trace : (struct str){0};
+}
+
+static void put_trace(struct writer *w, const struct exchange *ex, struct str trace)
+{
     char ids[2][33], text[64]; /* 55 digits and dashes */
-    if (count != 1 || !trace_valid(trace.value)) {
+    if (!trace.len) {
         proxy_request_id(ex->session->proxy, ids[0]);
         proxy_request_id(ex->session->proxy, ids[1]);
         int len = snprintf(text, sizeof text, "00-%s-%.16s-01", ids[0], ids[1]);
-        trace.value = (struct str){text, (size_t)len};
+        trace = (struct str){text, (size_t)len};
     }
-    put_field(w, &trace);
+    put_field(w, &(struct http1_field){.name = str_of("traceparent"), .value = trace});
 }
 
+/* `traced`: the request is part of a trace. What vendors wrote of another one (tracestate) does not
+ * belong to that which begins here: W3C Trace Context, 3.2.2. */
 static void put_request_fields(struct writer *w, const struct exchange *ex,
-                               const struct http1_head *head)
+                               const struct http1_head *head, bool traced)
 {
     const struct change *change = &ex->route->rules.request;
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
-        if (f->hop || proxy_change_drops(change, f->name)) {
+        if (f->hop || proxy_change_drops(change, f->name) ||
+            (!traced && str_is_nocase(f->name, "tracestate"))) {
             continue;
         }
         switch (f->known) {
@@ -236,10 +244,11 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
                               size_t size)
 {
     struct writer w = {to, to + size, false};
+    struct str trace = trace_of(head);
     put_request_line(&w, ex, head);
-    put_request_fields(&w, ex, head);
+    put_request_fields(&w, ex, head, trace.len != 0);
     put_forwarded(&w, ex, head);
-    put_trace(&w, ex, head);
+    put_trace(&w, ex, trace);
     put_set(&w, &ex->route->rules.request);
     put_via(&w, head->minor);
     if (head->framing == HTTP1_CHUNKED) {

@@ -90,16 +90,17 @@ describe("proxy, access log", function()
 
     it("has combined lines, and a new file after it is told to open it again", function()
         world { format = "combined" }
-        serve(w:client(), "GET /a HTTP/1.1\r\nHost: a\r\nReferer: http://r/\r\nUser-Agent: \"\r\n\r\n", OK)
+        serve(w:client(), "GET /a HTTP/1.1\r\nHost: a\r\nReferer: http://r/\r\nUser-Agent: \"\r\n"
+            .. "X-Request-Id: id-\"1\r\n\r\n", OK)
         assert.matches('^127%.0%.0%.1 %- %- %[%d%d/%a+/%d+:%d%d:%d%d:%d%d %+0000%] "GET /a HTTP/1%.1" 200 5 '
-            .. '"http://r/" "\\x22"$', lines(1)[1])
+            .. '"http://r/" "\\x22" "id%-\\x221"$', lines(1)[1])
         os.rename(path, path .. ".1")
         w:must "reopen"
-        serve(w:client(), "GET /b HTTP/1.1\r\nHost: a\r\n\r\n", OK)
+        local head = serve(w:client(), "GET /b HTTP/1.1\r\nHost: a\r\n\r\n", OK)
         proxied.eventually(function()
             return io.open(path)
         end)
-        assert.matches('"GET /b HTTP/1%.1" 200 5 "%-" "%-"$', lines(1)[1])
+        assert.matches('"GET /b HTTP/1%.1" 200 5 "%-" "%-" "' .. head:match "X%-Request%-Id: (%x+)" .. '"$', lines(1)[1])
         assert.equal(1, #lines(1, path .. ".1"))
         os.remove(path .. ".1")
     end)
@@ -145,5 +146,11 @@ describe("proxy, access log", function()
             assert.is_true(own ~= id)
             assert.equal(1, select(2, head:lower():gsub("traceparent", "")))
         end
+        -- What vendors noted of a trace goes with it, and does not stay behind it.
+        local state = "TraceState: vendor=1\r\ntracestate: other=2\r\n"
+        local with = sent("traceparent: " .. valid .. "\r\n" .. state)
+        assert.matches("\r\nTraceState: vendor=1\r\ntracestate: other=2\r\n", with)
+        assert.is_nil(sent(state):lower():find "tracestate")
+        assert.is_nil(sent("traceparent: " .. valid:upper() .. "\r\n" .. state):lower():find "tracestate")
     end)
 end)

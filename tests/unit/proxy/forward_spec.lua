@@ -227,6 +227,45 @@ describe("proxy, heads and bodies", function()
         assert.matches("\r\nX%-Own: 2\r\n", answer)
     end)
 
+    it("keeps a client's request id when it is 1 to 128 visible characters, and makes one otherwise", function()
+        world()
+        local function sent(fields)
+            local c = w:client()
+            c:get("/", fields .. "Connection: close\r\n")
+            local u = w:accept()
+            local head = u:read_head()
+            u:ok("", "Connection: close\r\n")
+            c:answer()
+            local id, count
+            for value in head:gmatch "\r\nX%-Request%-Id: ([^\r]*)\r\n" do
+                id, count = value, (count or 0) + 1
+            end
+            assert.equal(1, count, head)
+            return id
+        end
+        local longest = ("x"):rep(128)
+        for _, id in ipairs { "a", longest, "0af7651916cd43dd-1", "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~" } do
+            assert.equal(id, sent("x-request-ID: " .. id .. "\r\n"))
+        end
+        assert.equal("first", sent "X-Request-Id: first\r\nX-Request-Id: second\r\n")
+        local seen = {}
+        for _, field in ipairs { "", "X-Request-Id:\r\n", "X-Request-Id: " .. longest .. "y\r\n",
+            "X-Request-Id: a b\r\n", "X-Request-Id: a\tb\r\n", "X-Request-Id: a\200b\r\n" } do
+            local id = sent(field)
+            assert.matches("^%x+$", id)
+            assert.equal(32, #id)
+            assert.is_nil(seen[id])
+            seen[id] = true
+        end
+        -- The same holds where tidegate answers itself.
+        local c = w:client()
+        c:send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nX-Request-Id: " .. longest .. "\r\n\r\n")
+        assert.matches("\r\nX%-Request%-Id: " .. longest .. "\r\n", (select(2, c:answer())))
+        c = w:client()
+        c:send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nX-Request-Id: " .. longest .. "y\r\n\r\n")
+        assert.matches("\r\nX%-Request%-Id: %x+\r\n", (select(2, c:answer())))
+    end)
+
     it("takes the absolute form apart and refuses CONNECT and bad requests", function()
         world()
         local c = w:client()
