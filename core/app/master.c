@@ -2,7 +2,7 @@
  *
  *   engine  --listener-->  fleet  --ports.roster-->  workers
  *   probes  --changed--->    |    --ports.ask----->  policy process --DECISIONS--> fleet
- *   workers --ACK------->    |    --ports.fact---->  log, counters
+ *   workers --ACK------->    |    --ports.fact---->  facts.c: log, counters
  *   admin   --control.c->    +    --ports.probe_*->  probes
  *
  * Holds the engine's socket and runs no Lua. */
@@ -69,17 +69,7 @@ static void port_ask(void *arg, const char *snapshot_json)
 
 static void port_fact(void *arg, const struct fleet_fact *fact)
 {
-    struct master *m = arg;
-    if (str_same(fact->kind, "decision")) {
-        m->counters.decisions++;
-        m->counters.decisions_up += strstr(fact->what, "scale up") != NULL;
-        m->counters.decisions_down += strstr(fact->what, "scale down") != NULL;
-        m->counters.decisions_held += strstr(fact->what, "hold") != NULL;
-    }
-    log_write(fact->bad ? LOG_WARN : LOG_INFO, fact->what,
-              "kind=%s service=%s instance=%s detail=%s", fact->kind,
-              *fact->service ? fact->service : NULL, *fact->instance ? fact->instance : NULL,
-              *fact->detail ? fact->detail : NULL);
+    facts_on_fleet(arg, fact);
 }
 
 /* ---- What engine and probes tell --------------------------------------------------------- */
@@ -247,6 +237,7 @@ static void close_all(struct master *m)
     }
     net_client_close(m->client);
     m->client = NULL;
+    facts_close(m);
     names_close(m->names);
     m->names = NULL;
     workers_close_listeners(m);
@@ -321,6 +312,7 @@ static void on_tick(uv_timer_t *timer)
         fleet_tick(m->fleet, now_ms);
         control_tick(m, now_ms);
         explain_tick(m, now_ms);
+        facts_tick(m, now_ms);
         names_tick(m->names, now_ms);
     } else if (m->phase != MASTER_STARTING) {
         end_tick(m, now_ms);
@@ -386,6 +378,7 @@ int app_run(const struct run_options *options)
     m.config_path = mem_copy(realpath(options->config, path) ? path : options->config);
     m.started_ms = clock_now_ms();
     m.counters.started_wall_ms = clock_wall_ms();
+    facts_open(&m);
     uv_loop_init(&m.loop);
     watch_signals(&m);
     uv_timer_init(&m.loop, &m.tick);

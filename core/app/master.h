@@ -6,6 +6,7 @@
  *   reload.c    generations, two-phase
  *   control.c   what operators ask for
  *   explain.c   questions to the first worker
+ *   facts.c     what happened, from fleet and workers
  *   aside.c     balance policies that hang again and again
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
@@ -28,6 +29,7 @@ struct board;
 struct cJSON;
 struct engine;
 struct fleet;
+struct fleet_fact;
 struct net_client;
 struct probe_set;
 
@@ -103,6 +105,27 @@ struct aside {
 
 struct names; /* names.c */
 
+/* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
+ *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
+ *   backend_ejected, backend_returned                                  it does worse than its like
+ *   panic_entered, panic_left     of a service: too few backends are let through, all are asked */
+struct fact {
+    uint64_t at_ms; /* wall clock */
+    const char *kind;
+    const char *service, *backend; /* "" when of none */
+    const char *what;              /* short sentence in lower case */
+    const char *detail;            /* reason, or "" */
+    int worker;                    /* who saw it; -1: the master */
+    bool bad;                      /* logged as a warning */
+};
+
+/* A service whose requests ignore the circuits. */
+struct panic {
+    struct panic *next;
+    char *service;
+    uint64_t last_ms; /* a worker's last word */
+};
+
 struct master {
     const struct run_options *options;
     uv_loop_t loop;
@@ -149,6 +172,7 @@ struct master {
     struct deploy_wait *waits;
     struct explain_wait *explains;
     uint64_t explained; /* questions so far: their ids */
+    struct panic *panics;
     struct watch_counters counters;
     uint64_t started_ms, last_tick_us;
 };
@@ -209,6 +233,16 @@ void explain_begin(struct master *m, struct admin_request *request, const struct
 void explain_on_worker(struct master *m, struct cJSON *takes);
 void explain_tick(struct master *m, uint64_t now_ms);
 void explain_close(struct master *m);
+
+/* ---- facts.c ---- */
+/* Fills in the kinds that are counted; before anything else may happen. */
+void facts_open(struct master *m);
+/* Takes note of one: the only place that every fact passes. */
+void facts_take(struct master *m, const struct fact *fact);
+void facts_on_fleet(struct master *m, const struct fleet_fact *fact);
+void facts_on_worker(struct master *m, const struct child *worker, const struct cJSON *fact);
+void facts_tick(struct master *m, uint64_t now_ms);
+void facts_close(struct master *m);
 
 /* ---- aside.c ---- */
 /* A worker was killed for it hung inside a policy. */

@@ -177,10 +177,12 @@ static void on_closed(void *arg, int error)
 
 /* ---- Life ------------------------------------------------------------------------------- */
 
-static void on_fact(void *arg, const char *kind, const char *backend, const char *text)
+static void on_fact(void *arg, const char *kind, const char *service, const char *backend,
+                    const char *text)
 {
     struct cJSON *fact = json_object();
     json_set_str(fact, "kind", kind);
+    json_set_str(fact, "service", service);
     json_set_str(fact, "backend", backend);
     json_set_str(fact, "text", text);
     tell(arg, IPC_FACT, 0, fact);

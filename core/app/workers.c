@@ -21,7 +21,6 @@
 #include "board/board.h"
 #include "fleet/fleet.h"
 #include "net/net.h"
-#include "probe/probe.h"
 
 enum {
     STUCK_MS = 1000, /* inside Lua without a beat: killed */
@@ -279,21 +278,6 @@ static void on_ack(struct master *m, struct child *w, const struct ipc_message *
     json_free(ack);
 }
 
-static void on_fact(struct master *m, const struct child *w, const struct cJSON *fact)
-{
-    const char *kind = json_str(fact, "kind", ""), *backend = json_str(fact, "backend", "");
-    const char *text = json_str(fact, "text", "");
-    if (str_same(kind, "backend_failed")) {
-        log_debug("a request failed at a backend: checking it", "instance=%s reason=%s", backend,
-                  text);
-        probe_hurry(m->probes, backend);
-    } else if (str_same(kind, "circuit")) {
-        log_warn(text, "kind=circuit instance=%s worker=%u", backend, w->index);
-    } else {
-        log_warn("data plane", "worker=%u kind=%s text=%s", w->index, kind, text);
-    }
-}
-
 static void on_worker_message(void *arg, const struct ipc_message *message)
 {
     struct child *w = arg;
@@ -314,7 +298,7 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         json_free(nack);
     } else if (message->type == IPC_FACT) {
         struct cJSON *fact = json_parse(message->data, message->len);
-        on_fact(m, w, fact);
+        facts_on_worker(m, w, fact);
         json_free(fact);
     } else if (message->type == IPC_EXPLAINED) {
         explain_on_worker(m, json_parse(message->data, message->len));

@@ -256,12 +256,14 @@ static enum board_change trial_result(struct board_circuit *c, const struct boar
             board_set(&c->failures, 0);
         }
         if (swap(c, word, next)) {
+            bool ejected = load(&c->spell_ms) != 0;
             board_set(&c->touched_ms, now_ms);
-            if (healed) {
-                board_set(&c->changed_ms, now_ms);
-                board_set(&c->spell_ms, 0);
+            if (!healed) {
+                return BOARD_CHANGE_NONE;
             }
-            return healed ? BOARD_CHANGE_CLOSED : BOARD_CHANGE_NONE;
+            board_set(&c->changed_ms, now_ms);
+            board_set(&c->spell_ms, 0);
+            return ejected ? BOARD_CHANGE_RETURNED : BOARD_CHANGE_CLOSED;
         }
     }
 }
@@ -324,14 +326,16 @@ enum board_change board_circuit_eject(struct board_circuit *c, uint64_t base_ms,
     return change;
 }
 
-void board_circuit_reset(struct board *b, unsigned slot)
+enum board_change board_circuit_reset(struct board *b, unsigned slot)
 {
     struct board_circuit *c = board_circuit(b, slot);
     uint64_t word = load(&c->word);
+    bool out = state_of(word) != BOARD_CLOSED, ejected = load(&c->spell_ms) != 0;
     board_set(&c->failures, 0);
     board_set(&c->streak, 0);
     board_set(&c->spell_ms, 0);
     while (word && !swap(c, word, make(BOARD_CLOSED, 0, 0, generation_of(word) + 1))) {
         word = load(&c->word);
     }
+    return !out ? BOARD_CHANGE_NONE : ejected ? BOARD_CHANGE_RETURNED : BOARD_CHANGE_CLOSED;
 }

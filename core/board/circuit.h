@@ -53,6 +53,7 @@ enum board_change {
     BOARD_CHANGE_REOPENED, /* a trial failed */
     BOARD_CHANGE_CLOSED,
     BOARD_CHANGE_EJECTED,
+    BOARD_CHANGE_RETURNED, /* closed, after an ejection */
     BOARD_CHANGES
 };
 
@@ -94,8 +95,9 @@ enum board_change board_circuit_eject(struct board_circuit *c, uint64_t base_ms,
 /* Requests of the window that counted, over all workers, since the present state began. */
 void board_window(struct board *b, unsigned slot, uint32_t window_ms, uint64_t now_ms,
                   uint64_t *ret_all, uint64_t *ret_failed);
-/* The backend begins anew: closed, nothing counted. Counters of changes stay. */
-void board_circuit_reset(struct board *b, unsigned slot);
+/* The backend begins anew: closed, nothing counted. Counters of changes stay. CLOSED or RETURNED when it
+ * was not closed before. */
+enum board_change board_circuit_reset(struct board *b, unsigned slot);
 /* "closed", "half-open", "open". */
 const char *board_circuit_name(enum board_circuit_state state);
 

@@ -44,7 +44,10 @@ struct probe_spec;
 
 /* Something that happened, for log, history and metrics. Borrowed. */
 struct fleet_fact {
-    const char *kind;     /* "instance", "deploy", "decision", "service", "engine" */
+    const char *kind;     /* "backend_up", "backend_down" (gets requests, does not any more),
+                             "circuit_closed", "backend_returned" (it was let in again since it is
+                             healthy), "instance" (its other states), "deploy", "decision",
+                             "service", "engine" */
     const char *service;  /* "" when of none */
     const char *instance; /* "" when of none */
     const char *what;     /* short sentence in lower case: "instance up", "deploy failed" */

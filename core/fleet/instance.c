@@ -101,13 +101,24 @@ bool fleet_instance_in_traffic(const struct instance *i)
     return i->state == FLEET_UP || (i->state == FLEET_DRAINING && i->routed);
 }
 
+/* Healthy again: what it did is past. */
+static void let_in(struct instance *i)
+{
+    enum board_change change = board_circuit_reset(i->fleet->board, (unsigned)i->slot);
+    if (change != BOARD_CHANGE_NONE) {
+        fleet_tell(i->fleet,
+                   change == BOARD_CHANGE_RETURNED ? "backend_returned" : "circuit_closed",
+                   i->service, i, "circuit closed: its health check passed", "", false);
+    }
+}
+
 /* What comes with being up: a place on the board, the first load sample a while later. */
 static void enter_up(struct instance *i)
 {
     struct fleet *f = i->fleet;
     i->up_ms = f->now_ms;
     if (i->slot != FLEET_NO_SLOT) {
-        board_circuit_reset(f->board, (unsigned)i->slot); /* healthy again: what it did is past */
+        let_in(i);
     }
     i->ended = false;
     i->excused = false;
@@ -170,8 +181,11 @@ void fleet_instance_to(struct instance *i, enum fleet_state to, const char *why)
     }
     char what[32]; /* "instance " and a state's name */
     snprintf(what, sizeof what, "instance %s", state_names[to]);
-    fleet_tell(f, "instance", i->service, i, what, i->reason,
-               to == FLEET_DOWN || to == FLEET_FAILED);
+    fleet_tell(f,
+               to == FLEET_UP     ? "backend_up"
+               : to == FLEET_DOWN ? "backend_down"
+                                  : "instance",
+               i->service, i, what, i->reason, to == FLEET_DOWN || to == FLEET_FAILED);
     if (to == FLEET_GONE) {
         bury(i);
     }

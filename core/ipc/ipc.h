@@ -27,7 +27,7 @@ enum ipc_type {
     IPC_READY,     /* child  master   {} started and listening to messages                       */
     IPC_ACK,       /* child  master   {"of":"prepare"|"commit"|"roster","version":N}             */
     IPC_NACK,      /* child  master   {"of":"load"|"prepare","error":"text, may be many lines"}   */
-    IPC_FACT,    /* child  master   {"kind":"...","backend":"id or empty","text":"..."} news     */
+    IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
     IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"} */
     IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain says of it                 */
     IPC_TYPES

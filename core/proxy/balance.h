@@ -16,6 +16,7 @@ struct board_row;
 struct cJSON;
 struct exchange;
 struct proxy;
+struct field;
 struct script_backend;
 struct script_request;
 
@@ -69,6 +70,7 @@ struct service {
     uint64_t tags[TAG_BITS]; /* the hash of the tag behind each bit */
     uint32_t tag_count;
     uint32_t tags_version; /* counts changes of the bits */
+    uint64_t panic_ms;     /* when its picks were last told to ignore the circuits */
 };
 
 /* The service of that name, made when it is new. */
@@ -148,7 +150,8 @@ void proxy_tally_end(struct exchange *ex);
 /* At most one a second. */
 void proxy_fact(struct proxy *p, const char *kind, const char *text);
 /* One that must not be lost: the caller bounds how often. */
-void proxy_tell(struct proxy *p, const char *kind, const char *backend, const char *text);
+void proxy_tell(struct proxy *p, const char *kind, const char *service, const char *backend,
+                const char *text);
 
 /* ---- guard.c ----------------------------------------------------------------------------- */
 
@@ -160,6 +163,8 @@ bool proxy_guard_enter(struct exchange *ex, struct backend *b);
 void proxy_guard_result(struct exchange *ex, enum failure failure);
 /* It came to nothing. */
 void proxy_guard_leave(struct exchange *ex);
+/* A pick ignored the circuits. */
+void proxy_guard_panic(struct proxy *p, struct service *service, const struct field *f);
 /* Has the backend checked soon: it failed. */
 void proxy_suspect(struct proxy *p, struct backend *b, enum failure failure);
 /* A request came; one may be repeated, and then is. */

@@ -28,6 +28,7 @@ enum {
     SWEEP_MS = 500,
     COMPARED_LEAST = 3,  /* backends with enough requests */
     HURRY_MS = 1000,     /* between two calls for a check of one backend */
+    PANIC_MS = 1000,     /* between two words on the same panic */
     BUDGET_MS = 10000,   /* requests of about so long ago count */
     BUDGET_STEP_MS = 100 /* between two decays */
 };
@@ -119,6 +120,11 @@ static const char *word_of(enum failure failure)
     return words[failure];
 }
 
+static const char *service_of(const struct backend *b)
+{
+    return b->service ? b->service->name : "";
+}
+
 static void tell_change(struct proxy *p, const struct backend *b, enum board_change change,
                         enum failure failure)
 {
@@ -127,7 +133,17 @@ static void tell_change(struct proxy *p, const struct backend *b, enum board_cha
                                                      "half-open: trying",
                                                      "open again: a trial failed",
                                                      "closed: trials succeeded",
-                                                     "ejected: does worse than the others"};
+                                                     "ejected: does worse than the others",
+                                                     "closed: back from its ejection"};
+    static const char *const kinds[BOARD_CHANGES] = {
+        "",
+        "circuit_opened",
+        "circuit_half_open",
+        "circuit_opened",
+        "circuit_closed",
+        "backend_ejected",
+        "backend_returned",
+    };
     char text[160]; /* words above, two numbers of at most 20 digits */
     if (change == BOARD_CHANGE_NONE) {
         return;
@@ -139,14 +155,27 @@ static void tell_change(struct proxy *p, const struct backend *b, enum board_cha
         snprintf(text, sizeof text, "circuit %s", whats[change]);
     }
     p->queue_due = true; /* who waits may go there now */
-    proxy_tell(p, "circuit", b->id, text);
+    proxy_tell(p, kinds[change], service_of(b), b->id, text);
+}
+
+void proxy_guard_panic(struct proxy *p, struct service *service, const struct field *f)
+{
+    char text[100]; /* words and two numbers of at most 10 digits */
+    board_add(&p->numbers->panics, 1);
+    if (service->panic_ms && p->now_ms - service->panic_ms < PANIC_MS) {
+        return;
+    }
+    service->panic_ms = p->now_ms;
+    snprintf(text, sizeof text, "%u of %u backends were let through: the circuits are ignored",
+             f->admitted, f->healthy);
+    proxy_tell(p, "panic", service->name, "", text);
 }
 
 void proxy_suspect(struct proxy *p, struct backend *b, enum failure failure)
 {
     if (p->now_ms - b->hurried_ms >= HURRY_MS) {
         b->hurried_ms = p->now_ms;
-        proxy_tell(p, "backend_failed", b->id, word_of(failure));
+        proxy_tell(p, "backend_failed", service_of(b), b->id, word_of(failure));
     }
 }
 

@@ -198,7 +198,7 @@ struct backend *proxy_pick(struct exchange *ex)
     uint32_t count = service->count < r->capacity ? service->count : r->capacity;
     struct field f = proxy_pick_fill(ex, count);
     if (f.panic) {
-        board_add(&p->numbers->panics, 1);
+        proxy_guard_panic(p, service, &f);
     }
     for (; f.eligible; f.eligible--) {
         int at = choose(p, ex, count);

@@ -145,14 +145,15 @@ void proxy_fact(struct proxy *p, const char *kind, const char *text)
 {
     unsigned skipped;
     if (p->on_fact && log_allowed(&p->fact_limit, 1, &skipped)) {
-        proxy_tell(p, kind, "", text);
+        proxy_tell(p, kind, "", "", text);
     }
 }
 
-void proxy_tell(struct proxy *p, const char *kind, const char *backend, const char *text)
+void proxy_tell(struct proxy *p, const char *kind, const char *service, const char *backend,
+                const char *text)
 {
     if (p->on_fact) {
-        p->on_fact(p->fact_arg, kind, backend, text);
+        p->on_fact(p->fact_arg, kind, service, backend, text);
         p->uv_due = true;
     }
 }

@@ -60,10 +60,13 @@ void proxy_stop(struct proxy *p);
 /* Closes everything; the loop must still run once for its close callbacks. */
 void proxy_free(struct proxy *p);
 
-/* News: "policy" (a request that the policy could not decide), "limit", "listen": at most one a second;
- * "circuit": a change of a backend's circuit; "backend_failed": it should be checked soon, at most once
- * a second for each. `backend` is its id, "" for the others. */
-typedef void proxy_fact_fn(void *arg, const char *kind, const char *backend, const char *text);
+/* News. All of them together at most one a second: "policy" (a request that the policy could not decide),
+ * "limit", "listen", "tags", "access_log". Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
+ * "backend_ejected", "backend_returned". At most once a second, for each backend: "backend_failed" (it
+ * should be checked soon); for each service: "panic" (requests ignore the circuits just now).
+ * `service` and `backend` are "" where there is none. */
+typedef void proxy_fact_fn(void *arg, const char *kind, const char *service, const char *backend,
+                           const char *text);
 void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg);
 
 #endif

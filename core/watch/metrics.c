@@ -388,6 +388,11 @@ static void master(struct page *p, const struct watch_counters *c, bool engine_u
     exposition_count(x, "tidegate_decisions_total", "action=\"hold\"", c->decisions_held);
     exposition_count(x, "tidegate_decisions_total", "action=\"no_change\"",
                      c->decisions > acted ? c->decisions - acted : 0);
+    exposition_family(x, "tidegate_events_total", EXPOSITION_COUNTER,
+                      "Changes of backends, circuits, services and the engine, as in the log.");
+    for (size_t i = 0; i < WATCH_EVENTS && c->events[i].kind; i++) {
+        counted(x, "tidegate_events_total", "", "kind", c->events[i].kind, c->events[i].count);
+    }
     one(x, "tidegate_policy_errors_total", EXPOSITION_COUNTER,
         "Failures of policies in the policy process.", (double)c->policy_errors);
     one(x, "tidegate_worker_deaths_total", EXPOSITION_COUNTER, "Workers that ended unasked.",

@@ -11,8 +11,19 @@ struct board;
 struct buf;
 struct cJSON;
 
+enum {
+    WATCH_EVENTS = 16
+};
+
+/* How often something of a kind happened. */
+struct watch_event {
+    const char *kind; /* lent; NULL: the end of the list */
+    uint64_t count;
+};
+
 /* Counters that the master keeps for itself. Zeroed at start. */
 struct watch_counters {
+    struct watch_event events[WATCH_EVENTS];
     uint64_t reloads_ok, reloads_failed;
     uint64_t engine_outages;
     uint64_t worker_deaths, policy_deaths;

@@ -5,6 +5,7 @@ local WORKERS, SLOT = 3, 9
 local CHANGES = {
     [0] = "", [C.BOARD_CHANGE_OPENED] = "opened", [C.BOARD_CHANGE_TRIED] = "tried",
     [C.BOARD_CHANGE_REOPENED] = "reopened", [C.BOARD_CHANGE_CLOSED] = "closed", [C.BOARD_CHANGE_EJECTED] = "ejected",
+    [C.BOARD_CHANGE_RETURNED] = "returned",
 }
 
 describe("board/circuit", function()
@@ -178,7 +179,7 @@ describe("board/circuit", function()
         end
         local function heal()
             now = tonumber(c.until_ms)
-            run "sss"
+            assert.matches("returned$", run "sss")
             assert.equal("closed", state())
         end
         for _, want in ipairs { 30000, 60000, 120000, 240000, 300000, 300000 } do
@@ -200,8 +201,11 @@ describe("board/circuit", function()
 
     it("begins anew with its slot, and when its backend does", function()
         run "fffff"
-        C.board_circuit_reset(b, SLOT)
+        assert.equal(C.BOARD_CHANGE_CLOSED, C.board_circuit_reset(b, SLOT))
         assert.equal("closed", state())
+        assert.equal(C.BOARD_CHANGE_NONE, C.board_circuit_reset(b, SLOT))
+        C.board_circuit_eject(c, 30000, 300000, now)
+        assert.equal(C.BOARD_CHANGE_RETURNED, C.board_circuit_reset(b, SLOT))
         assert.equal("", run "ffff")
         assert.equal(1, tonumber(c.opened))
         C.board_slot_reset(b, SLOT)

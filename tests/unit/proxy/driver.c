@@ -44,7 +44,7 @@ struct child {
     struct buf in;
     unsigned facts;
     char fact[256];
-    char news[2048]; /* circuits and failures since they were asked for */
+    char news[2048]; /* of services since they were asked for */
 };
 
 struct proxydriver *proxydriver_start(unsigned files);
@@ -52,12 +52,14 @@ const char *proxydriver_tell(struct proxydriver *d, const char *line);
 int proxydriver_end(struct proxydriver *d);
 struct board *proxydriver_board(struct proxydriver *d);
 
-static void on_fact(void *arg, const char *kind, const char *backend, const char *text)
+static void on_fact(void *arg, const char *kind, const char *service, const char *backend,
+                    const char *text)
 {
     struct child *c = arg;
-    if (backend[0]) {
+    if (service[0]) {
         size_t len = strlen(c->news);
-        snprintf(c->news + len, sizeof c->news - len, "%s %s %s; ", kind, backend, text);
+        snprintf(c->news + len, sizeof c->news - len, "%s %s%s%s %s; ", kind, service,
+                 backend[0] ? "/" : "", backend, text);
         return;
     }
     c->facts++;

@@ -69,7 +69,7 @@ describe("proxy, guards", function()
         end
         assert.equal(3, failed)
         assert.same({ 0, 6, 0, 0 }, shares(6))
-        assert.matches("circuit shop%-1 circuit open %(answered 5xx%), next trial in 300 ms; ", w:must "news")
+        assert.matches("circuit_opened shop/shop%-1 circuit open %(answered 5xx%), next trial in 300 ms; ", w:must "news")
         socket.sleep(0.31)
         local c, trial = w:client()
         repeat
@@ -91,7 +91,8 @@ describe("proxy, guards", function()
             ask()
         end
         assert.same({ 3, 3, 0, 0 }, shares(6))
-        assert.matches("half%-open: trying.*closed: trials succeeded", w:must "news")
+        assert.matches("circuit_half_open shop/shop%-1 circuit half%-open: trying; .*"
+            .. "circuit_closed shop/shop%-1 circuit closed: trials succeeded; ", w:must "news")
         assert.equal(1, tonumber(circuit(1).opened))
     end)
 
@@ -121,7 +122,7 @@ describe("proxy, guards", function()
         until again == 1
         assert.equal("open", state(1))
         assert.equal(2, tonumber(circuit(1).opened))
-        assert.matches("open again: a trial failed", w:must "news")
+        assert.matches("circuit_opened shop/shop%-1 circuit open again: a trial failed", w:must "news")
     end)
 
     it("counts only what the route names", function()
@@ -135,7 +136,7 @@ describe("proxy, guards", function()
         end
         assert.equal("open", state(1))
         assert.equal(10, tonumber(w:row(1).outcomes[0])) -- beside ten answers: half of the window
-        assert.matches("backend_failed shop%-1 cannot connect; ", w:must "news")
+        assert.matches("backend_failed shop/shop%-1 cannot connect; ", w:must "news")
     end)
 
     it("takes a cut answer for a failure, and a client that leaves for none", function()
@@ -173,7 +174,7 @@ describe("proxy, guards", function()
         w.servers[1]:close()
         w.servers[1] = w.servers[2]
         shares(20)
-        local _, count = w:must("news"):gsub("backend_failed shop%-1 cannot connect", "")
+        local _, count = w:must("news"):gsub("backend_failed shop/shop%-1 cannot connect", "")
         assert.equal(1, count)
     end)
 
@@ -194,6 +195,24 @@ describe("proxy, guards", function()
         local got = shares(6)
         assert.same({ 2, 2, 2, 0 }, got)
         assert.equal(6, tonumber(w:numbers().panics))
+        -- Told once, not for each request.
+        local news = w:must "news"
+        assert.matches("panic shop 1 of 3 backends were let through: the circuits are ignored; ", news)
+        assert.equal(1, select(2, news:gsub("panic shop", "")))
+    end)
+
+    it("lets an ejected one back when its trials succeed", function()
+        world(3, { outlier_ejection = { minimum_requests = 5, base_time_ms = 50, max_ejected = 50 } })
+        shares(30, { 500 })
+        proxied.eventually(function()
+            ask { 500 }
+            return state(1) == "open"
+        end)
+        proxied.eventually(function()
+            ask()
+            return state(1) == "closed"
+        end)
+        assert.matches("backend_returned shop/shop%-1 circuit closed: back from its ejection; ", w:must "news")
     end)
 
     it("never panics at 0, and then says 503", function()
@@ -217,7 +236,7 @@ describe("proxy, guards", function()
             return state(1) == "open"
         end)
         assert.equal(1, tonumber(circuit(1).ejected))
-        assert.matches("circuit shop%-1 circuit ejected: does worse than the others", w:must "news")
+        assert.matches("backend_ejected shop/shop%-1 circuit ejected: does worse than the others; ", w:must "news")
         local got = shares(30, { 500, 500 })
         assert.same({ 0, 15, 15, 0 }, got)
         assert.equal("closed", state(2)) -- two alone are not compared, and one in three is the cap

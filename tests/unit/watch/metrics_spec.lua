@@ -108,6 +108,8 @@ describe("watch/metrics", function()
         counters.reloads_ok, counters.reloads_failed = 2, 1
         counters.decisions, counters.decisions_up, counters.decisions_held = 10, 3, 4
         counters.loop_lag_us_max = 2500
+        local kind = "circuit_opened"
+        counters.events[0].kind, counters.events[0].count = kind, 3
         local s = parse((page { engine = { state = "down" }, services = {} }))
         assert.equal(3, s['tidegate_connections{worker="1"}'])
         assert.equal(0, s['tidegate_connections{worker="0"}'])
@@ -118,6 +120,7 @@ describe("watch/metrics", function()
         assert.equal(3, s['tidegate_decisions_total{action="scale_up"}'])
         assert.equal(3, s['tidegate_decisions_total{action="no_change"}'])
         assert.equal(0, s["tidegate_engine_up"])
+        assert.equal(3, s['tidegate_events_total{kind="circuit_opened"}'])
         assert.equal(0.0025, s["tidegate_loop_lag_seconds"])
         assert.is_true(s["process_resident_memory_bytes"] > MIB)
         assert.is_true(s["process_open_fds"] >= 3)
