@@ -1,8 +1,8 @@
 /* attempt.c: which backends one exchange sees, one after the other.
  *
- * Invariants: an attempt is repeated only while no byte of an answer came, nothing beyond what is
- * kept went out, either the method may be repeated or the kernel took no byte, and the route's
- * retry budget allows it. */
+ * Invariants: an attempt is repeated only while nothing of a final answer went to the client, nothing
+ * beyond what is kept went out, either the method may be repeated or the kernel took no byte, and
+ * the route's retry budget allows it. */
 #include "proxy/parts.h"
 
 #include "base/ban.h"
@@ -27,6 +27,14 @@ static bool may_repeat(struct exchange *ex)
 {
     return ex->tries < ex->route->max_retries && ex->tries < TRIES - 1 &&
            proxy_budget_repeat(proxy_of(ex), ex->route);
+}
+
+/* The backend of this attempt has failed, another one gets the next. */
+static void leave(struct exchange *ex)
+{
+    ex->tried[ex->tries++] = ex->backend->serial;
+    proxy_tally_failure(ex, true);
+    proxy_tally_end(ex);
 }
 
 /* No backend may have it now: it waits for one, or is answered. */
@@ -57,7 +65,7 @@ static enum progress attempt(struct exchange *ex, struct backend *b)
             return PROGRESS_SOME;
         }
         bool more = may_repeat(ex);
-        ex->tried[ex->tries++] = b;
+        ex->tried[ex->tries++] = b->serial;
         ex->failure = FAILURE_CONNECT;
         proxy_tally_failure(ex, more);
         proxy_tally_end(ex);
@@ -95,13 +103,15 @@ bool proxy_attempt_resume(struct exchange *ex)
 
 enum progress proxy_attempt_failed(struct exchange *ex)
 {
-    bool untouched = ex->request->at == 0;
-    bool reused = ex->up->reused && !ex->timed_out;
-    bool may = !ex->answered && !ex->streamed && (untouched || http1_idempotent(ex->method));
+    bool untouched = ex->request->at == 0 && !ex->answered;
+    bool reused = ex->up->reused && !ex->timed_out && !ex->answered;
+    bool may = !ex->streamed && (untouched || http1_idempotent(ex->method));
     ex->failure = ex->up->connecting ? FAILURE_CONNECT
                   : ex->timed_out    ? FAILURE_TIMEOUT
                                      : FAILURE_RESET;
     proxy_upstream_release(ex->up, false);
+    proxy_hold_drop(ex);
+    ex->answered = false;
     if (may && reused && !ex->again) {
         /* It was closing while we took it from the pool: no fault of the backend. */
         ex->again = true;
@@ -116,9 +126,7 @@ enum progress proxy_attempt_failed(struct exchange *ex)
     if (!may || !may_repeat(ex)) {
         return give_up(ex);
     }
-    ex->tried[ex->tries++] = ex->backend;
-    proxy_tally_failure(ex, true);
-    proxy_tally_end(ex);
+    leave(ex);
     return attempt(ex, proxy_pick(ex));
 }
 
@@ -136,16 +144,17 @@ static bool has_other(const struct service *service)
 void proxy_attempt_lost(struct exchange *ex)
 {
     struct session *s = ex->session;
-    bool waits = ex->state == EXCHANGE_SENDING || ex->state == EXCHANGE_ANSWER;
-    if (ex->backend->service || !waits || ex->tcp || ex->answered || ex->streamed ||
+    bool waits =
+        ex->state == EXCHANGE_SENDING || ex->state == EXCHANGE_ANSWER || ex->state == EXCHANGE_HELD;
+    if (ex->backend->service || !waits || ex->tcp || ex->streamed ||
         !http1_idempotent(ex->method) || !has_other(ex->route->service) || !may_repeat(ex)) {
         return;
     }
     ex->failure = FAILURE_TIMEOUT;
     proxy_upstream_release(ex->up, false);
-    ex->tried[ex->tries++] = ex->backend;
-    proxy_tally_failure(ex, true);
-    proxy_tally_end(ex);
+    proxy_hold_drop(ex);
+    ex->answered = false;
+    leave(ex);
     (void)attempt(ex, proxy_pick(ex));
     if (s->state !=
         SESSION_DEAD) { /* its next step is not taken here: others are being looked at */

@@ -43,6 +43,7 @@ struct backend {
     struct list idle;                 /* upstreams, last used first */
     uint32_t idle_count, connections; /* connections: idle ones too */
     uint32_t slot, index;             /* index: place in its service */
+    uint32_t serial;                  /* no other backend of this proxy ever had it */
     uint32_t hash;                    /* of its id, not 0 */
     uint64_t *tags;                   /* hashes of its tags */
     uint32_t tag_count;

@@ -1,14 +1,14 @@
 /* exchange.c: one request and its answer.
  *
  *   (QUEUED ->) SENDING -> ANSWER -> BODY -> (finished)
+ *                             +----> HELD -> (finished)
  *                             +----> TUNNEL -> (gone)
  *
  * Called by: session.c; every step returns what it came to, and frees the exchange itself when that
  * is PROGRESS_OVER.
  * Invariants: `request` holds the head and the first body bytes exactly as the backend gets them,
- * so another attempt is sending it again. An attempt is repeated only while no byte of an answer
- * came, nothing beyond `request` went out, and either the method may be repeated or the kernel
- * took no byte. Once the head of a final answer went to the client, failing means cutting it. */
+ * so another attempt is sending it again; attempt.c says when. Once the head of a final answer went
+ * to the client, failing means cutting it. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -41,6 +41,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
     if (ex->up) {
         proxy_upstream_release(ex->up, keep_upstream);
     }
+    proxy_hold_drop(ex);
     list_remove(&ex->client);
     proxy_timeout_stop(&ex->deadline);
     proxy_pipe_give(p, ex->pipe);
@@ -404,10 +405,14 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
     if (n < 0) {
         return proxy_exchange_refuse(ex, 502, "the backend's head is too long");
     }
+    struct str ours = {p->head_bytes, (size_t)n};
+    if (proxy_hold_begin(ex, head->status, ours, rest)) {
+        return PROGRESS_SOME;
+    }
     proxy_tally_answer(ex, head->status);
     ex->status = (uint16_t)head->status;
     ex->state = EXCHANGE_BODY;
-    return proxy_stream_answer(ex, (struct str){p->head_bytes, (size_t)n}, rest);
+    return proxy_stream_answer(ex, ours, rest);
 }
 
 /* Part of a head: waits for more of it. */
@@ -497,7 +502,7 @@ static void set_timeouts(struct exchange *ex, bool moved)
     } else if (blocked || awaits_body) {
         client = r->client_timeout;
     } else {
-        up = ex->head_sent ? r->idle_timeout : r->first_byte_timeout;
+        up = ex->head_sent || ex->held ? r->idle_timeout : r->first_byte_timeout;
     }
     if (awaits_body && !ex->await_ms) {
         ex->await_ms = p->now_ms;
@@ -566,7 +571,9 @@ static enum progress step(struct exchange *ex)
         ex->up->broken = ex->up->broken || rc < 0;
         sent = rc ? PROGRESS_SOME : PROGRESS_NONE;
     }
-    return stronger(sent, ex->state == EXCHANGE_BODY ? proxy_stream_out(ex) : wait_head(ex));
+    return stronger(sent, ex->state == EXCHANGE_BODY   ? proxy_stream_out(ex)
+                          : ex->state == EXCHANGE_HELD ? proxy_hold_step(ex)
+                                                       : wait_head(ex));
 }
 
 enum progress proxy_exchange_step(struct exchange *ex)

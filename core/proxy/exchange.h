@@ -41,6 +41,7 @@ enum exchange_state {
     EXCHANGE_QUEUED,  /* every backend is full */
     EXCHANGE_SENDING, /* the kept part of the request goes to the backend */
     EXCHANGE_ANSWER,  /* waits for a head; the rest of the request may stream */
+    EXCHANGE_HELD,    /* its answer is kept until it is whole */
     EXCHANGE_BODY,
     EXCHANGE_TUNNEL,
     EXCHANGE_STATES
@@ -71,7 +72,10 @@ struct exchange {
     struct block *request;   /* head and first body bytes as sent: kept to be sent again */
     struct view view;        /* what policies see of the request */
     struct list waiting;     /* of the route's queue */
-    struct backend *tried[TRIES];
+    uint32_t tried[TRIES];   /* serials of backends: one that left may be freed */
+    struct block *held;      /* head and body of an answer that is not whole yet */
+    uint64_t held_bytes;     /* of its body */
+    uint16_t held_status;
     struct board_ticket ticket; /* of the backend's circuit */
     uint64_t attempt_us;
     enum http1_method method;
@@ -129,6 +133,16 @@ void proxy_exchange_timeout(struct exchange *ex);
 void proxy_exchange_deadline(struct exchange *ex);
 /* Whether its client keeps up the rate that the route wants, now that body bytes came. */
 bool proxy_exchange_fast_enough(struct exchange *ex);
+
+/* ---- hold.c ------------------------------------------------------------------------------ */
+
+/* Keeps an answer that is not whole: `head` as the client gets it, and what came of its body. False: it is to be
+ * sent on at once. */
+bool proxy_hold_begin(struct exchange *ex, int status, struct str head, struct str body);
+/* More of it. */
+enum progress proxy_hold_step(struct exchange *ex);
+/* Throws it away, if there is one. */
+void proxy_hold_drop(struct exchange *ex);
 
 /* ---- attempt.c --------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
+ *   hold.c      small answers kept until they are whole
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
  *   forward.c   heads written anew;  answer.c  our own answers
@@ -63,9 +64,11 @@ struct proxy {
     uint32_t session_count;
     struct list sessions, listeners, ready, grave;
     struct list clients[CLIENT_BUCKETS];
-    struct list queues; /* routes with exchanges that wait */
-    bool queue_due;     /* a place may have come free */
-    uint64_t queue_ms;  /* last look */
+    struct list queues;      /* routes with exchanges that wait */
+    bool queue_due;          /* a place may have come free */
+    uint64_t queue_ms;       /* last look */
+    uint32_t holds;          /* answers held */
+    uint32_t backend_serial; /* of the newest */
     struct pool session_pool, exchange_pool, upstream_pool, block_pool;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;

@@ -21,7 +21,7 @@ enum {
 static bool was_tried(const struct exchange *ex, const struct backend *b)
 {
     for (unsigned i = 0; i < ex->tries; i++) {
-        if (ex->tried[i] == b) {
+        if (ex->tried[i] == b->serial) {
             return true;
         }
     }

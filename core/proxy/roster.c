@@ -91,6 +91,7 @@ static struct backend *new_backend(struct proxy *p, const char *id, const struct
     b->hash = proxy_hash(str_of(id));
     b->addr = *addr;
     b->slot = slot;
+    b->serial = ++p->backend_serial;
     b->row = board_row(p->options.board, p->options.worker, slot);
     b->circuit = board_circuit(p->options.board, slot);
     list_init(&b->idle);

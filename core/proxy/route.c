@@ -18,6 +18,7 @@
 
 enum {
     ROWS_LEAST = 64,
+    RESPONSE_BUFFER = 16 << 10,
     HEADER_MS = 10000 /* for a head, unless the route says otherwise */
 };
 
@@ -210,6 +211,8 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->path_len = strlen(r->path);
     proxy_rules_read(json, &r->rules);
     r->max_retries = (uint32_t)json_num(json, "max_retries", 3);
+    double buffer = json_num(json, "response_buffer", RESPONSE_BUFFER);
+    r->response_buffer = buffer < SCRATCH_BYTES ? (uint64_t)buffer : SCRATCH_BYTES;
     double silence = json_num(json, "backend_timeout_ms", 300000);
     r->first_byte_timeout = timeout_of(p, json, "first_byte_timeout_ms", silence);
     r->idle_timeout = timeout_of(p, json, "idle_timeout_ms", silence);

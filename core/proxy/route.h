@@ -105,6 +105,7 @@ struct route {
     char *path;
     size_t path_len;
     uint32_t max_retries;
+    uint64_t response_buffer; /* longest body of an answer that is held until it is whole */
     struct timeout *connect_timeout, *client_timeout;
     struct timeout *first_byte_timeout, *idle_timeout; /* silence of the backend: before, within */
     struct timeout *total_timeout;                     /* NULL: no limit */

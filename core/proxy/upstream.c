@@ -198,7 +198,7 @@ void proxy_upstream_timeout(struct upstream *u)
     }
     struct session *s = ex->session;
     ex->timed_out = true;
-    if (u->connecting) {
+    if (u->connecting || ex->held) {
         (void)proxy_attempt_failed(ex);
     } else if (ex->state == EXCHANGE_TUNNEL) {
         (void)proxy_exchange_abort(ex);

@@ -42,7 +42,7 @@
  *       "request": { "tags": ["header:X-Data-Affinity", "query:data_affinity_tags"], "dataset": [...], "processing": [...],
  *         "key": [] (= client), "zone": [] },          the first source that a request has counts
  *       "sticky": { "cookie": "tidegate", "ttl_ms": 3600000 },                                              when given
- *       "max_retries": 3, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
+ *       "max_retries": 3, "response_buffer": 16384, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
  *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
  *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3, "trials": 1,
  *         "failures_on": ["connect", "timeout", "reset", "5xx"], "window_ms": 10000, "failure_rate": 0.5,

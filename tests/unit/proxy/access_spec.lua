@@ -69,7 +69,7 @@ describe("proxy, access log", function()
 
     it("tells what was not answered whole, what a backend lost, and who was refused", function()
         world({}, { max_body_bytes = 5 })
-        serve(w:client(), "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        serve(w:client(), "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\nhello")
         local c = w:client()
         c:send "POST /long HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
         assert.equal(413, (c:answer()))

@@ -98,7 +98,7 @@ describe("proxy, failures and limits", function()
     end)
 
     it("leaves what a lost backend has begun to answer, or no other could, where it is", function()
-        world { backends = 2 }
+        world { backends = 2, route = { more = { response_buffer = 0 } } }
         local c = w:client()
         c:get "/"
         local u, first = w:accept_any()
@@ -222,7 +222,7 @@ describe("proxy, failures and limits", function()
 
     it("cuts the client when the backend's body is cut", function()
         world()
-        for _, head in ipairs { "Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" } do
+        for _, head in ipairs { "Content-Length: 100000\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" } do
             local c = w:client()
             c:get "/"
             local u = w:accept()

@@ -140,7 +140,7 @@ describe("proxy, guards", function()
     end)
 
     it("takes a cut answer for a failure, and a client that leaves for none", function()
-        world(1, { circuit_breaker = { failure_threshold = 3, recovery_timeout_ms = 60000 } })
+        world(1, { response_buffer = 0, circuit_breaker = { failure_threshold = 3, recovery_timeout_ms = 60000 } })
         local function half()
             local c = w:client()
             c:get "/"

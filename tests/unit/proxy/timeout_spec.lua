@@ -51,7 +51,7 @@ describe("proxy, time-outs and slow clients", function()
         local status = took(c)
         assert.equal(504, status)
         w:stop()
-        world { first_byte_timeout_ms = 60000, idle_timeout_ms = 100 }
+        world { first_byte_timeout_ms = 60000, idle_timeout_ms = 100, response_buffer = 0 }
         c = w:client()
         c:get "/"
         u = w:accept()

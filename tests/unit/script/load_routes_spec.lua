@@ -60,6 +60,8 @@ min_body_rate = "1k" ]]
         local r = config.services[1].routes[1]
         assert.same({ "0.0.0.0:5432", true, 300000 }, { r.listen, r.tcp, r.idle_timeout_ms })
         refused('{ listen = "tcp://:5432", host = "a.example" }', "host: is for HTTP")
+        refused('{ listen = "tcp://:5432", response_buffer = 0 }', "response_buffer: is for HTTP")
+        refused('{ listen = ":80", response_buffer = "1m" }', "65536")
         refused('{ { listen = "tcp://:80" }, { listen = ":80" } }', "TCP shares no address")
         refused('{ { listen = ":80", path = "/a" }, { listen = "tcp://:80" } }', "TCP shares no address")
         refused('{ { listen = "tcp://:80" }, { listen = "tcp://:80" } }', "is already the route at")

@@ -56,7 +56,7 @@ service "web" { image = "web:1", ports = { "80" },
                 dataset = { "header:X-Dataset-Id", "query:dataset_id" },
                 processing = { "header:X-Processing-Type", "query:processing_type" }, key = {}, zone = {},
             },
-            max_retries = 3, backend_timeout_ms = 300000, connect_timeout_ms = 2000, client_timeout_ms = 60000,
+            max_retries = 3, response_buffer = 16384, backend_timeout_ms = 300000, connect_timeout_ms = 2000, client_timeout_ms = 60000,
             at = "tidegate.lua:2",
             circuit_breaker = {
                 failure_threshold = 5, recovery_timeout_ms = 60000, success_threshold = 3, trials = 1,
