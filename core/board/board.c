@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,13 +24,15 @@ enum {
     VERSION = 3,
     SUB_BITS = 4, /* 16 sub-buckets a power of two */
     SUBS = 1 << SUB_BITS,
-    LINE = 64 /* bytes of a cache line: rows of different writers never share one */
+    LINE = 64, /* bytes of a cache line: rows of different writers never share one */
+    CLIENT_BUCKET = BOARD_CLIENT_CELLS * sizeof(uint64_t)
 };
 
 struct header {
     uint32_t magic, version;
     uint32_t workers, backends;
     uint64_t size;
+    uint64_t secret;
 };
 
 struct board {
@@ -37,7 +40,8 @@ struct board {
     unsigned workers;
     size_t size;
     char *base;
-    size_t row_size, workers_at, queues_at, circuits_at, recents_at, rows_at, histograms_at;
+    size_t row_size, workers_at, routes_at, clients_at, circuits_at, recents_at, rows_at,
+        histograms_at;
 };
 
 static size_t to_line(size_t bytes)
@@ -50,8 +54,10 @@ static void lay_out(struct board *b, unsigned workers)
     b->workers = workers;
     b->row_size = to_line(sizeof(struct board_row));
     b->workers_at = to_line(sizeof(struct header));
-    b->queues_at = b->workers_at + workers * to_line(sizeof(struct board_worker));
-    b->circuits_at = b->queues_at + (size_t)workers * BOARD_QUEUES * sizeof(uint64_t);
+    b->routes_at = b->workers_at + workers * to_line(sizeof(struct board_worker));
+    b->clients_at =
+        b->routes_at + (size_t)workers * BOARD_ROUTES * to_line(sizeof(struct board_route));
+    b->circuits_at = b->clients_at + (size_t)workers * BOARD_CLIENT_BUCKETS * CLIENT_BUCKET;
     b->recents_at = b->circuits_at + LIMIT_BACKENDS * to_line(sizeof(struct board_circuit));
     b->rows_at = b->recents_at + LIMIT_BACKENDS * to_line(sizeof(struct board_recent));
     b->histograms_at = b->rows_at + (size_t)workers * LIMIT_BACKENDS * b->row_size;
@@ -76,8 +82,10 @@ int board_new(unsigned workers, struct board **ret_board)
     int rc = 0;
     lay_out(b, workers);
     b->fd = memfd_create("tidegate-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct header header = {MAGIC, VERSION, workers, LIMIT_BACKENDS, b->size, 0};
     if (b->fd < 0 || ftruncate(b->fd, (off_t)b->size) < 0 ||
-        fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ||
+        getrandom(&header.secret, sizeof header.secret, 0) < 0) {
         rc = -errno;
     } else {
         rc = map(b);
@@ -86,8 +94,7 @@ int board_new(unsigned workers, struct board **ret_board)
         board_free(b);
         return rc;
     }
-    *(struct header *)(void *)b->base =
-        (struct header){MAGIC, VERSION, workers, LIMIT_BACKENDS, b->size};
+    *(struct header *)(void *)b->base = header;
     *ret_board = b;
     return 0;
 }
@@ -158,18 +165,30 @@ struct board_circuit *board_circuit(const struct board *b, unsigned slot)
     return (struct board_circuit *)(void *)(b->base + at);
 }
 
-uint64_t *board_queue(struct board *b, unsigned worker, unsigned route)
+struct board_route *board_route(struct board *b, unsigned worker, unsigned route)
 {
-    must(worker < b->workers && route < BOARD_QUEUES);
-    size_t at = b->queues_at + ((size_t)worker * BOARD_QUEUES + route) * sizeof(uint64_t);
-    return (uint64_t *)(void *)(b->base + at);
+    must(worker < b->workers && route < BOARD_ROUTES);
+    size_t at = ((size_t)worker * BOARD_ROUTES + route) * to_line(sizeof(struct board_route));
+    return (struct board_route *)(void *)(b->base + b->routes_at + at);
+}
+
+uint64_t *board_clients(struct board *b, unsigned worker, unsigned bucket)
+{
+    must(worker < b->workers && bucket < BOARD_CLIENT_BUCKETS);
+    size_t at = ((size_t)worker * BOARD_CLIENT_BUCKETS + bucket) * CLIENT_BUCKET;
+    return (uint64_t *)(void *)(b->base + b->clients_at + at);
+}
+
+uint64_t board_secret(const struct board *b)
+{
+    return ((const struct header *)(const void *)b->base)->secret;
 }
 
 uint64_t board_queue_length(const struct board *b, unsigned route)
 {
     uint64_t sum = 0;
     for (unsigned w = 0; w < b->workers; w++) {
-        sum += board_get(board_queue((struct board *)b, w, route));
+        sum += board_get(&board_route((struct board *)b, w, route)->queued);
     }
     return sum;
 }
@@ -316,23 +335,29 @@ uint64_t board_quantile_us(const uint64_t *buckets, double q)
     return board_bucket_floor_us(BOARD_BUCKETS - 1);
 }
 
+/* Writing makes a page resident, so only what was used is. */
+static void clear(uint64_t *field)
+{
+    if (*field) {
+        board_set(field, 0);
+    }
+}
+
 void board_worker_reset(struct board *b, unsigned worker)
 {
     board_set(&board_worker(b, worker)->connections, 0);
     board_set(&board_worker(b, worker)->queued, 0);
-    for (unsigned route = 0; route < BOARD_QUEUES; route++) {
-        uint64_t *queue = board_queue(b, worker, route);
-        if (*queue) {
-            board_set(queue, 0);
+    for (unsigned route = 0; route < BOARD_ROUTES; route++) {
+        clear(&board_route(b, worker, route)->queued);
+    }
+    for (unsigned bucket = 0; bucket < BOARD_CLIENT_BUCKETS; bucket++) {
+        for (unsigned cell = 0; cell < BOARD_CLIENT_CELLS; cell++) {
+            clear(&board_clients(b, worker, bucket)[cell]);
         }
     }
     for (unsigned slot = 0; slot < LIMIT_BACKENDS; slot++) {
-        struct board_row *row = board_row(b, worker, slot);
-        /* Only rows that were used: writing makes a page resident. */
-        if (row->in_flight || row->pooled) {
-            board_set(&row->in_flight, 0);
-            board_set(&row->pooled, 0);
-        }
+        clear(&board_row(b, worker, slot)->in_flight);
+        clear(&board_row(b, worker, slot)->pooled);
     }
 }
 

@@ -1,10 +1,11 @@
 /* board.h: the scoreboard, numbers that master and workers share without messages.
  *
- *   memfd:  header | worker[W] | queue[W][Q] | circuit[N] | recent[N] | row[W][N] | histogram[W][N]
+ *   memfd:  header | worker[W] | route[W][R] | clients[W] | circuit[N] | recent[N] | row[W][N] | histogram[W][N]
  *
- * Every field but those of `circuit` and `recent` has one writer: `row[w][*]`, `queue[w][*]` and `worker[w]`
- * belong to worker w, the header to the master; those two are written by all (circuit.h). Readers sum over the workers, so what a reader sees is never stale by more
- * than the store in flight. A dead worker's gauges are zeroed by the master
+ * Every field but those of `circuit` and `recent` has one writer: `row[w][*]`, `route[w][*]`,
+ * `clients[w]` and `worker[w]` belong to worker w, the header to the master; those two are written by
+ * all (circuit.h); share.h is about routes and clients. Readers sum over the workers, so what a reader
+ * sees is never stale by more than the store in flight. A dead worker's gauges are zeroed by the master
  * (board_worker_reset); its counters stay, so sums never go back.
  *
  * Rows are addressed by a backend's `slot` (0 .. LIMIT_BACKENDS-1), which `fleet` assigns
@@ -27,8 +28,16 @@ enum {
     BOARD_WINDOW = 64,
     BOARD_BUCKET_MS = 500,
     BOARD_WINDOW_MS = 30000, /* the longest; one bucket more is being filled, others are spare */
-    BOARD_QUEUES = 1024,     /* routes whose queues are counted apart */
     BOARD_RECENT = 100       /* answers that a mean without decay is of */
+};
+
+/* What routes share, see share.h. */
+enum {
+    BOARD_ROUTES = 1024, /* counted apart; those beyond share rows with the first */
+    BOARD_BUDGET_S = 10, /* seconds that a retry budget looks back */
+    BOARD_BUDGET_RING = 16,
+    BOARD_CLIENT_BUCKETS = 1024,
+    BOARD_CLIENT_CELLS = 8 /* of a bucket */
 };
 
 struct board_bucket {
@@ -112,6 +121,19 @@ struct board_worker {
     uint64_t panics;         /* picks that ignored the circuits */
 };
 
+/* A second of a route. */
+struct board_asked {
+    uint32_t at; /* its number since the clock's start, + 1; 0 = never used */
+    uint32_t all, repeated;
+};
+
+/* One route as one worker knows it. Its number is its place among the routes of all services in the
+ * configuration, from 0, modulo BOARD_ROUTES. */
+struct board_route {
+    uint64_t queued; /* gauge: requests that wait for a backend */
+    struct board_asked asked[BOARD_BUDGET_RING];
+};
+
 struct board;
 
 /* Sums over all workers for one slot, with quantiles of the latency since the slot's reset. */
@@ -134,8 +156,12 @@ unsigned board_workers(const struct board *b);
 struct board_row *board_row(struct board *b, unsigned worker, unsigned slot);
 struct board_worker *board_worker(struct board *b, unsigned worker);
 struct board_circuit *board_circuit(const struct board *b, unsigned slot);
-/* Requests of route `route` (< BOARD_QUEUES) that wait at a worker, and at all. */
-uint64_t *board_queue(struct board *b, unsigned worker, unsigned route);
+/* `route` < BOARD_ROUTES, `bucket` (of BOARD_CLIENT_CELLS words) < BOARD_CLIENT_BUCKETS. */
+struct board_route *board_route(struct board *b, unsigned worker, unsigned route);
+uint64_t *board_clients(struct board *b, unsigned worker, unsigned bucket);
+/* A random number, the same for all who have this board. */
+uint64_t board_secret(const struct board *b);
+/* Requests of a route that wait, at all workers. */
 uint64_t board_queue_length(const struct board *b, unsigned route);
 /* Adds an answer to the slot's last ones; their mean, 0 = none yet. */
 void board_recent_add(struct board *b, unsigned slot, double ms);
@@ -158,7 +184,7 @@ uint64_t board_quantile_us(const uint64_t *buckets, double q);
 unsigned board_bucket_of(uint64_t latency_us);
 uint64_t board_bucket_floor_us(unsigned bucket);
 
-/* Master only: worker died, its gauges (in_flight, pooled, connections, queues) become 0. */
+/* Master only: worker died, its gauges (in_flight, pooled, connections, queues, clients) become 0. */
 void board_worker_reset(struct board *b, unsigned worker);
 /* Master only: everything about a slot becomes 0, before it is given out again. */
 void board_slot_reset(struct board *b, unsigned slot);

@@ -42,7 +42,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
         proxy_upstream_release(ex->up, keep_upstream);
     }
     proxy_hold_drop(ex);
-    list_remove(&ex->client);
+    proxy_client_leave(ex);
     proxy_timeout_stop(&ex->deadline);
     proxy_pipe_give(p, ex->pipe);
     proxy_pipe_give(p, ex->in_pipe);

@@ -103,8 +103,10 @@ struct exchange {
     struct pipe *in_pipe;   /* tunnel: bytes to the backend there */
     bool bulk_in, bulk_out; /* tunnel: much comes that way, it goes through a pipe */
     bool no_bulk;           /* ... which is not to be had */
-    struct list client;     /* of its client's bucket, when the route limits clients */
-    struct conn deadline;   /* only its time-out */
+    bool client_shared;     /* counted on the board for its client, under client_key */
+    uint64_t client_key;
+    struct list client;   /* of its client's bucket: counted there instead */
+    struct conn deadline; /* only its time-out */
     uint64_t began_us;
     uint64_t sent_bytes;           /* of the answer's body, to the client */
     uint64_t body_bytes;           /* of the request's body, decoded, so far */

@@ -11,9 +11,9 @@
  *
  * Done at most twice a second for a service, by whichever worker sees a failure first then.
  *
- * Retry budget. Repeats may make up `ratio` of the requests of the last ten seconds or so, and
- * `floor_per_s` always: else a service that is slow because it is overloaded gets every request
- * several times (Finagle's and linkerd's RetryBudget). The counts decay instead of sliding. */
+ * Retry budget. Repeats may make up a part of the requests of the last ten seconds over all workers,
+ * and so many a second always: else a service that is slow because it is overloaded gets every request
+ * several times. The counts are on the board (share.h). */
 #include "proxy/parts.h"
 
 #include <math.h>
@@ -23,14 +23,13 @@
 #include "base/ban.h"
 #include "base/json.h"
 #include "board/board.h"
+#include "board/share.h"
 
 enum {
     SWEEP_MS = 500,
-    COMPARED_LEAST = 3,  /* backends with enough requests */
-    HURRY_MS = 1000,     /* between two calls for a check of one backend */
-    PANIC_MS = 1000,     /* between two words on the same panic */
-    BUDGET_MS = 10000,   /* requests of about so long ago count */
-    BUDGET_STEP_MS = 100 /* between two decays */
+    COMPARED_LEAST = 3, /* backends with enough requests */
+    HURRY_MS = 1000,    /* between two calls for a check of one backend */
+    PANIC_MS = 1000     /* between two words on the same panic */
 };
 
 static const double MARGIN = 0.1;
@@ -107,8 +106,7 @@ void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *serv
     g->queue_timeout = proxy_timeout_of(p, wait_ms >= 1 && wait_ms < 1e9 ? (uint32_t)wait_ms : 1);
     g->budgeted = budget != NULL;
     g->retry_ratio = json_num(budget, "percent", 20) / 100;
-    g->retry_floor = json_num(budget, "min_per_second", 10) * (BUDGET_MS / 1000.0) /
-                     board_workers(p->options.board);
+    g->retry_per_second = json_num(budget, "min_per_second", 10);
 }
 
 /* ---- News -------------------------------------------------------------------------------- */
@@ -289,32 +287,20 @@ void proxy_guard_leave(struct exchange *ex)
 
 /* ---- Retries ----------------------------------------------------------------------------- */
 
-static void decay(struct budget *b, uint64_t now_ms)
-{
-    uint64_t dt_ms = now_ms - b->at_ms;
-    if (dt_ms >= BUDGET_STEP_MS) {
-        double left = dt_ms < BUDGET_MS ? 1 - (double)dt_ms / BUDGET_MS : 0;
-        b->asked *= left;
-        b->repeated *= left;
-        b->at_ms = now_ms;
-    }
-}
-
 void proxy_budget_ask(struct proxy *p, struct route *r)
 {
-    decay(&r->budget, p->now_ms);
-    r->budget.asked++;
+    if (r->guard.budgeted) {
+        board_budget_ask(p->options.board, p->options.worker, r->number, p->now_ms);
+    }
 }
 
 bool proxy_budget_repeat(struct proxy *p, struct route *r)
 {
-    struct budget *b = &r->budget;
-    decay(b, p->now_ms);
-    if (r->guard.budgeted &&
-        b->repeated + 1 > r->guard.retry_ratio * b->asked + r->guard.retry_floor) {
+    const struct guard *g = &r->guard;
+    bool may = !g->budgeted || board_budget_repeat(p->options.board, p->options.worker, r->number,
+                                                   g->retry_ratio, g->retry_per_second, p->now_ms);
+    if (!may) {
         board_add(&p->numbers->retries_denied, 1);
-        return false;
     }
-    b->repeated++;
-    return true;
+    return may;
 }

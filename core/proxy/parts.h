@@ -63,12 +63,12 @@ struct proxy {
     uint64_t drain_ms;      /* connections are cut then */
     uint32_t session_count;
     struct list sessions, listeners, ready, grave;
-    struct list clients[CLIENT_BUCKETS];
-    struct list queues;      /* routes with exchanges that wait */
-    bool queue_due;          /* a place may have come free */
-    uint64_t queue_ms;       /* last look */
-    uint32_t holds;          /* answers held */
-    uint32_t backend_serial; /* of the newest */
+    struct list clients[CLIENT_BUCKETS]; /* exchanges that the board has no room to count */
+    struct list queues;                  /* routes with exchanges that wait */
+    bool queue_due;                      /* a place may have come free */
+    uint64_t queue_ms;                   /* last look */
+    uint32_t holds;                      /* answers held */
+    uint32_t backend_serial;             /* of the newest */
     struct pool session_pool, exchange_pool, upstream_pool, block_pool;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;

@@ -23,7 +23,7 @@ enum {
 static uint64_t *length_of(struct exchange *ex)
 {
     struct proxy *p = ex->session->proxy;
-    return board_queue(p->options.board, p->options.worker, ex->route->number);
+    return &board_route(p->options.board, p->options.worker, ex->route->number)->queued;
 }
 
 bool proxy_queue_join(struct exchange *ex)

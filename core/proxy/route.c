@@ -12,6 +12,7 @@
 
 #include "base/ban.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "board/board.h"
@@ -189,6 +190,19 @@ static void shorter(struct timeout **of, struct timeout *other)
     }
 }
 
+/* The service and what the route asks of a request. */
+static uint64_t identity_of(const char *service, const struct cJSON *route)
+{
+    static const char *const KEYS[] = {"listen", "host", "path", "methods", "headers"};
+    uint64_t hash = hash_bytes(service, strlen(service));
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+        char *text = json_text(json_get(route, KEYS[i]));
+        hash = hash_more(hash, text, strlen(text));
+        mem_free(text);
+    }
+    return hash;
+}
+
 static int build_route(struct proxy *p, struct generation *g, const struct cJSON *config,
                        const struct cJSON *service, const struct cJSON *json, char **reterr)
 {
@@ -198,7 +212,8 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     const char *host = json_str(json, "host", "");
     const struct cJSON *balance = json_get(json, "balance");
     r->generation = g;
-    r->number = (g->route_count - 1) % BOARD_QUEUES;
+    r->number = (g->route_count - 1) % BOARD_ROUTES;
+    r->identity = identity_of(name, json);
     list_init(&r->node);
     list_init(&r->queue);
     list_init(&r->queue_node);

@@ -46,7 +46,7 @@ struct rules {
     uint64_t slow_ms;        /* so long a client may be slower than min_body_rate */
     uint64_t min_body_rate;  /* bytes/s of a request's body; 0 = any */
     uint64_t max_body;       /* bytes of a request's body; 0 = no limit */
-    uint32_t max_per_client; /* requests under way for one address in this worker; 0 = no limit */
+    uint32_t max_per_client; /* requests under way for one address; 0 = no limit */
 };
 
 /* Zeroed rules from a route's JSON. */
@@ -62,6 +62,8 @@ bool proxy_change_sets(const struct change *change, struct str name);
 bool proxy_change_drops(const struct change *change, struct str name);
 /* Counts the exchange for its client; false: the client has as many as its route allows. */
 bool proxy_client_enter(struct exchange *ex);
+/* Does nothing when it is not counted. */
+void proxy_client_leave(struct exchange *ex);
 
 /* ---- route.c ----------------------------------------------------------------------------- */
 
@@ -88,13 +90,7 @@ struct guard {
     uint32_t queue_limit;
     bool queue_down; /* requests wait when no backend is there, too */
     struct timeout *queue_timeout;
-    double retry_ratio, retry_floor;
-};
-
-/* Requests and repeats of late, decaying. */
-struct budget {
-    double asked, repeated;
-    uint64_t at_ms;
+    double retry_ratio, retry_per_second;
 };
 
 struct route {
@@ -109,9 +105,9 @@ struct route {
     struct timeout *connect_timeout, *client_timeout;
     struct timeout *first_byte_timeout, *idle_timeout; /* silence of the backend: before, within */
     struct timeout *total_timeout;                     /* NULL: no limit */
-    uint32_t number;                                   /* of its queue on the board */
+    uint32_t number;                                   /* of its row on the board */
+    uint64_t identity; /* hash of what tells it from others: the same beyond a reload */
     struct guard guard;
-    struct budget budget;
     struct script_backend *rows;
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */

@@ -2,8 +2,9 @@
  * limits.
  *
  * Invariants: read-only once built. Names are held against names without regard to case, values and
- * methods exactly. The exchanges of routes that limit a client stand in buckets by the client's
- * address, so that counting allocates nothing. */
+ * methods exactly. A client's requests are counted on the board, over all workers; those that its
+ * table has no room for stand in buckets by the client's address and count in this worker only. So
+ * counting allocates nothing, and nobody is refused for want of room. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include "base/ban.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "board/share.h"
 
 /* ---- matching ---------------------------------------------------------------------------- */
 
@@ -102,23 +104,46 @@ bool proxy_change_drops(const struct change *change, struct str name)
 
 /* ---- a client's share -------------------------------------------------------------------- */
 
+/* Of this worker's that are not on the board. */
+static uint64_t count_apart(const struct list *bucket, uint64_t key)
+{
+    uint64_t count = 0;
+    for (const struct list *at = bucket->next; at != bucket; at = at->next) {
+        count += list_owner(at, struct exchange, client)->client_key == key;
+    }
+    return count;
+}
+
 bool proxy_client_enter(struct exchange *ex)
 {
     struct session *s = ex->session;
-    uint32_t most = ex->route->rules.max_per_client, count = 0;
+    struct proxy *p = s->proxy;
+    struct board *board = p->options.board;
+    uint32_t most = ex->route->rules.max_per_client;
     if (!most) {
         return true;
     }
-    struct list *bucket = &s->proxy->clients[s->key % CLIENT_BUCKETS];
-    for (struct list *at = bucket->next; at != bucket; at = at->next) {
-        const struct exchange *other = list_owner(at, struct exchange, client);
-        count += other->route == ex->route && !strcmp(other->session->peer, s->peer);
+    struct list *bucket = &p->clients[s->key % CLIENT_BUCKETS];
+    ex->client_key = board_client_key(board, ex->route->identity, s->peer);
+    ex->client_shared = board_client_enter(board, p->options.worker, ex->client_key);
+    if (!ex->client_shared) {
+        list_append(bucket, &ex->client);
     }
-    if (count >= most) {
+    if (board_client_count(board, ex->client_key) + count_apart(bucket, ex->client_key) > most) {
+        proxy_client_leave(ex);
         return false;
     }
-    list_append(bucket, &ex->client);
     return true;
+}
+
+void proxy_client_leave(struct exchange *ex)
+{
+    struct proxy *p = ex->session->proxy;
+    if (ex->client_shared) {
+        board_client_leave(p->options.board, p->options.worker, ex->client_key);
+        ex->client_shared = false;
+    }
+    list_remove(&ex->client);
 }
 
 /* ---- building ---------------------------------------------------------------------------- */

@@ -144,7 +144,7 @@ S.retry_budget = {
   { "percent", type = "number", default = 20, min = 0, max = 1000, unit = "percent",
     doc = "repeats for a hundred requests of the last ten seconds" },
   { "min_per_second", type = "number", default = 10, min = 0, max = 1000000,
-    doc = "repeats that are always allowed" },
+    doc = "repeats that are always allowed, over all workers" },
 }
 
 S.header_changes = {
@@ -188,7 +188,7 @@ S.route = {
   { "max_body", type = "size", min = 1, also = { "client_max_body_size", "body_limit" },
     doc = "longest body of a request: more is answered with 413" },
   { "max_connections_per_client", type = "integer", min = 1, max = 1000000,
-    doc = "requests under way for one client address in each worker: more are answered with 429" },
+    doc = "requests under way for one client address: more are answered with 429" },
   { "timeouts", type = "record", optional = true, out = false, doc = "time-outs by name", fields = {
     { "client_header", type = "duration", min = 0.001, unit = "s",
       doc = "for a whole request head; 10s, or client_idle when that is shorter" },

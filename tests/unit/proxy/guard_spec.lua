@@ -250,12 +250,12 @@ describe("proxy, guards", function()
         end
     end)
 
-    it("repeats no more than the budget allows", function()
-        world(2, { retry_budget = { percent = 0, min_per_second = 0.2 } }) -- two in ten seconds, one for each worker
+    -- The answers to n requests while one of two backends is gone.
+    local function with_one_gone(n)
         w.servers[1]:close()
         w.servers[1] = w.servers[2]
         local codes = {}
-        for i = 1, 6 do
+        for i = 1, n do
             local c = w:client()
             c:get "/"
             if socket.select({ w.servers[2], c.sock }, nil, 2)[1] == w.servers[2] then
@@ -266,7 +266,35 @@ describe("proxy, guards", function()
             codes[i] = c:answer()
         end
         table.sort(codes)
-        assert.same({ 200, 200, 200, 502, 502, 502 }, codes)
+        return codes
+    end
+
+    it("repeats no more than the budget allows", function()
+        world(2, { retry_budget = { percent = 0, min_per_second = 0.2 } }) -- two in ten seconds
+        assert.same({ 200, 200, 200, 200, 502, 502 }, with_one_gone(6))
+        assert.equal(2, tonumber(w:numbers().retries_denied))
+    end)
+
+    it("has one budget for all workers", function()
+        world(2, { retry_budget = { percent = 10, min_per_second = 0.1 } })
+        local board = C.proxydriver_board(w.driver)
+        local theirs, now = C.board_route(board, 1, 0).asked, math.floor(tonumber(C.clock_now_ms()) / 1000)
+        for second = now - 5, now + 5 do -- whenever it looks, five or six of them count
+            theirs[(second + 1) % C.BOARD_BUDGET_RING] = { at = second + 1, all = 0, repeated = 1 }
+        end
+        assert.same({ 200, 200, 200, 502, 502, 502 }, with_one_gone(6)) -- theirs used it up
+        assert.equal(3, tonumber(w:numbers().retries_denied))
+        for second = now - 5, now + 5 do
+            theirs[(second + 1) % C.BOARD_BUDGET_RING].all = 100 -- but theirs were of many
+        end
+        local c = w:client()
+        for _ = 1, 2 do -- one of them goes to who is gone first
+            c:get "/"
+            local u = w:accept(2)
+            u:read_head()
+            reply(u, 200)
+            assert.equal(200, (c:answer()))
+        end
         assert.equal(3, tonumber(w:numbers().retries_denied))
     end)
 
@@ -360,7 +388,7 @@ describe("proxy, guards", function()
         u:read_head()
         local b = waiting "/b" -- one of ours and one of theirs: full
         queued(1)
-        C.board_queue(board, 1, 0)[0] = 9 -- theirs wait too: with ours the limit
+        C.board_route(board, 1, 0).queued = 9 -- theirs wait too: with ours the limit
         local c = waiting "/c"
         assert.equal(503, (c:answer()))
         u:ok ""

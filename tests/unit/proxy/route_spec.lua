@@ -1,5 +1,6 @@
 -- Which route a request takes, what routes change in heads, and their limits.
 local proxied = require "proxied"
+local C = require("ffi_room").load("board/board.h")
 
 describe("proxy, routes", function()
     local w
@@ -150,5 +151,87 @@ describe("proxy, routes", function()
         assert.equal(200, (c:answer()))
         v:ok ""
         assert.equal(200, (b:answer()))
+    end)
+
+    -- The words of a worker's table of clients that are in use, as { bucket, cell, word }.
+    local function clients_of(worker)
+        local board, used = C.proxydriver_board(w.driver), {}
+        for bucket = 0, C.BOARD_CLIENT_BUCKETS - 1 do
+            local words = C.board_clients(board, worker, bucket)
+            for cell = 0, C.BOARD_CLIENT_CELLS - 1 do
+                if words[cell] ~= 0 then
+                    used[#used + 1] = { bucket, cell, words[cell] }
+                end
+            end
+        end
+        return used
+    end
+
+    it("count a client's requests in all workers, and not those of dead ones", function()
+        world { route = { more = { max_connections_per_client = 2 } } }
+        local board = C.proxydriver_board(w.driver)
+        local a, b = w:client(), w:client()
+        a:get "/"
+        local u = w:accept()
+        u:read_head()
+        local own = clients_of(0)
+        assert.equal(1, #own)
+        C.board_clients(board, 1, own[1][1])[5] = own[1][3] -- one in the other worker, too
+        b:get "/"
+        assert.equal(429, (b:answer()))
+        assert.same(own, clients_of(0))
+        C.board_worker_reset(board, 1)
+        b:get "/"
+        local v = w:accept()
+        v:read_head()
+        v:ok ""
+        assert.equal(200, (b:answer()))
+        u:ok ""
+        assert.equal(200, (a:answer()))
+        proxied.eventually(function()
+            return #clients_of(0) == 0
+        end, "the places were never given back")
+    end)
+
+    it("keep counting a client's requests beyond a reload", function()
+        world { route = { more = { max_connections_per_client = 1 } } }
+        local a, b = w:client(), w:client()
+        a:get "/"
+        local u = w:accept()
+        u:read_head()
+        w:must(w:configure { { path = "/new" }, { more = { max_connections_per_client = 1 } } })
+        w:must "commit"
+        b:get "/"
+        assert.equal(429, (b:answer()))
+        u:ok ""
+        assert.equal(200, (a:answer()))
+    end)
+
+    it("count a client in their own worker when the shared table is full", function()
+        world { route = { more = { max_connections_per_client = 2 } } }
+        local board, all = C.proxydriver_board(w.driver), {}
+        for bucket = 0, C.BOARD_CLIENT_BUCKETS - 1 do
+            local words = C.board_clients(board, 0, bucket)
+            for cell = 0, C.BOARD_CLIENT_CELLS - 1 do
+                words[cell] = 2 ^ 24 + 1 -- of somebody else
+            end
+        end
+        for i = 1, 2 do
+            all[i] = { w:client() }
+            all[i][1]:get "/"
+            all[i][2] = w:accept()
+            all[i][2]:read_head()
+        end
+        local c = w:client()
+        c:get "/"
+        assert.equal(429, (c:answer()))
+        all[1][2]:ok ""
+        assert.equal(200, (all[1][1]:answer()))
+        c:get "/"
+        all[1][2]:read_head()
+        all[1][2]:ok ""
+        assert.equal(200, (c:answer()))
+        all[2][2]:ok ""
+        assert.equal(200, (all[2][1]:answer()))
     end)
 end)
