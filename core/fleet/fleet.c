@@ -99,6 +99,7 @@ static void apply_services(struct fleet *f, const struct cJSON *config)
         list_remove(n);
         list_append(&before, n);
     }
+    uint32_t routes = 0;
     for (struct cJSON *c = json_first(json_get(config, "services")); c; c = json_next(c)) {
         const char *name = json_str(c, "name", "");
         struct service *s = fleet_service_find(f, name);
@@ -109,11 +110,15 @@ static void apply_services(struct fleet *f, const struct cJSON *config)
             list_append(&f->services, &s->node);
         }
         fleet_service_apply(s, c);
+        s->first_route = routes; /* as the workers count them */
+        s->route_count = (uint32_t)json_count(json_get(c, "routes"));
+        routes += s->route_count;
     }
     while (!list_empty(&before)) {
         struct service *s = list_owner(before.next, struct service, node);
         list_remove(&s->node);
         list_append(&f->services, &s->node);
+        s->route_count = 0;
         if (!s->gone) {
             s->gone = true;
             fleet_tell(f, "service", s, NULL, "service not configured any more", "", false);

@@ -132,7 +132,7 @@ bool fleet_idle(const struct fleet *f);
  *   "stopped","manual_for_s" (while set by hand),"last_decision":{...} or null,
  *   "deploy":{"state","generation","reason","instance","failures","next_try_s"},
  *   "resources":{"cpu_percent","memory_percent"},
- *   "traffic":{"rate","in_flight","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval
+ *   "traffic":{"rate","in_flight","queue","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval; in_flight and queue: now
  *   "instances":[{"id","state","address","slot" (row of the board, -1 = none),"index" (place 1 .. n),
  *     "generation","age_s","restarts","reason","drained" (by an operator),"pid","cpu_percent","memory_percent",
  *     "memory_bytes","circuit":"closed"|"half-open"|"open","circuit_opened","ejected" (how often),

@@ -222,13 +222,14 @@ struct service {
     char *name;
     struct cJSON *config; /* owned; NULL when only its instances are known */
     struct spec spec;
-    uint64_t backends_hash; /* of the backends as last configured */
-    bool edited;            /* operators added or removed some since */
-    bool gone;              /* not in the configuration any more */
-    bool stopped;           /* until the next deploy */
-    bool settled;           /* `desired` is set */
-    bool deploying;         /* not all instances are of the wanted generation yet */
-    bool announced;         /* ... and that was told */
+    uint32_t first_route, route_count; /* numbers of its routes on the board */
+    uint64_t backends_hash;            /* of the backends as last configured */
+    bool edited;                       /* operators added or removed some since */
+    bool gone;                         /* not in the configuration any more */
+    bool stopped;                      /* until the next deploy */
+    bool settled;                      /* `desired` is set */
+    bool deploying;                    /* not all instances are of the wanted generation yet */
+    bool announced;                    /* ... and that was told */
     uint32_t desired;
     uint32_t generation, generation_most;
     uint32_t serial; /* highest seen */
@@ -414,6 +415,8 @@ struct load {
 };
 void fleet_load(const struct service *s, struct load *ret_load);
 uint64_t fleet_service_in_flight(const struct service *s);
+/* Requests on its routes that wait for a backend. */
+uint64_t fleet_service_queue(const struct service *s);
 
 /* ---- scale.c ---- */
 void fleet_scale_tick(struct fleet *f);

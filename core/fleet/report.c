@@ -119,6 +119,7 @@ static struct cJSON *traffic_json(const struct service *s)
     struct cJSON *t = json_object();
     put_known(t, "rate", s->figures.rate);
     json_set_num(t, "in_flight", (double)fleet_service_in_flight(s));
+    json_set_num(t, "queue", (double)fleet_service_queue(s));
     put_known(t, "p50_ms", s->figures.p50_ms);
     put_known(t, "p95_ms", s->figures.p95_ms);
     put_known(t, "p99_ms", s->figures.p99_ms);

@@ -102,6 +102,15 @@ uint64_t fleet_service_in_flight(const struct service *s)
     return sum;
 }
 
+uint64_t fleet_service_queue(const struct service *s)
+{
+    uint64_t sum = 0;
+    for (uint32_t r = 0; r < s->route_count; r++) {
+        sum += board_queue_length(s->fleet->board, (s->first_route + r) % BOARD_ROUTES);
+    }
+    return sum;
+}
+
 /* Adds what is new on the instance's row to both windows. */
 static void count_instance(struct service *s, struct instance *i)
 {

@@ -75,7 +75,7 @@ static struct cJSON *view(struct service *s)
     put_known(v, "p50_ms", figures.p50_ms);
     put_known(v, "p95_ms", figures.p95_ms);
     put_known(v, "p99_ms", figures.p99_ms);
-    json_set_num(v, "queue", 0);
+    json_set_num(v, "queue", (double)fleet_service_queue(s));
     put_known(v, "since_up_s", seconds_since(s->changed_up_ms, now_ms));
     put_known(v, "since_down_s", seconds_since(s->changed_down_ms, now_ms));
     put_known(v, "sample_age_s", load.fresh ? (double)load.age_ms / 1000 : -1);

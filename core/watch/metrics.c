@@ -277,6 +277,9 @@ static void services(struct page *p)
     service_family(p, "tidegate_instances_max", "Most instances that scaling may make.", "max", 1);
     service_family(p, "tidegate_service_generation",
                    "Generation of a service, rises with each deploy.", "generation", 1);
+    service_family(p, "tidegate_service_queue_length",
+                   "Requests of a service that wait for a backend, over all workers.",
+                   "traffic.queue", 1);
     service_family(p, "tidegate_service_cpu_ratio",
                    "Mean CPU use of a service's instances, as a part of their allotment.",
                    "resources.cpu_percent", 0.01);

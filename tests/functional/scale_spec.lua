@@ -73,6 +73,32 @@ describe("scale", function()
         load:stop_clean()
     end))
 
+    it("sees the requests that wait because all instances are full", tidegate.test(function(t)
+        policy(t, "waiting", "return s.queue >= 4 and 2 or nil, s.queue .. ' wait'")
+        t:configure(SERVICE, { SCALE = [[max_connections = 1,
+            scale = { policy = "waiting", min = 1, max = 2, interval = "100ms", up_cooldown = "0s" },]] })
+        local admin = t:port "ADMIN"
+        t:start { args = { "--admin", "127.0.0.1:" .. admin } }
+        assert.equal(0, t:of().traffic.queue)
+        -- One at a time and 50 ms each: 12 clients keep 11 waiting before one instance, 10 before two.
+        local load = t:load { path = "/work?latency_ms=50", rate = 1000, connections = 12 }
+        local up = t:wait("more instances", function()
+            return last(t:decisions(), "scale_up")
+        end)
+        assert.is_true(up.inputs.queue >= 4 and up.inputs.queue <= 11, up.inputs.queue)
+        assert.equal(up.inputs.queue .. " wait", up.reason)
+        t:wait_up(2)
+        t:wait("the queue in status and metrics", function()
+            local length = t:get("/metrics", { port = admin }).body
+                :match '\ntidegate_service_queue_length{service="data"} (%d+)'
+            return t:of().traffic.queue > 0 and tonumber(length) > 0
+        end)
+        load:stop_clean()
+        t:wait("the queue to be empty", function()
+            return t:of().traffic.queue == 0
+        end)
+    end))
+
     it("is done by hand for a while, then by the policy again", tidegate.test(function(t)
         policy(t, "two", "return 2, 'two are enough'")
         t:configure(SERVICE, { SCALE = [[scale = { policy = "two", min = 1, max = 4, interval = "100ms",

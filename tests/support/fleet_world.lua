@@ -101,6 +101,7 @@ function World:pause(name, paused) assert(C.world_pause(self.w, name, paused)) e
 function World:vanish(name) C.world_vanish(self.w, name) end
 function World:host(address, answers) C.world_host(self.w, address, answers) end
 function World:in_flight(slot, n) C.world_in_flight(self.w, slot, n) end
+function World:queue(worker, route, n) C.world_queue(self.w, worker, route, n) end
 function World:requests(...) C.world_requests(self.w, ...) end
 function World:crash() C.world_crash(self.w) end
 function World:boot() C.world_boot(self.w) end

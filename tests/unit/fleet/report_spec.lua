@@ -35,7 +35,7 @@ describe("fleet status", function()
             traffic = "table", instances = "table",
         }, kinds(s))
         assert.same({ cpu_percent = "number", memory_percent = "number" }, kinds(s.resources))
-        assert.same({ rate = "number", in_flight = "number", p50_ms = "number", p95_ms = "number",
+        assert.same({ rate = "number", in_flight = "number", queue = "number", p50_ms = "number", p95_ms = "number",
             p99_ms = "number", error_rate = "number" }, kinds(s.traffic))
         local i = w:instances("shop")["shop-1"]
         assert.same({

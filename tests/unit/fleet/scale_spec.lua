@@ -51,6 +51,23 @@ describe("fleet scaling", function()
         assert.same({}, { v.since_up_s, v.since_down_s })
     end)
 
+    it("tells how many wait in the queues of the service's routes, over all workers", function()
+        w:close()
+        w = World.new { services = { World.service("first", { routes = { { path = "/" } } }),
+            World.service("none"), World.service("shop", { routes = { { path = "/a" }, { path = "/b" } } }) } }
+        w:settled("shop", 2)
+        for route = 0, 3 do -- 0 is first's, 3 is nobody's
+            w:queue(0, route, 10 ^ route)
+            w:queue(1, route, 2 * 10 ^ route)
+        end
+        w:until_(function() return w:asked() end, 10000)
+        local asked = w:asked().services
+        assert.same({ 3, 0, 330 }, { asked.first.queue, asked.none.queue, asked.shop.queue })
+        assert.equal(330, w:service_status("shop").traffic.queue)
+        w:apply { services = { World.service("shop", { routes = { { path = "/a" } } }) } } -- its routes are the first now
+        assert.equal(3, w:service_status("shop").traffic.queue)
+    end)
+
     it("follows the policy up, with the record of why", function()
         want(3, "High resource usage - CPU: 91.0%, Memory: 40.1%")
         until_last("scale_up", "")

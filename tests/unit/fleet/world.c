@@ -459,6 +459,11 @@ void world_in_flight(struct world *w, unsigned slot, uint64_t count)
     board_set(&board_row(w->board, 0, slot)->in_flight, count);
 }
 
+void world_queue(struct world *w, unsigned worker, unsigned route, uint64_t count)
+{
+    board_set(&board_route(w->board, worker, route)->queued, count);
+}
+
 void world_requests(struct world *w, unsigned slot, unsigned count, unsigned failures,
                     uint64_t latency_us)
 {

@@ -39,6 +39,8 @@ void world_host(struct world *w, const char *address, bool answers);
 /* Answers every question with these decisions; "" = stays silent. */
 void world_policy(struct world *w, const char *decisions);
 void world_in_flight(struct world *w, unsigned slot, uint64_t count);
+/* So many requests of a route wait at a worker. */
+void world_queue(struct world *w, unsigned worker, unsigned route, uint64_t count);
 /* Finished requests of one latency. */
 void world_requests(struct world *w, unsigned slot, unsigned count, unsigned failures,
                     uint64_t latency_us);
