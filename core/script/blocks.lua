@@ -1,4 +1,5 @@
 -- blocks.lua: checks what the files declared, block by block, and makes the configuration of script.h.
+local alerting = require "script.alerting"
 local check = require "script.check"
 local lines = require "script.lines"
 local rules = require "script.rules"
@@ -7,7 +8,7 @@ local service_types = require "script.service"
 
 local M = {}
 
-local KEYWORDS = { cluster = true, service = true, channel = true, alert = true }
+local KEYWORDS = { cluster = true, service = true, channel = true, alert = true, alerting = true }
 local MOST_SERVICES = 1024
 
 -- ---- Places -----------------------------------------------------------------------------------
@@ -100,18 +101,23 @@ end
 
 -- ---- Blocks -----------------------------------------------------------------------------------
 
-local function check_cluster(load)
+-- The one block of that name, or an empty one.
+local function only(load, keyword)
     local entry
     for _, declared in ipairs(load.declared) do
-        if declared.keyword == "cluster" then
+        if declared.keyword == keyword then
             if entry then
-                local text = ("cluster: is already declared at %s:%d"):format(entry.file, entry.line)
+                local text = ("%s: is already declared at %s:%d"):format(keyword, entry.file, entry.line)
                 load.errors.add(declared.file, declared.line, text)
             end
             entry = entry or declared
         end
     end
-    entry = entry or { keyword = "cluster", file = load.request.main, line = 1, body = {} }
+    return entry or { keyword = keyword, file = load.request.main, line = 1, body = {} }
+end
+
+local function check_cluster(load)
+    local entry = only(load, "cluster")
     local ctx = open(load, entry)
     entry.overridden = {}
     for key, value in next, load.request.overrides do
@@ -177,27 +183,46 @@ local function check_channel(load, entry)
     local ctx = open(load, entry)
     check_name(entry.name, ctx)
     ctx.warn("", "is accepted, but this version sends nothing")
-    local channel = service_types.raw(entry.body, ctx)
-    channel.name, channel.at = entry.name, ctx.place("")
-    return channel
+    return alerting.check_channel(entry, ctx)
 end
 
-local function check_alert(load, entry, channels)
+local function check_alert(load, entry, out, own)
     local ctx = open(load, entry)
     check_name(entry.name, ctx)
-    local alert = check.record(schema.alert, entry.body, "", ctx)
-    local names = {}
-    for _, channel in ipairs(channels) do
-        names[#names + 1], names[channel.name] = channel.name, true
+    if own then
+        ctx.warn("", "is accepted, but this version does not watch it")
     end
-    for i, name in ipairs(alert.channels or {}) do
-        if not names[name] then
-            ctx.report(check.joined("channels", i), check.unknown(name, names, ('channel "%s"'):format(name)))
+    ctx.known = { channels = out.channel, services = out.service }
+    return alerting.check_alert(entry, ctx)
+end
+
+local function check_alerting(load, out)
+    local entry = only(load, "alerting")
+    local ctx = open(load, entry)
+    ctx.known = { channels = out.channel, services = out.service }
+    return alerting.check_alerting(entry.body, ctx), ctx
+end
+
+-- The shipped alerts, unless the configuration has one of that name or says otherwise.
+local function add_defaults(load, out, settings, ctx)
+    local declared, known = {}, check.array()
+    for _, alert in ipairs(out.alert) do
+        declared[alert.name] = true
+    end
+    for _, entry in ipairs(load.pack) do
+        known[#known + 1], known[entry.name] = entry.name, true
+        entry.body = not declared[entry.name] and
+            alerting.changed_default(entry.name, load.plain(entry.body, "", ctx.report), settings.defaults)
+        if entry.body then
+            out.alert[#out.alert + 1] = check_alert(load, entry, out)
         end
     end
-    ctx.warn("", "is accepted, but this version does not watch it")
-    alert.name, alert.at = entry.name, ctx.place("")
-    return alert
+    local changes = type(settings.defaults) == "table" and settings.defaults or {}
+    for _, name in ipairs(check.sorted_keys(changes)) do
+        if not known[name] then
+            ctx.report("defaults." .. name, check.unknown(name, known, ('alert "%s"'):format(name)))
+        end
+    end
 end
 
 -- Everything that was declared, as the configuration object; policies are still to come.
@@ -219,7 +244,7 @@ function M.check(load)
                 local list = out[keyword]
                 list[#list + 1] = keyword == "service" and check_service(load, entry, shared) or
                     keyword == "channel" and check_channel(load, entry) or
-                    check_alert(load, entry, out.channel)
+                    check_alert(load, entry, out, true)
             end
         end
     end
@@ -229,12 +254,15 @@ function M.check(load)
     elseif #out.service == 0 and load.errors.count() == 0 then
         load.warnings.add(load.request.main, nil, 'declares no service: write service "name" { ... }')
     end
+    local settings, ctx = check_alerting(load, out)
+    add_defaults(load, out, settings, ctx)
     return {
         path = load.request.path,
         directory = load.request.directory,
         cluster = cluster,
         services = out.service,
         channels = out.channel,
+        alerting = settings,
         alerts = out.alert,
         policies = check.array(),
         libraries = check.array(),

@@ -14,8 +14,9 @@ local values = require "script.values"
 
 local M = {}
 
-local NAMES = { "cluster", "service", "channel", "alert", "env", "include" }
+local NAMES = { "cluster", "service", "channel", "alert", "alerting", "env", "include" }
 local MOST_INCLUDES = 256
+local PACK = "policies/alerts.lua" -- the shipped alerts, or the operator's own file of that name
 
 -- A copy of what a block was given, without metatables: nothing of the configuration's own runs while
 -- it is checked. Functions stay.
@@ -50,6 +51,7 @@ local function new_load(host, request)
         errors = report.new(files),
         warnings = report.new(files),
         declared = {}, -- in order: { keyword, name, file, line, body }
+        pack = {}, -- the shipped alerts, the same
         steps = {},
         plain = function(value, place, complain)
             return plain(value, place, complain, 1, {})
@@ -61,13 +63,14 @@ end
 
 -- `keyword "name" { ... }`, or `keyword { ... }` when it is nameless.
 local function declare(load, keyword, name, file, line, body)
+    local list = file == PACK and load.pack or load.declared
     local entry = { keyword = keyword, name = name, file = file, line = line, body = body }
     if type(body) ~= "table" then
         load.errors.add(file, line, ("%s%s: expected a table, got %s"):format(keyword,
             name and (' "%s"'):format(name) or "", values.describe(body)))
         return
     end
-    load.declared[#load.declared + 1] = entry
+    list[#list + 1] = entry
 end
 
 local function named(load, keyword)
@@ -92,10 +95,10 @@ local function named(load, keyword)
     end
 end
 
-local function cluster(load)
+local function nameless(load, keyword)
     return function(body)
         local file, line = load.host.at()
-        declare(load, "cluster", nil, file, line, body)
+        declare(load, keyword, nil, file, line, body)
     end
 end
 
@@ -176,7 +179,8 @@ end
 local function environment(load, chain)
     local env = load.host.environment()
     env.require = nil
-    env.cluster, env.env, env.include = cluster(load), env_word(load), include(load, chain)
+    env.env, env.include = env_word(load), include(load, chain)
+    env.cluster, env.alerting = nameless(load, "cluster"), nameless(load, "alerting")
     for _, keyword in ipairs { "service", "channel", "alert" } do
         env[keyword] = named(load, keyword)
     end
@@ -208,6 +212,17 @@ local function read_step(load)
     run_file(load, load.request.main, load.request.source, chain)
 end
 
+-- The shipped alerts are read as if they were included last.
+local function pack_step(load)
+    local source, why, missing = load.host.read(PACK)
+    if not source and not missing then
+        load.errors.add(PACK, nil, why)
+        return
+    end
+    load.files[#load.files + 1] = PACK
+    run_file(load, PACK, source or load.host.shipped "alerts", {})
+end
+
 local function check_step(load)
     for waiting in next, load.waiting do
         load.errors.add(waiting.file, waiting.line, ('%s "%s": has no table behind its name'):format(
@@ -229,6 +244,7 @@ function M.new(host, request)
     local load = new_load(host, request)
     load.steps = {
         { run = read_step },
+        { run = pack_step },
         { run = check_step },
         { run = policy_steps },
     }

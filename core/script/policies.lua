@@ -232,7 +232,7 @@ local function use_step(use, policy)
                 end
             end
             local before = load.errors.count()
-            local beside = use.kind == "scale" and schema.scale or { { "policy" } }
+            local beside = use.kind == "scale" and schema.scale or use.beside or { { "policy" } }
             use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside)
             if load.errors.count() == before then
                 local made = policy.module.new(load.plain(use.owner.params, "params", use.ctx.report))

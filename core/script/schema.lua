@@ -271,10 +271,18 @@ S.backend = {
 }
 
 S.collect = {
+  { "health", type = "url_path",
+    doc = "path of its health figures (JSON); the health check's own when absent" },
   { "performance", type = "url_path", doc = "path of the service's performance figures" },
   { "data", type = "url_path", doc = "path of its data figures" },
   { "prometheus", type = "url_path", doc = "path of its metrics" },
-  { "interval", type = "duration", default = "15s", min = 1, unit = "s", doc = "how often" },
+  { "interval", type = "duration", default = "15s", min = 0.1, unit = "s", doc = "how often" },
+  { "timeout", type = "duration", min = 0.001, unit = "s",
+    doc = "for one of them; interval or 10s when absent" },
+  { "max_body", type = "size", default = "4m", min = 1024, unit = "bytes",
+    doc = "longest answer that is read" },
+  { "max_samples", type = "integer", default = 10000, min = 1, max = 1000000,
+    doc = "most samples of one page of metrics" },
 }
 
 -- `own`: only for services that tidegate runs, not for those with `backends`.
@@ -328,22 +336,6 @@ S.service = {
     doc = "most requests at a time for each instance" },
   { "capacity", type = "number", default = 1000, min = 1, own = true,
     doc = "requests per second of each instance" },
-}
-
-S.channel = {} -- any keys: what a channel may say is not settled yet
-
-S.alert = {
-  { "when", type = "condition", required = "when = function(m) ... end", also = { "condition" },
-    doc = "when it fires" },
-  { "severity", type = "enum", values = { "info", "warning", "critical" }, default = "warning",
-    doc = "how bad it is" },
-  { "message", type = "text", default = "", empty = true, doc = "text with {{service}} and {{value}}" },
-  { "channels", type = "list", of = { type = "text" }, default = {}, example = 'such as { "ops" }',
-    also = { "channel" },
-    doc = "who is told" },
-  { "duration", type = "duration", default = "0s", also = { "for" },
-    doc = "how long it must hold before it fires" },
-  { "cooldown", type = "duration", default = "5m", doc = "shortest time between two messages" },
 }
 
 return S

@@ -54,11 +54,29 @@
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
  *     "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
- *     "collect": { "performance": "/performance", "data": "/data", "prometheus": "/metrics", "interval_ms": 15000 }  when given
+ *     "collect": { "health"?: "/health", "performance"?: "/performance", "data"?: "/data", "prometheus"?: "/metrics",
+ *       "interval_ms": 15000, "timeout_ms"?: 5000, "max_body_bytes": 4194304, "max_samples": 10000 }          when given
  *   } ],
- *   "channels": [ { "name": "ops", "at": "tidegate.lua:24", ... } ],      whatever the block says
- *   "alerts": [ { "name": "HighErrorRate", "at": "tidegate.lua:25", "when": { ... } | { "function": "tidegate.lua:25" },
- *     "severity": "warning", "message": "", "channels": ["ops"], "duration_ms": 0, "cooldown_ms": 300000 } ],
+ *   "alerting": { "channels": ["ops"] (absent: all), "interval_ms": 5000, "group_by": ["alertname", "service"],
+ *     "group_wait_ms": 10000, "group_interval_ms": 300000, "repeat_interval_ms": 14400000, "maintenance": true,
+ *     "inhibit": [ { "source": { "alertname": "InstanceDown" }, "target": { "severity": "warning" }, "equal": ["service"] } ],
+ *     "defaults": true | false | { ... },                              what was made of it is in "alerts" already
+ *     "escalate"?: { "after_ms": 900000, "channels": ["boss"] }, "notify"?: { "policy": "by_severity", "params": {} },
+ *     "heartbeat"?: { "url": SECRET, "interval_ms": 60000 } },
+ *   "channels": [ { "name": "ops", "at": "tidegate.lua:24", "kind": "webhook" | "alertmanager" | "slack" | "pagerduty" |
+ *       "email" | "ntfy" | "exec" | "log",
+ *     "to": [SECRET, ...] | SECRET (pagerduty) | ["/bin/page"] (exec) | true (log) | { "to": [], "from": "", "server": "smtp://mail:25",
+ *       "user"?: SECRET, "password"?: SECRET, "starttls": false, "ca": "" } (email),
+ *     "url"?: SECRET (pagerduty), "headers": { "Authorization": SECRET }, "template"?: { "function": "tidegate.lua:24" },
+ *     "timeout_ms": 10000, "send_resolved": true, "rate": { "per_minute": 30, "burst": 10 }, "give_up_ms": 86400000 } ],
+ *       SECRET is { "text": "..." } | { "env": "NAME" } | { "file": "/path" }: read by who sends, when it sends
+ *   "alerts": [ { "name": "HighErrorRate", "at": "tidegate.lua:25",           the shipped ones (policies/alerts.lua) come last
+ *     "when": { "metric_path": "performance.error_rate", "operator": ">", "threshold": 0.05, "clear"?: 0.02 } |
+ *       { "function": "tidegate.lua:25" } | { "policy": "burn_rate", "params": {} },
+ *     "scope": "service" | "instance" | "tidegate", "services": [] (= all), "severity": "warning", "message": "",
+ *     "labels": {}, "annotations": {}, "channels"?: ["ops"], "duration_ms": 0, "keep_firing_for_ms": 0,
+ *     "missing": "keep" | "ok" | "alert", "cooldown_ms": 300000, "flap": { "changes": 6, "window_ms": 600000 } ({} = off),
+ *     "escalate"?: { "after_ms": 900000, "channels": ["boss"] } } ],
  *   "policies": [ { "kind": "balance", "name": "least_connections",
  *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}",
  *                   "needs": ["key"] } ],              fields that it reads and are not always there; absent: all

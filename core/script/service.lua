@@ -172,13 +172,6 @@ local function raw(value, ctx)
 end
 M.raw = raw
 
-function types.condition(value, _, path, ctx)
-    if type(value) ~= "function" and type(value) ~= "table" then
-        return fail(ctx, path, "a function or a table with metric_path, operator and threshold", value)
-    end
-    return raw(value, ctx)
-end
-
 -- ---- Health checks ----------------------------------------------------------------------------
 
 local function health_kind(value, path, ctx)
@@ -252,7 +245,8 @@ function types.scale(value, field, path, ctx)
     return s
 end
 
-function types.balance(value, _, path, ctx)
+-- "name" or { "name", parameter = ... }: a policy of field.kind.
+function types.policy_use(value, field, path, ctx)
     local name, name_path, params = value, path, {}
     if type(value) == "table" then
         name, name_path = value[1], check.joined(path, 1)
@@ -267,12 +261,17 @@ function types.balance(value, _, path, ctx)
         end
     end
     if type(name) ~= "string" then
-        return fail(ctx, path, 'a policy such as "round_robin" or { "round_robin", parameter = ... }', value)
+        local what = 'a policy such as "%s" or { "%s", parameter = ... }'
+        return fail(ctx, path, what:format(field.example, field.example), value)
     end
-    local balance = { policy = name }
-    ctx.use { kind = "balance", name = name, params = params, inherited = {}, path = path,
-        name_path = name_path, owner = balance }
-    return balance
+    local use = { policy = name }
+    ctx.use { kind = field.kind, name = name, params = params, inherited = {}, path = path,
+        name_path = name_path, owner = use }
+    return use
+end
+
+function types.balance(value, _, path, ctx)
+    return types.policy_use(value, { kind = "balance", example = "round_robin" }, path, ctx)
 end
 
 -- ---- What of a request counts -----------------------------------------------------------------

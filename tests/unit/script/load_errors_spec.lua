@@ -247,18 +247,6 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
         }, "service 'x' { backends = ", " }")
     end)
 
-    it("channels and alerts that cannot be", function()
-        check {
-            { "channel 'ops' { webhook = 'x' }\nalert 'A' { channels = { 'osp' } }", '2: alert "A": when is missing: when = function(m) '
-                .. '... end\n2: alert "A": channels[1]: unknown channel "osp": did you mean "ops"?' },
-            { "alert 'A' { when = 5 }", '1: alert "A": when: expected a function or a table with metric_path, operator and '
-                .. 'threshold, got 5' },
-            { "alert 'A' { when = {}, severity = 'bad', wen = 1 }", '1: alert "A": wen: unknown key: did you mean "when"?\n'
-                .. '1: alert "A": severity: expected one of "info", "warning", "critical", got "bad"' },
-            { "channel 'a' {}\nchannel 'a' {}", '2: channel "a": is already declared at 1' },
-        }
-    end)
-
     it("wrong uses of env and include", function()
         check {
             { "local x = env 'TIDEGATE_NOT_SET'\nlocal y = env 'ALSO_NOT_SET'", '1: env: TIDEGATE_NOT_SET is not set: set it, or give a '

@@ -187,18 +187,19 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
         assert.same({ failure_threshold = 5, recovery_timeout_ms = 60000, success_threshold = 3, trials = 1,
             failures_on = { "connect", "timeout", "reset", "5xx" }, window_ms = 10000, failure_rate = 0.5,
             minimum_requests = 20 }, catalog.routes[1].circuit_breaker)
-        assert.same({ performance = "/performance", data = "/data", prometheus = "/metrics", interval_ms = 15000 },
-            catalog.collect)
+        assert.same({ performance = "/performance", data = "/data", prometheus = "/metrics", interval_ms = 15000,
+            max_body_bytes = 4194304, max_samples = 10000 }, catalog.collect)
         assert.equal("backends", legacy.source)
         assert.is_nil(legacy.scale)
         assert.same({
             { address = "10.0.0.5:9000", weight = 2, max_connections = 100, capacity = 1000, tags = { "zone:0" } },
             { address = "10.0.0.6:9000", weight = 1, max_connections = 100, capacity = 1000, tags = {} },
         }, legacy.backends)
-        assert.same({ name = "ops", at = "tidegate.lua:24", webhook = "https://hooks.example/x" }, config.channels[1])
+        assert.same({ "ops", "tidegate.lua:24", "webhook" },
+            { config.channels[1].name, config.channels[1].at, config.channels[1].kind })
         assert.equal("performance.error_rate", config.alerts[1].when.metric_path)
         assert.same({ ["function"] = "tidegate.lua:29" }, config.alerts[2].when)
-        assert.same({ 600000, 0, "critical" }, { config.alerts[1].cooldown_ms, config.alerts[1].duration_ms,
+        assert.same({ 600000, 120000, "critical" }, { config.alerts[1].cooldown_ms, config.alerts[1].duration_ms,
             config.alerts[1].severity })
         assert.truthy(warnings:find('tidegate.lua:25: alert "HighErrorRate": is accepted, but this version does not watch it',
             1, true))
