@@ -18,8 +18,10 @@
  *
  * ROSTER as JSON: { "version": 12, "services": [ { "name": "catalog", "backends": [
  *     { "id": "catalog-7", "slot": 3, "address": "172.18.0.2:8080", "weight": 1, "max_connections": 100,
- *       "capacity": 1000, "tags": ["zone:1"], "draining": false, "joined_ms": 123456 } ] } ] }
- *   Only backends that may get requests, and draining ones that may still have some.
+ *       "capacity": 1000, "tags": ["zone:1"], "draining": false, "joined_ms": 123456 } ],
+ *       "lost": ["catalog-5"] } ] }
+ *   Only backends that may get requests, and draining ones that may still have some. `lost` (absent: none) names
+ *   those that left because they are down or gone: what waits for their answer need not wait.
  *
  * SNAPSHOT as JSON: { "now_ms": 123456, "services": { "catalog": { "service": "catalog", "now": 123.456 (s), "instances": 4 (up),
  *     "desired": 4, "starting": 0, "min": 2, "max": 20, "cpu_percent": 61.2, "memory_percent": 40.1, "in_flight": 12, "rate": 310.5 (requests/s),

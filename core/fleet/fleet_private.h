@@ -234,6 +234,7 @@ struct service {
     uint32_t generation, generation_most;
     uint32_t serial; /* highest seen */
     struct list instances;
+    struct cJSON *vanished; /* ids that were up and are gone, for the next roster; or NULL */
 
     unsigned failures;
     uint64_t failed_ms, not_before_ms;

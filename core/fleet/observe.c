@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/ban.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -224,6 +225,8 @@ void fleet_observe_gone(struct instance *i)
         break;
     case FLEET_UP:
         fleet_instance_down(i, "removed by somebody else");
+        i->service->vanished = i->service->vanished ? i->service->vanished : json_array();
+        json_add_str(i->service->vanished, i->id);
         fleet_instance_to(i, FLEET_GONE, i->reason);
         break;
     case FLEET_FAILED:

@@ -72,12 +72,13 @@ static struct cJSON *backend_json(const struct instance *i)
     return b;
 }
 
-static struct cJSON *services_json(const struct fleet *f)
+static struct cJSON *services_json(struct fleet *f)
 {
     struct cJSON *services = json_array();
     for (struct list *n = f->services.next; n != &f->services; n = n->next) {
-        const struct service *s = list_owner(n, struct service, node);
-        struct cJSON *backends = json_array(), *lost = NULL;
+        struct service *s = list_owner(n, struct service, node);
+        struct cJSON *backends = json_array(), *lost = s->vanished;
+        s->vanished = NULL;
         for (struct list *m = s->instances.next; m != &s->instances; m = m->next) {
             const struct instance *i = list_owner(m, struct instance, node);
             if (fleet_instance_in_traffic(i)) {

@@ -108,6 +108,93 @@ describe("fleet supervision", function()
     end)
 end)
 
+describe("fleet's roster names as lost", function()
+    local w
+
+    before_each(function()
+        w = World.new(config())
+        w:settled("shop", 2)
+    end)
+
+    after_each(function()
+        w:close()
+    end)
+
+    -- Ids, in one text.
+    local function lost(service)
+        for _, s in ipairs(w:roster().services) do
+            if s.name == (service or "shop") then
+                return table.concat(s.lost or {}, " ")
+            end
+        end
+    end
+
+    it("an instance that died, in the same roster that it leaves, until it is replaced", function()
+        assert.equal("", lost())
+        local version = w:roster().version
+        w:die("tg-t-shop-1", 3)
+        assert.equal(version + 1, w:roster().version)
+        assert.is_nil((w:backends "shop")["shop-1"])
+        assert.equal("shop-1", lost())
+        w:settled("shop", 2)
+        assert.equal("", lost())
+    end)
+
+    it("one that is unhealthy, until it is healthy again", function()
+        w:sick("tg-t-shop-2", true)
+        w:until_(function() return (w:backends "shop")["shop-2"] == nil end, 5000)
+        assert.equal("shop-2", lost())
+        w:sick("tg-t-shop-2", false)
+        w:until_(function() return (w:backends "shop")["shop-2"] ~= nil end, 5000)
+        assert.equal("", lost())
+    end)
+
+    it("all that are down at once", function()
+        w:die("tg-t-shop-1", 1)
+        w:die("tg-t-shop-2", 1)
+        assert.equal("shop-1 shop-2", lost())
+    end)
+
+    it("one that somebody removed while it ran", function()
+        local seen = {}
+        w:vanish "tg-t-shop-1"
+        w:until_(function()
+            seen[#seen + 1] = lost() ~= "" and lost() or nil
+            return (w:backends "shop")["shop-1"] == nil
+        end, 40000)
+        assert.same({ "shop-1" }, seen)
+        w:settled("shop", 2)
+        assert.equal("", lost())
+    end)
+
+    it("a backend that is not ours, while it does not answer", function()
+        local a, b = "10.0.0.5:9000", "10.0.0.6:9000"
+        w:host(a, true)
+        w:host(b, true)
+        w:apply { services = { World.static("legacy", { { address = a }, { address = b } }) } }
+        w:until_(function() return w:up "legacy" == 2 end, 10000)
+        w:host(a, false)
+        w:until_(function() return w:up "legacy" == 1 end, 10000)
+        assert.equal("legacy@" .. a, lost "legacy")
+        w:host(a, true)
+        w:until_(function() return w:up "legacy" == 2 end, 10000)
+        assert.equal("", lost "legacy")
+    end)
+
+    it("nobody who is drained, rolled or scaled away: these may finish", function()
+        w:in_flight((w:backends "shop")["shop-1"].slot, 1)
+        w:operate("deploy", "shop")
+        local versions, last = 0, w:roster().version
+        w:until_(function()
+            assert.equal("", lost())
+            versions = versions + (w:roster().version > last and 1 or 0)
+            last = w:roster().version
+            return (w:backends "shop")["shop-1"] == nil and (w:backends "shop")["shop-2"] == nil and w:up "shop" == 2
+        end, 60000)
+        assert.is_true(versions >= 4, versions) -- in, drained, out, and again
+    end)
+end)
+
 describe("fleet without its engine", function()
     local w
 
