@@ -75,7 +75,8 @@ struct http1_head {
     enum http1_method method;       /* requests */
     struct str method_text, target; /* requests: target as sent */
     struct str path,
-        query; /* requests: path of the target (absolute form taken apart), query without '?' */
+        query; /* requests: path of the target (absolute form taken apart; "*" when that
+                               of an OPTIONS ends with the host), query without '?' */
     struct str
         host; /* requests: host and port that count (absolute form wins); "" in 1.0 without Host */
     int status;        /* responses */

@@ -115,6 +115,9 @@ static int apply_target(struct http1_head *head)
     }
     head->host = str_sub(t, scheme, end);
     split_path(head, str_sub(t, end, t.len));
+    if (head->method == HTTP1_OPTIONS && end == t.len) {
+        head->path = str_of("*"); /* of the server as a whole, RFC 9112 3.2.4 */
+    }
     return host_valid(head->host) ? 0 : -EPROTO;
 }
 
