@@ -37,12 +37,25 @@ static void leave(struct exchange *ex)
     proxy_tally_end(ex);
 }
 
+/* Whether it waits although no backend is there. Instances that die together are back in a second or
+ * two as a rule; in a longer outage only its first requests are kept, the later ones know at once.
+ * An open circuit is no reason to wait: it stays open for longer. */
+static bool waits_down(struct exchange *ex)
+{
+    const struct guard *g = &ex->route->guard;
+    uint64_t *gone_ms = &ex->route->service->gone_ms, now_ms = proxy_of(ex)->now_ms;
+    if (g->when_down == DOWN_BRIEFLY && ex->none) {
+        *gone_ms = *gone_ms ? *gone_ms : now_ms;
+        return now_ms - *gone_ms < g->queue_timeout->ms;
+    }
+    return g->when_down == DOWN_WAITS;
+}
+
 /* No backend may have it now: it waits for one, or is answered. */
 static enum progress stay(struct exchange *ex)
 {
-    const struct guard *g = &ex->route->guard;
-    bool wants = (ex->all_full || g->queue_down) && g->queue_limit;
-    if (wants && proxy_queue_join(ex)) {
+    bool wants = ex->all_full || waits_down(ex);
+    if (wants && ex->route->guard.queue_limit && proxy_queue_join(ex)) {
         return PROGRESS_SOME;
     }
     if (ex->tries) {
@@ -80,20 +93,31 @@ enum progress proxy_attempt_first(struct exchange *ex)
 {
     struct route *r = ex->route;
     proxy_budget_ask(proxy_of(ex), r);
-    ex->all_full = !list_empty(&r->queue); /* those who wait go first */
-    return ex->all_full ? stay(ex) : attempt(ex, proxy_pick(ex));
+    if (!list_empty(
+            &r->queue)) { /* those who wait go first; this one waits for what they wait for */
+        const struct exchange *first = list_owner(r->queue.next, struct exchange, waiting);
+        ex->all_full = first->all_full;
+        ex->none = first->none;
+        return stay(ex);
+    }
+    return attempt(ex, proxy_pick(ex));
+}
+
+static bool waits_for_any(const struct exchange *ex)
+{
+    enum when_down when = ex->route->guard.when_down;
+    return when == DOWN_WAITS || (when == DOWN_BRIEFLY && ex->none);
 }
 
 bool proxy_attempt_resume(struct exchange *ex)
 {
     uint64_t now_ms = proxy_of(ex)->now_ms;
-    const struct guard *g = &ex->route->guard;
-    if (g->queue_down && ex->tries && now_ms - ex->route->revived_ms >= REVIVE_MS) {
+    if (ex->tries && waits_for_any(ex) && now_ms - ex->route->revived_ms >= REVIVE_MS) {
         ex->route->revived_ms = now_ms;
         ex->tries = 0; /* what it tried may be back, and nobody else may tell */
     }
     struct backend *b = proxy_pick(ex);
-    if (!b && (ex->all_full || g->queue_down)) {
+    if (!b && (ex->all_full || waits_for_any(ex))) {
         return false;
     }
     proxy_queue_leave(ex);

@@ -67,7 +67,9 @@ struct service {
     char *name;
     struct backend **backends;
     uint32_t count;
-    struct list routes;      /* of all living generations */
+    struct list routes; /* of all living generations */
+    uint64_t
+        gone_ms; /* none was there for a request first then, and none has answered since; 0: one has */
     uint64_t tags[TAG_BITS]; /* the hash of the tag behind each bit */
     uint32_t tag_count;
     uint32_t tags_version; /* counts changes of the bits */

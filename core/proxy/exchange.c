@@ -610,7 +610,8 @@ void proxy_exchange_timeout(struct exchange *ex)
 {
     if (ex->state == EXCHANGE_QUEUED) {
         board_add(&proxy_of(ex)->numbers->queue_refused, 1);
-        (void)proxy_exchange_refuse(ex, 503, "all backends stayed full");
+        (void)proxy_exchange_refuse(
+            ex, 503, ex->all_full ? "all backends stayed full" : "no backend came in time");
         return;
     }
     bool uploading = !ex->in.done && !ex->head_sent;

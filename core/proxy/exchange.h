@@ -82,7 +82,8 @@ struct exchange {
     uint8_t state;
     uint8_t tries;
     uint8_t failure; /* enum failure of the present attempt */
-    bool all_full;   /* why the last pick had none: a place may come free */
+    bool all_full;   /* why the last pick had none: a place may come free, */
+    bool none;       /* or there was none to ask that it has not asked; else circuits are open */
     uint8_t client_minor;
     uint16_t status; /* told to the client; 0: nothing yet */
     bool client_keep;

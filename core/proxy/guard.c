@@ -98,10 +98,13 @@ void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *serv
     read_breaker(g, breaker);
     read_ejection(g, record_of(route, "outlier_ejection"));
     g->tracks = breaker || g->compares;
+    g->alone = json_bool(breaker, "explicit", false);
     g->panic = json_num(route, "panic_threshold", 50) / 100;
     g->slow_start_ms = json_num(route, "slow_start_ms", slow_ms);
-    g->queue_limit = queue ? number(queue, "limit", 100, 1e6) : 0;
-    g->queue_down = queue && json_bool(queue, "when_down", false);
+    g->queue_limit = queue ? number(queue, "limit", 1000, 1e6) : 0;
+    g->when_down = !json_get(queue, "when_down")          ? DOWN_BRIEFLY
+                   : json_bool(queue, "when_down", false) ? DOWN_WAITS
+                                                          : DOWN_REFUSED;
     double wait_ms = json_num(queue, "timeout_ms", 5000);
     g->queue_timeout = proxy_timeout_of(p, wait_ms >= 1 && wait_ms < 1e9 ? (uint32_t)wait_ms : 1);
     g->budgeted = budget != NULL;

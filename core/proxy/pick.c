@@ -79,7 +79,8 @@ struct field proxy_pick_fill(const struct exchange *ex, uint32_t count)
         f.eligible += may && !full;
         f.full += may && full;
     }
-    if (f.admitted < f.healthy && f.admitted < g->panic * f.healthy) {
+    bool respected = f.healthy == 1 && g->alone;
+    if (f.admitted < f.healthy && f.admitted < g->panic * f.healthy && !respected) {
         panic(ex, count, &f);
     }
     return f;
@@ -212,5 +213,6 @@ struct backend *proxy_pick(struct exchange *ex)
         r->rows[at].eligible = 0;
     }
     ex->all_full = !f.eligible && f.full;
+    ex->none = !f.eligible && (f.admitted || !f.healthy || f.panic);
     return NULL;
 }

@@ -77,10 +77,18 @@ enum failure {
     FAILURES
 };
 
+/* What becomes of a request when there is no backend that it may wait for a place at. */
+enum when_down {
+    DOWN_BRIEFLY, /* it waits while the last one has gone but a moment ago */
+    DOWN_WAITS,
+    DOWN_REFUSED
+};
+
 /* A route's settings against failing and full backends; guard.c and queue.c. */
 struct guard {
     bool tracks; /* circuits count at all */
     bool compares, budgeted;
+    bool alone; /* also the circuit of an only backend keeps requests away */
     bool counts[FAILURES];
     struct board_rule rule;
     double panic; /* below this part of admitted backends all are asked */
@@ -88,7 +96,7 @@ struct guard {
     uint32_t eject_minimum, eject_window_ms, eject_base_ms, eject_most_ms;
     double slow_start_ms;
     uint32_t queue_limit;
-    bool queue_down; /* requests wait when no backend is there, too */
+    enum when_down when_down;
     struct timeout *queue_timeout;
     double retry_ratio, retry_per_second;
 };

@@ -134,6 +134,7 @@ void proxy_tally_answer(struct exchange *ex, int status)
     proxy_now(p);
     uint64_t took_us = p->now_us > ex->attempt_us ? p->now_us - ex->attempt_us : 0;
     ex->tallied = true;
+    ex->route->service->gone_ms = 0;
     /* Whether the answer is whole shows at its end; a trial, or what has no end, is not kept so long. */
     if (status >= 500 || status == 101 || ex->tcp || ex->ticket.trial) {
         proxy_guard_result(ex, status >= 500 ? FAILURE_5XX : FAILURE_NONE);

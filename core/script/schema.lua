@@ -133,11 +133,12 @@ S.outlier_ejection = {
 }
 
 S.queue = {
-  { "limit", type = "integer", default = 100, min = 1, max = 1000000, doc = "requests that may wait" },
+  { "limit", type = "integer", default = 1000, min = 1, max = 1000000, doc = "requests that may wait" },
   { "timeout", type = "duration", default = "5s", min = 0.001, max = 3600, unit = "s",
     doc = "how long, then it is 503" },
-  { "when_down", type = "boolean", default = false,
-    doc = "also when no backend is ready: all down, or none started yet" },
+  { "when_down", type = "boolean",
+    doc = "when no backend is ready, too: all down, or none started yet; when absent only for "
+      .. "`timeout` after the last one went" },
 }
 
 S.retry_budget = {

@@ -46,10 +46,10 @@
  *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
  *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3, "trials": 1,
  *         "failures_on": ["connect", "timeout", "reset", "5xx"], "window_ms": 10000, "failure_rate": 0.5,
- *         "minimum_requests": 20 },                                                  {} = off, here and below
+ *         "minimum_requests": 20, "explicit": true (by the route itself, not a default) },      {} = off, here and below
  *       "outlier_ejection": { "max_ejected": 50, "deviations": 1.9, "minimum_requests": 100, "window_ms": 10000,
  *         "base_time_ms": 30000, "max_time_ms": 300000 },
- *       "panic_threshold": 50, "queue": { "limit": 100, "timeout_ms": 5000 },
+ *       "panic_threshold": 50, "queue": { "limit": 1000, "timeout_ms": 5000, "when_down": true (absent: for a moment) },
  *       "retry_budget": { "percent": 20, "min_per_second": 10 }, "slow_start_ms": 30000 (absent: the service's) } ],
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],

@@ -378,6 +378,9 @@ local function one_route(value, path, ctx)
         end
     end
     check_tcp(r, value, path, ctx)
+    if type(value.circuit_breaker) == "table" then
+        r.circuit_breaker.explicit = true
+    end
     name_timeouts(r, value, aside.timeouts, path, ctx)
     r.max_retries = r.max_retries or ctx.cluster.max_retries
     r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout

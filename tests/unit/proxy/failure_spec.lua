@@ -149,6 +149,85 @@ describe("proxy, failures and limits", function()
         assert.equal("back", (select(3, clients[1]:answer())))
     end)
 
+    it("has requests wait for a moment when the last backend has just gone, but not for ever", function()
+        world { backends = 2, route = { more = { queue = { limit = 10, timeout_ms = 600 } } } }
+        local function ask()
+            local c = w:client()
+            c:get "/"
+            return c
+        end
+        local function waiting(n)
+            proxied.eventually(function()
+                return tonumber(w:numbers().queued) == n
+            end, "there never waited " .. n)
+        end
+        local entries = { w:entry(1), w:entry(2) }
+        w:roster {} -- gone, and back in time
+        local c = ask()
+        waiting(1)
+        w:roster(entries)
+        local u, first = w:accept_any()
+        u:read_head()
+        u:close() -- and both fail it, though nobody says that they are down
+        u = w:accept(3 - first)
+        u:read_head()
+        u:close()
+        u = w:accept_any()
+        u:read_head()
+        u:ok("back", "Connection: close\r\n")
+        assert.equal("back", (select(3, c:answer())))
+        w:roster {} -- gone for long
+        c = ask()
+        waiting(1)
+        local status, _, why = c:answer()
+        assert.equal(503, status)
+        assert.matches("no backend came in time", why)
+        c = ask() -- who comes then knows at once
+        status, _, why = c:answer()
+        assert.equal(503, status)
+        assert.matches("no backend is ready", why)
+        w:roster(entries) -- an answer, and the next outage is a new one
+        c = ask()
+        u = w:accept_any()
+        u:read_head()
+        u:ok("", "Connection: close\r\n")
+        assert.equal(200, (c:answer()))
+        w:roster {}
+        c = ask()
+        waiting(1)
+        w:roster(entries)
+        u = w:accept_any()
+        u:read_head()
+        u:ok "again"
+        assert.equal("again", (select(3, c:answer())))
+    end)
+
+    it("refuses later requests of an outage at once while earlier ones still wait", function()
+        world { route = { more = { queue = { limit = 10, timeout_ms = 1000 } } } }
+        w:roster {}
+        local from = socket.gettime()
+        local c = w:client()
+        c:get "/"
+        local last
+        repeat -- one after the other; each keeps waiting for its own second
+            last = w:client()
+            last:get "/"
+        until not last:silent(0.1) or socket.gettime() - from > 3
+        assert.equal(503, (c:answer()))
+        local _, _, why = last:answer()
+        assert.matches("no backend is ready", why)
+        assert.is_true(tonumber(w:numbers().queued) > 0)
+    end)
+
+    it("never waits for a backend where the route does not want that", function()
+        world { route = { more = { queue = { limit = 10, timeout_ms = 5000, when_down = false } } } }
+        w:roster {}
+        local c = w:client()
+        c:get "/"
+        assert.matches("no backend is ready", (select(3, c:answer())))
+        assert.equal(0, tonumber(w:numbers().queued_total))
+    end)
+
     it("gives up with 502 when every backend fails", function()
         world { backends = 2 }
         local c = w:client()

@@ -228,6 +228,25 @@ describe("proxy, guards", function()
         assert.is_true(w:unwanted(1) and w:unwanted(2))
     end)
 
+    it("respects the circuit of an only backend where the route has asked for circuits", function()
+        world(1, { circuit_breaker = BREAKER })
+        eject(1)
+        assert.same({ 2, 0, 0, 0 }, shares(2)) -- it did not: nobody loses all for a default
+        assert.equal(2, tonumber(w:numbers().panics))
+        w = proxied.finish(w)
+        local declared = { explicit = true }
+        for key, value in pairs(BREAKER) do
+            declared[key] = value
+        end
+        world(1, { circuit_breaker = declared, queue = { limit = 10, timeout_ms = 5000 } })
+        eject(1)
+        local c = w:client()
+        c:get "/"
+        assert.equal(503, (c:answer())) -- at once: no reason to wait
+        assert.equal(0, tonumber(w:numbers().queued_total + w:numbers().panics))
+        assert.is_true(w:unwanted(1))
+    end)
+
     it("puts out who does worse than the others, up to the cap", function()
         world(3, { outlier_ejection = { minimum_requests = 5, base_time_ms = 60000, max_ejected = 50 } })
         shares(30, { 500 })

@@ -67,7 +67,7 @@ service "web" { image = "web:1", ports = { "80" },
                 max_ejected = 50, deviations = 1.9, minimum_requests = 100, window_ms = 10000, base_time_ms = 30000,
                 max_time_ms = 300000,
             },
-            panic_threshold = 50, queue = { limit = 100, timeout_ms = 5000, when_down = false },
+            panic_threshold = 50, queue = { limit = 1000, timeout_ms = 5000 },
             retry_budget = { percent = 20, min_per_second = 10 },
         } }, config.services[1].routes)
     end)
@@ -111,9 +111,10 @@ service "web" { backends = { "10.0.0.1:80" }, slow_start = "30s",
             circuit_breaker = { failures_on = { "connect" }, trials = 2, window = "30s" }, queue = { limit = 7 } } }]])
             .services[1].routes[1]
         assert.same({ "connect" }, r.circuit_breaker.failures_on)
+        assert.is_true(r.circuit_breaker.explicit)
         assert.same({ 2, 30000, 5 }, { r.circuit_breaker.trials, r.circuit_breaker.window_ms,
             r.circuit_breaker.failure_threshold })
-        assert.same({ limit = 7, timeout_ms = 5000, when_down = false }, r.queue)
+        assert.same({ limit = 7, timeout_ms = 5000 }, r.queue)
     end)
 
     it("takes the cluster's words as defaults of its services, wherever they stand", function()
@@ -186,7 +187,7 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
         assert.equal("tidegate.lua:15", catalog.routes[1].at)
         assert.same({ failure_threshold = 5, recovery_timeout_ms = 60000, success_threshold = 3, trials = 1,
             failures_on = { "connect", "timeout", "reset", "5xx" }, window_ms = 10000, failure_rate = 0.5,
-            minimum_requests = 20 }, catalog.routes[1].circuit_breaker)
+            minimum_requests = 20, explicit = true }, catalog.routes[1].circuit_breaker)
         assert.same({ performance = "/performance", data = "/data", prometheus = "/metrics", interval_ms = 15000,
             max_body_bytes = 4194304, max_samples = 10000 }, catalog.collect)
         assert.equal("backends", legacy.source)
