@@ -254,6 +254,7 @@ static void drain(struct master *m)
     m->drain_deadline_ms = clock_now_ms() + DRAIN_MS + 1000;
     log_info("draining: no new connections", "workers=%u", workers_alive(m));
     workers_drain(m, DRAIN_MS);
+    workers_close_listeners(m); /* else who connects now would wait for nobody */
 }
 
 void master_stop(struct master *m, int exit_code)

@@ -100,7 +100,7 @@ static void on_listen(struct worker *w, const struct ipc_message *m)
 static void on_drain(struct worker *w, const struct ipc_message *m)
 {
     struct cJSON *args = json_parse(m->data, m->len);
-    proxy_drain(w->proxy, (uint32_t)json_int(args, "deadline_ms", ORPHAN_DRAIN_MS));
+    proxy_drain(w->proxy, (uint32_t)json_int(args, "deadline_ms", ORPHAN_DRAIN_MS), 0);
     json_free(args);
 }
 
@@ -160,7 +160,7 @@ static void on_orphan_look(uv_timer_t *timer)
                       : "a new master serves: draining",
                  "");
         uv_timer_stop(timer);
-        proxy_drain(w->proxy, ORPHAN_DRAIN_MS);
+        proxy_drain(w->proxy, ORPHAN_DRAIN_MS, over ? 0 : PROXY_PARKED_MS);
     }
 }
 

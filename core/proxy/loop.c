@@ -182,7 +182,8 @@ static int wait_ms(struct proxy *p)
         wait = uv;
     }
     if (p->draining) {
-        int left = p->drain_ms > p->now_ms ? (int)(p->drain_ms - p->now_ms) : 0;
+        uint64_t until_ms = p->listen_ms && p->listen_ms < p->drain_ms ? p->listen_ms : p->drain_ms;
+        int left = until_ms > p->now_ms ? (int)(until_ms - p->now_ms) : 0;
         wait = wait < 0 || left < wait ? left : wait;
     }
     return wait;
@@ -194,13 +195,14 @@ static bool drained(struct proxy *p)
     if (!p->draining) {
         return false;
     }
+    proxy_listeners_end(p);
     if (p->now_ms >= p->drain_ms) {
         while (!list_empty(&p->sessions)) {
             proxy_session_kill(list_owner(p->sessions.next, struct session, node), true);
         }
         empty_grave(p);
     }
-    return p->session_count == 0;
+    return p->session_count == 0 && (!p->listen_ms || p->now_ms >= p->drain_ms);
 }
 
 void proxy_run(struct proxy *p)

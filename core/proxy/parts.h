@@ -60,7 +60,8 @@ struct proxy {
     unsigned rounds; /* since libuv ran */
     uint64_t now_us, now_ms;
     uint64_t spin_until_us; /* events come close together: until then it does not sleep */
-    uint64_t drain_ms;      /* connections are cut then */
+    uint64_t drain_ms;      /* connections are cut then, */
+    uint64_t listen_ms;     /* and listeners closed then; 0: they are */
     uint32_t session_count;
     struct list sessions, listeners, ready, grave;
     struct list clients[CLIENT_BUCKETS]; /* exchanges that the board has no room to count */

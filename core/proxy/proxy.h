@@ -38,9 +38,14 @@ void proxy_abort(struct proxy *p);
 int proxy_listen(struct proxy *p, const char *address, int fd);
 /* Applies a roster; -EINVAL when it is not one. Backends that left finish what they have. */
 int proxy_roster(struct proxy *p, const struct cJSON *roster);
-/* Accepts what is queued, closes the listeners, says Connection: close on what follows; connections still open at
- * deadline_ms from now are cut. proxy_run returns when none is left. */
-void proxy_drain(struct proxy *p, uint32_t deadline_ms);
+enum {
+    /* So long the kernel may keep a connection that says nothing from a listener, and some more. */
+    PROXY_PARKED_MS = 1300
+};
+/* Accepts what is queued, closes the listeners listen_ms from now, says Connection: close on what follows;
+ * connections still open at deadline_ms from now are cut. proxy_run returns when none is left. With
+ * PROXY_PARKED_MS nobody who has connected is turned away; 0 is for when nothing serves afterwards. */
+void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms);
 /* How a request such as "GET /x Host: y" would be decided on now; nothing changes. `listen` is the
  * address it comes to, or "": the first that has a route for it. The caller owns
  * {"ok":true,"generation":3,"service":"catalog","policy":"least_connections",

@@ -25,7 +25,7 @@
 
 enum {
     ACCEPTS = 64, /* of one listener before others have their turn */
-    DEFER_S = 5
+    DEFER_S = 1   /* the kernel's granularity: it tries once more to connect, which ends the wait */
 };
 
 static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
@@ -120,9 +120,9 @@ void proxy_listener_close(struct proxy *p, struct listener *l)
 
 /* HTTP clients speak first, so accepting waits for their bytes; of other protocols nobody knows. It
  * fails on unix sockets, where it means nothing. */
-static void defer(const struct listener *l)
+static void defer(const struct listener *l, bool on)
 {
-    int seconds = l->port && l->port->tcp ? 0 : DEFER_S;
+    int seconds = !on || (l->port && l->port->tcp) ? 0 : DEFER_S;
     (void)setsockopt(l->conn.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
 }
 
@@ -138,7 +138,7 @@ void proxy_listeners_point(struct proxy *p)
             continue;
         }
         if (l->port) {
-            defer(l);
+            defer(l, true);
             int rc = proxy_conn_register(p, &l->conn);
             if (rc) {
                 proxy_fact(p, "listen", err_text(rc));
@@ -181,16 +181,18 @@ int proxy_listen(struct proxy *p, const char *address, int fd)
     (void)str_copy(l->address, sizeof l->address, address);
     list_append(&p->listeners, &l->node);
     l->port = p->current ? proxy_generation_port(p->current, address) : NULL;
-    defer(l);
+    defer(l, true);
     return l->port ? proxy_conn_register(p, &l->conn) : 0;
 }
 
-void proxy_drain(struct proxy *p, uint32_t deadline_ms)
+void proxy_listeners_end(struct proxy *p)
 {
     struct list *next;
-    proxy_now(p);
-    p->drain_ms = p->now_ms + deadline_ms;
-    for (struct list *at = p->listeners.next; !p->draining && at != &p->listeners; at = next) {
+    if (!p->listen_ms || p->now_ms < p->listen_ms) {
+        return;
+    }
+    p->listen_ms = 0;
+    for (struct list *at = p->listeners.next; at != &p->listeners; at = next) {
         struct listener *l = list_owner(at, struct listener, node);
         l->sessions++; /* holds it while its queue is emptied */
         if (l->port) {
@@ -200,7 +202,26 @@ void proxy_drain(struct proxy *p, uint32_t deadline_ms)
         next = at->next;
         proxy_listener_leave(l);
     }
+}
+
+/* A connection whose first bytes have not come is known to its listener alone, and is reset when that is
+ * closed, also if others listen on the same port. Without deferring the kernel hands it over when it tries
+ * to connect once more, a second after the first time. */
+void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms)
+{
+    proxy_now(p);
+    p->drain_ms = p->now_ms + deadline_ms;
+    if (!p->draining) {
+        p->listen_ms = p->now_ms + listen_ms;
+        for (struct list *at = p->listeners.next; at != &p->listeners; at = at->next) {
+            const struct listener *l = list_owner(at, struct listener, node);
+            if (l->conn.fd >= 0) {
+                defer(l, false);
+            }
+        }
+    }
     p->draining = true;
+    proxy_listeners_end(p);
     /* Idle connections may still send one request; after a second of silence they are closed. */
     for (struct list *at = p->sessions.next; at != &p->sessions; at = at->next) {
         struct session *s = list_owner(at, struct session, node);

@@ -39,6 +39,8 @@ void proxy_listener_event(struct proxy *p, struct listener *l);
 /* Closes the socket; the rest goes with the last session. */
 void proxy_listener_close(struct proxy *p, struct listener *l);
 void proxy_listener_leave(struct listener *l);
+/* While draining: closes those whose time is over. */
+void proxy_listeners_end(struct proxy *p);
 
 /* ---- session.c --------------------------------------------------------------------------- */
 

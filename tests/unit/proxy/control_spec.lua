@@ -227,6 +227,30 @@ describe("proxy, configuration, rosters and drain", function()
         end, "it does not end by itself")
     end)
 
+    it("serves who has connected before a drain but said nothing yet", function()
+        world()
+        local soon, late = w:client(), w:client() -- in the kernel only: nothing is accepted before its first bytes
+        w:must "drain 9000 1300"
+        local function served(c)
+            c:get "/"
+            local u = w:accept()
+            u:read_head()
+            u:ok("late", "Connection: close\r\n")
+            local status, head, body = c:answer()
+            assert.same({ 200, "late" }, { status, body })
+            assert.matches("\r\nConnection: close\r\n", head)
+        end
+        served(soon)
+        served(w:client()) -- who comes meanwhile is served too
+        proxied.eventually(function()
+            return not require("socket").connect("127.0.0.1", w.port)
+        end, "it listens for ever")
+        served(late)
+        proxied.eventually(function()
+            return w:tell "fact":match "^error"
+        end, "it does not end by itself")
+    end)
+
     it("serves what still comes on open connections while it drains", function()
         world()
         local c, held = w:client(), w:client()

@@ -122,7 +122,9 @@ static void obey(struct child *c, char *line)
     } else if (str_same(line, "abort")) {
         proxy_abort(c->proxy);
     } else if (str_same(line, "drain")) {
-        proxy_drain(c->proxy, (uint32_t)strtoul(rest, NULL, 10));
+        char *more;
+        uint32_t deadline_ms = (uint32_t)strtoul(rest, &more, 10);
+        proxy_drain(c->proxy, deadline_ms, (uint32_t)strtoul(more, NULL, 10));
     } else if (str_same(line, "fact")) {
         snprintf(reply, sizeof reply, "%u %s", c->facts, c->fact);
     } else if (str_same(line, "news")) {
