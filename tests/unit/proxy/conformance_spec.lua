@@ -206,6 +206,7 @@ local arriving = {
 local answers = {
     { "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", 200, { "Via: 1.1 tidegate\r\n", "Date: " }, {}, "hello" },
     { "HTTP/1.1 200 \nContent-Length: 5\n\nhello", 200, {}, {}, "hello" },
+    { "HTTP/1.1 200\nContent-Length: 5\n\nhello", 200, { "HTTP/1.1 200 " }, {}, "hello" },
     { "HTTP/1.1 299 Odd \228\nContent-Length: 0\n\n", 299, { "299 Odd \228\r\n" }, {}, "" },
     { "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", 200, { "Transfer-Encoding: chunked" }, {}, "hello" },
     { "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5;x=y\nhello\n0\nX-T: 1\n\n", 200, {}, { "x-t" }, "hello" },
