@@ -97,6 +97,26 @@
 ---@field method integer                         0 other, 1 GET, 2 HEAD, 3 POST, 4 PUT, 5 DELETE, 9 PATCH
 ---@field attempt integer                        0 at first, then 1, 2 for retries
 
+-- What a route's `request` function gets: texts as the client sent them, "" where there is none.
+---@class tidegate.RequestHead
+---@field method string
+---@field host string                            with its port, when it came with one
+---@field path string                            not decoded
+---@field query string                           behind the "?", not decoded
+---@field client string                          its address, without the port
+---@field header fun(name: string): string?      the first field of that name, in upper or lower case
+
+-- What it answers; nil: nothing. The tags as a list or with commas between.
+---@class tidegate.RequestData
+---@field dataset_id? string|number
+---@field data_affinity_tags? string[]|string
+---@field processing_type? string|number
+---@field key? string|number                     hashed; absent: the policy's own key, or the client
+---@field zone? string                           absent: that of this tidegate
+
+-- In a configuration: route = { request = function(r) return { dataset_id = r.header "X-Data" } end }
+---@alias tidegate.RequestFunction fun(r: tidegate.RequestHead): tidegate.RequestData?
+
 -- Lower is better; nil, NaN or infinity: not this one. Called for eligible backends only.
 ---@alias tidegate.Score fun(backend: tidegate.Backend, request: tidegate.Request): number?
 -- The index of an eligible backend, 1 .. n, or nil for none.

@@ -53,6 +53,12 @@ static void show_note(struct buf *to, const struct cJSON *answer)
         screen_lines(to, error);
         (void)buf_text(to, "\n");
     }
+    error = json_str(answer, "request_error", NULL);
+    if (error) {
+        (void)buf_text(to, "The route's request function failed, so no data is known: ");
+        screen_lines(to, error);
+        (void)buf_text(to, "\n");
+    }
 }
 
 static void number_cell(struct screen_table *t, const struct cJSON *b, const char *key,

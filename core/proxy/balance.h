@@ -18,6 +18,7 @@ struct exchange;
 struct proxy;
 struct field;
 struct script_backend;
+struct script_data;
 struct script_request;
 
 enum {
@@ -90,6 +91,7 @@ struct view {
     uint32_t session; /* hash of the backend that the session's cookie names, 0 = none */
     uint32_t tags_version;
     int32_t data, tag_count, zone;
+    bool failed; /* the route's request function did */
 };
 
 struct view_plan;
@@ -114,6 +116,13 @@ int proxy_view_session(const struct exchange *ex, uint32_t count);
 void proxy_view_fill(const struct exchange *ex, uint32_t count, struct script_request *request);
 /* Writes the Set-Cookie field of a session that is now with this backend; its length, 0: none. */
 size_t proxy_view_cookie(const struct exchange *ex, char *to, size_t size);
+
+/* ---- function.c -------------------------------------------------------------------------- */
+
+/* What the route's request function says; empty with *ret_failed when it failed. Lent until the route's
+ * generation runs Lua again. */
+struct script_data proxy_function_ask(const struct exchange *ex, const struct http1_head *head,
+                                      bool *ret_failed);
 
 /* ---- pick.c, tally.c --------------------------------------------------------------------- */
 

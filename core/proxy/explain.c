@@ -224,6 +224,9 @@ static struct cJSON *answer(const struct exchange *ex, const struct port *port, 
     if (v->error) {
         json_set_str(out, "policy_error", v->error);
     }
+    if (ex->view.failed) {
+        json_set_str(out, "request_error", script_reader_error(r->reader));
+    }
     json_set_str(out, "chosen", v->chosen < 0 ? NULL : r->service->backends[v->chosen]->id);
     for (uint32_t i = 0; i < count; i++) {
         json_set(list, NULL, backend_json(ex, i, v));

@@ -14,7 +14,7 @@
  *   access.c    the access log
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits
- *   view.c      what policies see of a request; sessions
+ *   view.c      what policies see of a request; sessions;  function.c  a route's own function for that
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
  *   explain.c   one decision told
  *   guard.c     circuits, comparison of backends, retry budget;  queue.c  waiting for a place

@@ -51,7 +51,7 @@ void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms);
  * {"ok":true,"generation":3,"service":"catalog","policy":"least_connections",
  *  "route":{"listen":"0.0.0.0:80","host":"","path":"/","tcp":false},
  *  "decides":"score"|"loop" (of the policy's own)|"session"|"builtin","chosen":"catalog-1"|null,
- *  "equal":2 (have the lowest score),"panic":false,"tags_asked":0,"policy_error"?:"...",
+ *  "equal":2 (have the lowest score),"panic":false,"tags_asked":0,"policy_error"?:"...","request_error"?:"...",
  *  "backends":[{"backend":"catalog-1","address","chosen":true,"eligible":true,"score"?:0.5,
  *    "reason":"" | "draining" | "full: 5 of 5" | "circuit open","in_flight":0,"weight":1,"ramp":1,
  *    "response_ms":1.5,"error_rate":0,"circuit":"closed","tags":0 (of those asked)}]}
@@ -66,7 +66,7 @@ void proxy_stop(struct proxy *p);
 void proxy_free(struct proxy *p);
 
 /* News. All of them together at most one a second: "policy" (a request that the policy could not decide),
- * "limit", "listen", "tags", "access_log". Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
+ * "request" (a request function failed), "limit", "listen", "tags", "access_log". Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
  * "backend_ejected", "backend_returned". At most once a second, for each backend: "backend_failed" (it
  * should be checked soon); for each service: "panic" (requests ignore the circuits just now).
  * `service` and `backend` are "" where there is none. */

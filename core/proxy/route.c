@@ -203,8 +203,24 @@ static uint64_t identity_of(const char *service, const struct cJSON *route)
     return hash;
 }
 
+/* What decides over it: the policy, and the request function where it has one. */
+static int build_scripts(struct generation *g, struct route *r, const struct cJSON *json,
+                         uint32_t place, char **reterr)
+{
+    int rc =
+        script_picker_new(g->hot, r->policy, r->params, r->rows, r->capacity, &r->picker, reterr);
+    if (rc) {
+        r->picker = NULL;
+    } else if (json_get(json_get(json, "request"), "function")) {
+        rc = script_reader_new(g->hot, r->service->name, place, &r->reader, reterr);
+    }
+    return rc;
+}
+
+/* `place`: of the route in its service, from 1. */
 static int build_route(struct proxy *p, struct generation *g, const struct cJSON *config,
-                       const struct cJSON *service, const struct cJSON *json, char **reterr)
+                       const struct cJSON *service, const struct cJSON *json, uint32_t place,
+                       char **reterr)
 {
     struct route *r = &g->routes[g->route_count++];
     const char *name = json_str(service, "name", "");
@@ -263,15 +279,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->host = mem_copy(host);
     r->policy = mem_copy(json_str(balance, "policy", "least_connections"));
     r->params = json_copy(json_get(balance, "params"));
-    if (g->builtin) {
-        return 0;
-    }
-    int rc = script_picker_new(g->hot, r->policy, json_get(balance, "params"), r->rows, r->capacity,
-                               &r->picker, reterr);
-    if (rc) {
-        r->picker = NULL;
-    }
-    return rc;
+    return g->builtin ? 0 : build_scripts(g, r, json, place, reterr);
 }
 
 static void point_sites(struct generation *g)
@@ -297,6 +305,7 @@ static void free_generation(struct generation *g)
         if (r->service) {
             list_remove(&r->node);
         }
+        script_reader_free(r->reader);
         script_picker_free(r->picker);
         proxy_view_plan_free(r->view);
         mem_free(r->rows);
@@ -367,8 +376,9 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     int rc = proxy_access_new(p, json_get(cluster, "access_log"), &g->access, reterr);
     rc = rc ? rc : script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);
     for (struct cJSON *s = json_first(json_get(config, "services")); !rc && s; s = json_next(s)) {
+        uint32_t place = 1;
         for (struct cJSON *r = json_first(json_get(s, "routes")); !rc && r; r = json_next(r)) {
-            rc = build_route(p, g, config, s, r, reterr);
+            rc = build_route(p, g, config, s, r, place++, reterr);
         }
     }
     if (rc) {

@@ -18,6 +18,7 @@ struct proxy;
 struct script_backend;
 struct script_hot;
 struct script_picker;
+struct script_reader;
 struct service;
 struct view_plan;
 
@@ -120,6 +121,9 @@ struct route {
     uint32_t capacity;
     struct script_picker *picker; /* NULL: C decides */
     struct view_plan *view;
+    struct script_reader *reader; /* its request function; NULL: none */
+    uint32_t reader_failures;     /* in a row */
+    uint64_t reader_aside_ms;     /* after many of them it is not asked before then */
     struct rules rules;
     uint64_t revived_ms; /* when one that waits could try all again */
     uint32_t failures;   /* of the policy, in a row */

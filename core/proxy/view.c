@@ -25,6 +25,7 @@ enum {
     NEED_ZONE = 32,
     NEED_MEAN = 64, /* of the backends: their response_mean_ms */
     NEED_DATA = NEED_TAGS | NEED_DATASET | NEED_PROCESSING,
+    NEED_FUNCTION = NEED_DATA | NEED_KEY | NEED_ZONE, /* what a request function may say */
     NEED_ALL = NEED_DATA | NEED_KEY | NEED_PATH | NEED_ZONE | NEED_MEAN
 };
 
@@ -392,8 +393,9 @@ static uint32_t implied(const struct service *service, const char *prefix, struc
     return len < (int)sizeof tag ? bit_of(service, hash_bytes(tag, (size_t)len)) : 0;
 }
 
+/* `dataset`: what a request function said in place of the plan's places. */
 static uint32_t key_of(const struct exchange *ex, const struct view_plan *plan,
-                       const struct http1_head *head, char *buffer)
+                       const struct http1_head *head, struct str dataset, char *buffer)
 {
     for (uint32_t i = 0; i < plan->key.count; i++) {
         struct places one = {.of = {plan->key.of[i]}, .count = 1};
@@ -402,11 +404,28 @@ static uint32_t key_of(const struct exchange *ex, const struct view_plan *plan,
         if (one.of[0].kind == PLACE_CLIENT) {
             break;
         }
+        if (from != &one && dataset.len) {
+            return proxy_hash(dataset);
+        }
         if (find(head, from, buffer, &value)) {
             return proxy_hash(value);
         }
     }
     return ex->session->key;
+}
+
+static void take_dataset(const struct service *service, struct str value, struct view *v)
+{
+    v->dataset = proxy_hash(value);
+    v->implied |= implied(service, "dataset:", value);
+    v->data = 1;
+}
+
+static void take_processing(const struct service *service, struct str value, struct view *v)
+{
+    v->processing = proxy_hash(value);
+    v->implied |= implied(service, "processing:", value);
+    v->data = 1;
 }
 
 static void take_data(const struct service *service, const struct view_plan *plan,
@@ -417,14 +436,57 @@ static void take_data(const struct service *service, const struct view_plan *pla
         take_tags(service, value, v);
     }
     if (plan->needs & NEED_DATASET && find(head, &plan->dataset, buffer, &value)) {
-        v->dataset = proxy_hash(value);
-        v->implied |= implied(service, "dataset:", value);
-        v->data = 1;
+        take_dataset(service, value, v);
     }
     if (plan->needs & NEED_PROCESSING && find(head, &plan->processing, buffer, &value)) {
-        v->processing = proxy_hash(value);
-        v->implied |= implied(service, "processing:", value);
-        v->data = 1;
+        take_processing(service, value, v);
+    }
+}
+
+static struct str from_script(struct script_text t)
+{
+    return (struct str){t.ptr, t.len};
+}
+
+/* What the route's request function says, in place of all places. */
+static void take_by_function(const struct exchange *ex, const struct http1_head *head, char *buffer,
+                             struct view *v)
+{
+    const struct route *r = ex->route;
+    const struct view_plan *plan = r->view;
+    struct script_data data = proxy_function_ask(ex, head, &v->failed);
+    struct str dataset = from_script(data.dataset);
+    if (plan->needs & NEED_TAGS) {
+        take_tags(r->service, from_script(data.tags), v);
+    }
+    if (plan->needs & NEED_DATASET && dataset.len) {
+        take_dataset(r->service, dataset, v);
+    }
+    if (plan->needs & NEED_PROCESSING && data.processing.len) {
+        take_processing(r->service, from_script(data.processing), v);
+    }
+    if (plan->needs & NEED_KEY) {
+        v->key = data.key.len ? proxy_hash(from_script(data.key))
+                              : key_of(ex, plan, head, dataset, buffer);
+    }
+    if (plan->needs & NEED_ZONE) {
+        v->zone = data.zone.len ? zone_of(from_script(data.zone)) : plan->here;
+    }
+}
+
+static void take_by_places(const struct exchange *ex, const struct http1_head *head, char *buffer,
+                           struct view *v)
+{
+    const struct view_plan *plan = ex->route->view;
+    struct str value;
+    if (plan->needs & NEED_DATA) {
+        take_data(ex->route->service, plan, head, buffer, v);
+    }
+    if (plan->needs & NEED_KEY && plan->key.count) {
+        v->key = key_of(ex, plan, head, (struct str){0}, buffer);
+    }
+    if (plan->needs & NEED_ZONE) {
+        v->zone = find(head, &plan->zone, buffer, &value) ? zone_of(value) : plan->here;
     }
 }
 
@@ -450,17 +512,13 @@ void proxy_view_take(struct exchange *ex, const struct http1_head *head)
     char buffer[VALUE_BYTES];
     head = head ? head : &nothing;
     *v = (struct view){.key = ex->session->key, .tags_version = r->service->tags_version};
-    if (plan->needs & NEED_DATA) {
-        take_data(r->service, plan, head, buffer, v);
-    }
-    if (plan->needs & NEED_KEY && plan->key.count) {
-        v->key = key_of(ex, plan, head, buffer);
+    if (r->reader && plan->needs & NEED_FUNCTION) {
+        take_by_function(ex, head, buffer, v);
+    } else {
+        take_by_places(ex, head, buffer, v);
     }
     if (plan->needs & NEED_PATH) {
         v->path = proxy_hash(head->path);
-    }
-    if (plan->needs & NEED_ZONE) {
-        v->zone = find(head, &plan->zone, buffer, &value) ? zone_of(value) : plan->here;
     }
     if (plan->cookie && cookie_value(head, plan->cookie, &value)) {
         v->session = session_of(value);

@@ -83,6 +83,9 @@ local function context(load, entry)
         load.uses[#load.uses + 1] = use
     end
     ctx.errors, ctx.function_at = load.errors.count, load.host.function_at
+    function ctx.run_again()
+        load.run_again = true
+    end
     return ctx
 end
 

@@ -48,6 +48,8 @@ local function new_load(host, request)
         request = request,
         files = files, -- names in the order of reading
         sources = {}, -- name -> text
+        answers = {}, -- of `env`: name -> text
+        lists = {}, -- of `include` with a pattern: pattern -> names
         errors = report.new(files),
         warnings = report.new(files),
         declared = {}, -- in order: { keyword, name, file, line, body }
@@ -111,6 +113,7 @@ local function env_word(load)
             return ""
         end
         local value = load.host.getenv(name)
+        load.answers[name] = value
         if value == nil and default == nil then
             local text = 'env: %s is not set: set it, or give a default: env("%s", "...")'
             load.errors.add(file, line, text:format(name, name))
@@ -168,9 +171,12 @@ local function include(load, chain)
             return include_one(load, name, chain, file, line)
         end
         pattern = "^" .. pattern:gsub("[-.]", "%%%0"):gsub("%*", "[^/]*") .. "$"
+        local list = check.array()
+        load.lists[name] = list
         for _, found in ipairs(load.host.list(folder == "" and "." or folder)) do
             if found:find(pattern) then
-                include_one(load, (folder == "" and "" or folder .. "/") .. found, chain, file, line)
+                list[#list + 1] = (folder == "" and "" or folder .. "/") .. found
+                include_one(load, list[#list], chain, file, line)
             end
         end
     end
@@ -201,6 +207,11 @@ local function environment(load, chain)
             error(('unknown name "%s"%s'):format(tostring(key), hint), 2)
         end,
     })
+end
+
+-- What a worker needs to run the files once more, for the functions in them (reader.lua).
+local function program(load)
+    return { main = load.request.main, sources = load.sources, answers = load.answers, lists = load.lists }
 end
 
 -- ---- Steps ------------------------------------------------------------------------------------
@@ -271,6 +282,9 @@ function M.new(host, request)
         end,
         result = function()
             local ok = load.errors.count() == 0
+            if ok and load.run_again then
+                load.config.program = program(load)
+            end
             return { config = ok and load.config or nil, errors = load.errors.text(),
                 warnings = load.warnings.text() }
         end,

@@ -25,14 +25,6 @@
 #include "script/where.h"
 #include "base/ban.h"
 
-struct script_hot {
-    struct state *state;
-    struct cJSON *config;          /* our copy of its policies and libraries */
-    struct script_request request; /* at this address for all pickers */
-    struct list pickers;
-    int handler; /* registry references, here and below */
-};
-
 struct script_picker {
     struct list link;
     struct script_hot *hot;
@@ -60,9 +52,14 @@ int script_hot_new(const struct cJSON *config, uint64_t *heartbeat, struct scrip
 {
     struct script_hot *hot = mem_new(sizeof(*hot));
     list_init(&hot->pickers);
+    list_init(&hot->readers);
+    hot->functions = LUA_NOREF;
     hot->config = json_object();
     json_set(hot->config, "policies", json_copy(json_get(config, "policies")));
     json_set(hot->config, "libraries", json_copy(json_get(config, "libraries")));
+    if (json_get(config, "program")) {
+        json_set(hot->config, "program", json_copy(json_get(config, "program")));
+    }
     int code = state_new(STATE_HOT, LIMIT_POLICY_MEMORY_BYTES, &hot->state, reterr);
     if (code == 0) {
         state_set_libraries(hot->state, policy_library, hot->config);
@@ -87,6 +84,9 @@ void script_hot_free(struct script_hot *hot)
     }
     while (!list_empty(&hot->pickers)) {
         script_picker_free(list_owner(hot->pickers.next, struct script_picker, link));
+    }
+    while (!list_empty(&hot->readers)) {
+        reader_free_first(&hot->readers);
     }
     if (live == hot) {
         live = NULL;
@@ -216,13 +216,18 @@ void script_picker_resize(struct script_picker *picker, uint32_t count)
     }
 }
 
-static int failed(struct script_picker *picker, const char *text)
+void hot_sentence(char *to, size_t size, const char *origin, const char *text)
 {
     if (where_known(text)) {
-        str_copy(picker->error, sizeof(picker->error), text);
+        str_copy(to, size, text);
     } else {
-        snprintf(picker->error, sizeof(picker->error), "%s: %s", picker->origin, text);
+        snprintf(to, size, "%s: %s", origin, text);
     }
+}
+
+static int failed(struct script_picker *picker, const char *text)
+{
+    hot_sentence(picker->error, sizeof(picker->error), picker->origin, text);
     return -EIO;
 }
 

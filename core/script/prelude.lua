@@ -1,9 +1,9 @@
 -- prelude.lua: the trusted Lua of every state: builds sandboxes, strict views and pickers.
 --
 -- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), driver
--- (which compiles driver.lua), find, match, gmatch, gsub, print, library, and in hot states ffi,
--- backend_bytes, request_bytes }. Returns the functions that C calls. Policies see none of this file's
--- locals but what `environment` copies.
+-- and reader (which compile driver.lua, reader.lua), compile, find, match, gmatch, gsub, print, library, and
+-- in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C calls. Policies
+-- see none of this file's locals but what `environment` copies.
 local host = ...
 local lib = host.libraries
 local assert, error, pairs, pcall = lib.base.assert, lib.base.error, lib.base.pairs, lib.base.pcall
@@ -244,5 +244,7 @@ function P.picker(policy, rows, capacity, request)
     end
     return pick, fit, cost and scores
 end
+
+P.functions, P.reader = host.reader()(host, P.environment, nearest)
 
 return P

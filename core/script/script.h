@@ -40,7 +40,8 @@
  *     "routes": [ { "listen": "0.0.0.0:8080", "host": "catalog.local" ("" = any), "path": "/",
  *       "balance": { "policy": "ewma", "params": {} },
  *       "request": { "tags": ["header:X-Data-Affinity", "query:data_affinity_tags"], "dataset": [...], "processing": [...],
- *         "key": [] (= client), "zone": [] },          the first source that a request has counts
+ *         "key": [] (= client), "zone": [],             the first source that a request has counts
+ *         "function"?: "tidegate.lua:9" },              it says all of these, the lists are empty
  *       "sticky": { "cookie": "tidegate", "ttl_ms": 3600000 },                                              when given
  *       "max_retries": 3, "response_buffer": 16384, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
  *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
@@ -80,7 +81,9 @@
  *   "policies": [ { "kind": "balance", "name": "least_connections",
  *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}",
  *                   "needs": ["key"] } ],              fields that it reads and are not always there; absent: all
- *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ] }
+ *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ],
+ *   "program": { "main": "tidegate.lua", "sources": { "tidegate.lua": "..." }, "answers": { "HOME": "/root" } (of env),
+ *     "lists": { "more/x*.lua": ["more/x1.lua"] } (of include) } }    only when a route has a request function
  * Members of objects are sorted by name, so that equal parts have equal text.
  */
 #ifndef SCRIPT_SCRIPT_H
@@ -187,5 +190,38 @@ int script_picker_scores(struct script_picker *picker, const struct script_reque
                          double *ret_scores);
 /* "policies/balance/x.lua:12: ..." of the last failure. Lends. */
 const char *script_picker_error(const struct script_picker *picker);
+
+/* ---- What a route's `request` function says of a request ----------------------------------- */
+
+struct script_text { /* borrowed bytes */
+    const char *ptr;
+    size_t len;
+};
+
+/* A request as the function sees it; lent for the call. */
+struct script_head {
+    struct script_text method, host, path, query, client;
+    const void *of; /* what `field` gets */
+    /* The first header field of that name in any case; false: none. Does not call Lua. */
+    bool (*field)(const void *of, const char *name, size_t len, struct script_text *ret_value);
+};
+
+/* What it answered; empty: nothing. Lent until the next call into this hot state. */
+struct script_data {
+    struct script_text dataset, tags /* with commas between */, processing, key, zone;
+};
+
+struct script_reader;
+
+/* The function of the `route`-th route (from 1) of a service. The configuration's "program" is run for
+ * that, once for each hot state. -EINVAL with a sentence. */
+int script_reader_new(struct script_hot *hot, const char *service, uint32_t route,
+                      struct script_reader **ret_reader, char **reterr);
+void script_reader_free(struct script_reader *reader); /* NULL is allowed */
+/* Asks it, inside the limits of a pick; -EIO: it failed (script_reader_error), *ret_data is untouched. */
+int script_read(struct script_reader *reader, const struct script_head *head,
+                struct script_data *ret_data);
+/* "tidegate.lua:12: ..." of the last failure. Lends. */
+const char *script_reader_error(const struct script_reader *reader);
 
 #endif

@@ -3,7 +3,7 @@
 --
 -- A context has, beside report: cluster (its checked settings), directory (of the configuration),
 -- place(path) -> "file:line", use(kind, policy, params, path, owner): notes that `owner.params` are the
--- parameters of a policy, function_at(f) -> "file:line".
+-- parameters of a policy, function_at(f) -> "file:line", run_again(): workers need a function of the files.
 local check = require "script.check"
 local schema = require "script.schema"
 local values = require "script.values"
@@ -299,6 +299,19 @@ function types.sources(value, field, path, ctx)
     end
     local list = type(value) == "table" and value or { value }
     return types.list(list, { of = { type = "source", whole = field.whole or false }, most = 4 }, path, ctx)
+end
+
+-- A record of sources, or a function that says it all; then nothing is looked for here.
+function types.request(value, field, path, ctx)
+    if type(value) == "function" then
+        ctx.run_again()
+        local none = check.array()
+        return { ["function"] = ctx.function_at(value), tags = none, dataset = none, processing = none,
+            key = none, zone = none }
+    elseif type(value) ~= "table" then
+        return fail(ctx, path, "a table " .. field.example .. ", or a function", value)
+    end
+    return check.record(field.fields, value, path, ctx)
 end
 
 function types.sticky(value, _, path, ctx)

@@ -135,6 +135,30 @@ static int host_library(lua_State *L)
     return 1;
 }
 
+/* host.compile(source, name, env) -> chunk, or nil and why */
+static int host_compile(lua_State *L)
+{
+    size_t len = 0;
+    const char *source = luaL_checklstring(L, 1, &len);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_pushfstring(L, "@%s", luaL_checkstring(L, 2));
+    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushvalue(L, 3);
+    lua_setfenv(L, -2);
+    return 1;
+}
+
+/* host.reader() -> chunk */
+static int host_reader(lua_State *L)
+{
+    push_own(L, "script/reader");
+    return 1;
+}
+
 /* Opens a standard library, leaving nothing. [-0, +0, e] */
 static void open(lua_State *L, lua_CFunction opener)
 {
@@ -152,8 +176,9 @@ static void set_number(lua_State *L, const char *name, size_t number)
 static void push_host(lua_State *L, enum state_kind kind)
 {
     static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
-    static const luaL_Reg functions[] = {
-        {"driver", host_driver}, {"print", host_print}, {"library", host_library}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"driver", host_driver},   {"reader", host_reader},
+                                         {"compile", host_compile}, {"print", host_print},
+                                         {"library", host_library}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, pattern_functions);
@@ -173,6 +198,7 @@ static void push_host(lua_State *L, enum state_kind kind)
         lua_setfield(L, -2, "ffi");
         set_number(L, "backend_bytes", sizeof(struct script_backend));
         set_number(L, "request_bytes", sizeof(struct script_request));
+        set_number(L, "head_bytes", sizeof(struct script_head));
     }
 }
 

@@ -352,6 +352,9 @@ static void workers(struct page *p)
         {"tidegate_balance_errors_total", EXPOSITION_COUNTER,
          offsetof(struct board_worker, policy_errors), 1,
          "Picks that fell back because the balance policy failed."},
+        {"tidegate_request_function_errors_total", EXPOSITION_COUNTER,
+         offsetof(struct board_worker, reader_errors), 1,
+         "Requests that went on without data because their route's request function failed."},
     };
     for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
         worker_family(p, FAMILIES[i].name, FAMILIES[i].type, FAMILIES[i].help, FAMILIES[i].offset,

@@ -38,6 +38,20 @@ describe("policies/meta.lua", function()
         end)
     end
 
+    it("describes what request functions get and answer", function()
+        local source = read "core/script/reader.lua"
+        local function listed(name)
+            local list = {}
+            for word in assert(source:match("local " .. name .. " = {(.-)}")):gmatch '"([%w_]+)"' do
+                list[#list + 1] = word
+            end
+            table.sort(list)
+            return list
+        end
+        assert.same(listed "FIELDS", sorted(policy.fields "RequestHead"))
+        assert.same(listed "ANSWERS", sorted(policy.fields "RequestData"))
+    end)
+
     it("describes the snapshot of a service", function()
         local comment = assert(read("core/fleet/fleet.h"):match 'SNAPSHOT as JSON:.-"catalog": {(.-)}')
         local sent = {}
@@ -57,7 +71,7 @@ describe("policies/meta.lua", function()
     end)
 
     it("gives a type to every field", function()
-        for _, class in ipairs { "Policy", "Param", "ServiceView", "ScaleExample", "Backend", "Request", "Balance",
+        for _, class in ipairs { "Policy", "Param", "ServiceView", "ScaleExample", "Backend", "Request", "Balance", "RequestHead", "RequestData",
             "BalanceExample" } do
             assert.is_true(next(policy.fields(class)) ~= nil, class)
         end

@@ -36,6 +36,37 @@ WEAK void script_hot_free(struct script_hot *hot)
     mem_free(hot);
 }
 
+WEAK int script_reader_new(struct script_hot *hot, const char *service, uint32_t route,
+                           struct script_reader **ret_reader, char **reterr)
+{
+    (void)hot;
+    (void)service;
+    (void)route;
+    (void)ret_reader;
+    *reterr = mem_copy("no request functions here");
+    return -EINVAL;
+}
+
+WEAK void script_reader_free(struct script_reader *reader)
+{
+    (void)reader;
+}
+
+WEAK int script_read(struct script_reader *reader, const struct script_head *head,
+                     struct script_data *ret_data)
+{
+    (void)reader;
+    (void)head;
+    (void)ret_data;
+    return -EIO;
+}
+
+WEAK const char *script_reader_error(const struct script_reader *reader)
+{
+    (void)reader;
+    return "";
+}
+
 WEAK void script_hot_live(struct script_hot *hot)
 {
     (void)hot;

@@ -133,8 +133,8 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
                 .. '"header:NAME", "cookie:NAME" or "query:NAME", "client", "path" or "dataset", got "cookie:a b"' },
             { "route = { listen = ':1', request = { datset = 'query:d' } },", '3: service "web": route.request.datset: unknown '
                 .. 'key: did you mean "dataset"?' },
-            { "route = { listen = ':1', request = function() end },", '3: service "web": route.request: expected a table such as '
-                .. '{ dataset = "query:ds" }, got a function' },
+            { "route = { listen = ':1', request = 5 },", '3: service "web": route.request: expected a table such as '
+                .. '{ dataset = "query:ds" }, or a function, got 5' },
             { "route = { listen = ':1', sticky = 'sid' },", '3: service "web": route.sticky: expected a table such as '
                 .. '{ cookie = "tidegate", ttl = "1h" }, true or false, got "sid"' },
             { "route = { listen = ':1', sticky = { cookie = 'a b' } },", '3: service "web": route.sticky.cookie: expected the '
