@@ -29,7 +29,7 @@ void facts_open(struct master *m)
     static const char *const kinds[] = {
         "backend_down",      "backend_ejected", "backend_returned", "backend_up", "circuit_closed",
         "circuit_half_open", "circuit_opened",  "decision",         "deploy",     "engine",
-        "instance",          "panic_entered",   "panic_left",       "service",
+        "instance",          "limit",           "panic_entered",    "panic_left", "service",
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         m->counters.events[i].kind = kinds[i];
@@ -113,7 +113,7 @@ static void on_panic(struct master *m, const char *service, const char *text)
 static bool is_change(const char *kind)
 {
     return !strncmp(kind, "circuit_", 8) || str_same(kind, "backend_ejected") ||
-           str_same(kind, "backend_returned");
+           str_same(kind, "backend_returned") || str_same(kind, "limit");
 }
 
 void facts_on_worker(struct master *m, const struct child *worker, const struct cJSON *fact)
@@ -127,17 +127,17 @@ void facts_on_worker(struct master *m, const struct child *worker, const struct 
     } else if (str_same(kind, "panic")) {
         on_panic(m, service, text);
     } else if (is_change(kind)) {
-        facts_take(m,
-                   &(struct fact){
-                       .at_ms = clock_wall_ms(),
-                       .kind = kind,
-                       .service = service,
-                       .backend = backend,
-                       .what = text,
-                       .detail = "",
-                       .worker = (int)worker->index,
-                       .bad = str_same(kind, "circuit_opened") || str_same(kind, "backend_ejected"),
-                   });
+        facts_take(m, &(struct fact){
+                          .at_ms = clock_wall_ms(),
+                          .kind = kind,
+                          .service = service,
+                          .backend = backend,
+                          .what = text,
+                          .detail = "",
+                          .worker = (int)worker->index,
+                          .bad = str_same(kind, "circuit_opened") ||
+                                 str_same(kind, "backend_ejected") || str_same(kind, "limit"),
+                      });
     } else {
         log_warn("data plane", "worker=%u kind=%s text=%s", worker->index, kind, text);
     }

@@ -108,7 +108,8 @@ struct names; /* names.c */
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
  *   backend_ejected, backend_returned                                  it does worse than its like
- *   panic_entered, panic_left     of a service: too few backends are let through, all are asked */
+ *   panic_entered, panic_left     of a service: too few backends are let through, all are asked
+ *   limit                         a worker refuses for want of descriptors or memory; at most one a second each */
 struct fact {
     uint64_t at_ms; /* wall clock */
     const char *kind;

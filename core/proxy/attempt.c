@@ -51,6 +51,17 @@ static bool waits_down(struct exchange *ex)
     return g->when_down == DOWN_WAITS;
 }
 
+/* We have no descriptor for another connection: no backend can help that, and none is to blame. */
+static enum progress exhausted(struct exchange *ex)
+{
+    struct proxy *p = proxy_of(ex);
+    proxy_fact(p, "limit", "out of file descriptors: a request was refused");
+    board_add(&p->numbers->exhausted, 1);
+    board_add(&p->numbers->no_backend, 1);
+    proxy_tally_end(ex);
+    return proxy_exchange_refuse(ex, 503, "out of file descriptors");
+}
+
 /* No backend may have it now: it waits for one, or is answered. */
 static enum progress stay(struct exchange *ex)
 {
@@ -73,9 +84,13 @@ static enum progress attempt(struct exchange *ex, struct backend *b)
         proxy_tally_begin(ex, b);
         ex->request->at = 0;
         ex->timed_out = false;
-        if (!proxy_upstream_open(ex, ex->tcp)) {
+        int rc = proxy_upstream_open(ex, ex->tcp);
+        if (!rc) {
             ex->state = EXCHANGE_SENDING;
             return PROGRESS_SOME;
+        }
+        if (proxy_upstream_ours(rc)) {
+            return exhausted(ex);
         }
         bool more = may_repeat(ex);
         ex->tried[ex->tries++] = b->serial;
@@ -142,9 +157,13 @@ enum progress proxy_attempt_failed(struct exchange *ex)
         ex->failure = FAILURE_NONE;
         ex->request->at = 0;
         board_add(&ex->backend->row->retries, 1);
-        if (!proxy_upstream_open(ex, true)) {
+        int rc = proxy_upstream_open(ex, true);
+        if (!rc) {
             ex->state = EXCHANGE_SENDING;
             return PROGRESS_SOME;
+        }
+        if (proxy_upstream_ours(rc)) {
+            return exhausted(ex);
         }
     }
     if (!may || !may_repeat(ex)) {

@@ -224,6 +224,7 @@ bool proxy_exchange_begin_tcp(struct session *s)
     struct exchange *ex = bare_exchange(s, s->listener->port->tcp);
     if (!ex) {
         board_add(&p->numbers->no_backend, 1);
+        board_add(&p->numbers->exhausted, 1);
         proxy_fact(p, "limit", "out of exchanges: a connection was refused");
         proxy_session_kill(s, true);
         return false;
@@ -298,6 +299,7 @@ void proxy_exchange_begin(struct session *s, const struct http1_head *head, stru
     struct exchange *ex = new_exchange(s, route, head);
     if (!ex) {
         board_add(&p->numbers->no_backend, 1);
+        board_add(&p->numbers->exhausted, 1);
         proxy_fact(p, "limit", "out of exchanges: a request was refused");
         refuse(s, head, 503, "too much is going on");
         return;

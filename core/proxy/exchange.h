@@ -186,7 +186,8 @@ enum progress proxy_splice_out(struct exchange *ex);
  * here and nothing moved, or another -errno. */
 int proxy_splice_pass(struct proxy *p, struct pipe **pipe, struct conn *from, struct conn *to,
                       uint64_t *ret_moved);
-bool proxy_splice_wanted(const struct exchange *ex);
+/* Whether the rest of the answer goes that way: it is much, and there is a pipe, which ex->pipe then is. */
+bool proxy_splice_ready(struct exchange *ex);
 void proxy_pipe_give(struct proxy *p, struct pipe *pipe); /* NULL is allowed */
 void proxy_pipes_free(struct proxy *p);
 
@@ -205,8 +206,12 @@ struct upstream {
     bool broken; /* takes no more of the request; an answer may still be read */
 };
 
-/* A connection for the exchange: an idle one unless `fresh`. -errno. */
+/* A connection for the exchange: an idle one unless `fresh`. -errno; proxy_upstream_ours tells whether that was for want
+ * of something of our own, descriptors or memory, and no fault of the backend. */
 int proxy_upstream_open(struct exchange *ex, bool fresh);
+bool proxy_upstream_ours(int rc);
+/* Gives up the connection that is idle longest; false: none is. */
+bool proxy_upstream_evict(struct proxy *p);
 /* Gives it back; it is kept when it may be used again. */
 void proxy_upstream_release(struct upstream *u, bool keep);
 void proxy_upstream_event(struct upstream *u);

@@ -3,7 +3,7 @@
  * Invariants: a listener is in the loop exactly while the present generation names its address and
  * nobody drains. Closed, it stays listed until its last session has ended, since those are still
  * routed by its port.
- * Running out of descriptors: the reserve is given up for a moment to take the connection and
+ * Running out of descriptors: idle connections to backends are given up, and when there are none the reserve is given up for a moment to take the connection and
  * refuse it, since a level-triggered listener that is not emptied would keep the loop busy. */
 #include "proxy/parts.h"
 
@@ -55,6 +55,7 @@ static bool refuse_one(struct proxy *p, struct listener *l)
     bool taken = fd >= 0;
     if (taken) {
         refuse(l, fd);
+        board_add(&p->numbers->exhausted, 1);
         proxy_fact(p, "limit", "out of file descriptors: a connection was refused");
     }
     p->reserve = reserve_open();
@@ -72,12 +73,13 @@ static void accept_some(struct proxy *p, struct listener *l, int most)
             board_add(&p->numbers->accepted, 1);
             if (p->session_pool.used == p->session_pool.count) {
                 refuse(l, fd);
+                board_add(&p->numbers->exhausted, 1);
                 proxy_fact(p, "limit", "out of sessions: a connection was refused");
             } else {
                 proxy_session_new(p, l, fd, &addr);
             }
         } else if (errno == EMFILE || errno == ENFILE) {
-            if (!refuse_one(p, l)) {
+            if (!proxy_upstream_evict(p) && !refuse_one(p, l)) {
                 return;
             }
         } else if (errno != EINTR && errno != ECONNABORTED) {

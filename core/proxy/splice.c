@@ -19,11 +19,6 @@ enum {
     PIPES_KEPT = 16
 };
 
-bool proxy_splice_wanted(const struct exchange *ex)
-{
-    return ex->out.framing == HTTP1_LENGTH && ex->out.left > SCRATCH_BYTES;
-}
-
 static struct pipe *take(struct proxy *p)
 {
     struct pipe *pipe = p->pipes;
@@ -139,15 +134,17 @@ int proxy_splice_pass(struct proxy *p, struct pipe **pipe, struct conn *from, st
     return *ret_moved || rc ? 1 : 0;
 }
 
+bool proxy_splice_ready(struct exchange *ex)
+{
+    if (ex->out.framing == HTTP1_LENGTH && ex->out.left > SCRATCH_BYTES) {
+        ex->pipe = take(ex->session->proxy);
+    }
+    return ex->pipe != NULL;
+}
+
 enum progress proxy_splice_out(struct exchange *ex)
 {
     struct session *s = ex->session;
-    if (!ex->pipe) {
-        ex->pipe = take(s->proxy);
-        if (!ex->pipe) {
-            return proxy_exchange_refuse(ex, 502, "out of file descriptors");
-        }
-    }
     ssize_t n = -EAGAIN;
     bool waited = ex->pipe->held > 0;
     if (!waited && ex->up->conn.readable && !ex->out.done) {

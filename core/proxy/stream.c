@@ -182,7 +182,7 @@ enum progress proxy_stream_out(struct exchange *ex)
     if (rc <= 0) {
         return rc < 0 ? proxy_exchange_abort(ex) : PROGRESS_NONE;
     }
-    if (ex->pipe || (u->conn.readable && proxy_splice_wanted(ex))) {
+    if (ex->pipe || (u->conn.readable && proxy_splice_ready(ex))) {
         return proxy_splice_out(ex);
     }
     if (!u->conn.readable) {

@@ -56,8 +56,7 @@ void proxy_upstream_close_idle(struct backend *b)
     b->attempts--;
 }
 
-/* Makes room by closing what is idle longest; false when nothing is idle. */
-static bool evict(struct proxy *p)
+bool proxy_upstream_evict(struct proxy *p)
 {
     struct list *oldest = p->idle_timeout->conns.next;
     for (; oldest != &p->idle_timeout->conns; oldest = oldest->next) {
@@ -105,7 +104,7 @@ static int open_socket(struct proxy *p, const struct net_addr *addr)
 {
     sa_family_t family = ((const struct sockaddr *)(const void *)addr->bytes)->sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && evict(p)) {
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && proxy_upstream_evict(p)) {
         fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     }
     if (fd < 0) {
@@ -116,6 +115,11 @@ static int open_socket(struct proxy *p, const struct net_addr *addr)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     return fd;
+}
+
+bool proxy_upstream_ours(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -ENOSPC;
 }
 
 int proxy_upstream_open(struct exchange *ex, bool fresh)

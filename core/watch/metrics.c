@@ -345,6 +345,8 @@ static void workers(struct page *p)
          "Attempts not repeated because the retry budget was spent."},
         {"tidegate_circuit_panics_total", EXPOSITION_COUNTER, offsetof(struct board_worker, panics),
          1, "Picks that ignored the circuits because too few were closed."},
+        {"tidegate_exhausted_total", EXPOSITION_COUNTER, offsetof(struct board_worker, exhausted),
+         1, "Connections and requests refused for want of file descriptors or memory."},
         {"tidegate_picks_total", EXPOSITION_COUNTER, offsetof(struct board_worker, picks), 1,
          "Backends picked by balance policies."},
         {"tidegate_pick_seconds_total", EXPOSITION_COUNTER,
