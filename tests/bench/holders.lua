@@ -1,10 +1,10 @@
--- Clients that only hold their connections: luajit holders.lua idle|loris PORT COUNT, on loopback.
+-- Clients that only hold their connections: luajit holders.lua idle|loris PORT COUNT [FIRST], on loopback.
 --   idle    one request each, then silence with the connection kept open
 --   loris   the head of a request, a byte a second each; whoever is cut off comes again
 -- Prints "ready N" when all are there. Ends when its standard input does. Source addresses 127.0.0.2 and on, since one has
--- fewer ports than the clients may be.
+-- fewer ports than the clients may be; FIRST is the number of the first client, where several processes share them.
 local socket = require "socket"
-local mode, port, count = arg[1], tonumber(arg[2]), tonumber(arg[3])
+local mode, port, count, first = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4] or 0)
 local PER_ADDRESS = 5000
 local ffi = require "ffi"
 ffi.cdef [[
@@ -14,7 +14,7 @@ int poll(struct pollfd *fds, unsigned long count, int timeout_ms);
 
 local function open(i)
     local conn = assert(socket.tcp4())
-    assert(conn:bind("127.0.0." .. 2 + math.floor(i / PER_ADDRESS), 0))
+    assert(conn:bind("127.0.0." .. 2 + math.floor((first + i) / PER_ADDRESS), 0))
     assert(conn:connect("127.0.0.1", port))
     if mode == "idle" then
         conn:settimeout(10)

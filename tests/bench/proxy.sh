@@ -1,43 +1,114 @@
 #!/usr/bin/env bash
-# CPU time of the proxy per request beside HAProxy and nginx, in one run on one core.
+# The proxy beside HAProxy and nginx, in one run on one core: CPU time a request, latency, system calls, memory.
 #
-#   tests/bench/proxy.sh [ROUNDS]       6 by default; needs haproxy, nginx and wrk (Debian packages)
+#   tests/bench/proxy.sh [ROUNDS] [SECONDS] [FIGURES]     6 rounds of 2 s a figure by default: some 8 minutes
 #
-# nginx runs a second time with a Lua scorer on every request (balancer_by_lua), its modules unpacked from
-# Debian's packages beside the system's; where they cannot be had that column is "-".
-# Three backends (examples/quickstart) and wrk share core 1, the proxy under test has core 0 to itself. The
-# figure is the proxy's CPU time (schedstat of all its threads) by wrk's count of requests; targets take
-# turns within a round, and the median of all rounds is printed. Everything listens on loopback only.
+# FIGURES is an extended regular expression: only figures whose name it matches, "1 MB" for example.
+# Needs haproxy, nginx, wrk and strace (Debian packages), and root for a network of its own, in which no
+# packet filter costs anybody anything (TIDEGATE_BENCH_NETWORK=host: here). nginx with a Lua scorer on every request
+# (balancer_by_lua) has its modules unpacked from Debian's packages beside the system's; where they cannot be
+# had it is left out.
+#
+# Core 0 belongs to the proxy under test; nginx as three backends and wrk share core 1. Each peer is at its
+# best: one thread, connections to backends kept, no log, the cheapest balancing it has; X-Forwarded-For is
+# added by all. tidegate runs as it comes, with its default policy in Lua and all its numbers. For large bodies there
+# are also HAProxy with splicing and nginx without buffering. The figure is the proxy's CPU time (schedstat of all its
+# threads) by wrk's count of requests. Rounds are outermost and the proxies take turns within each figure of
+# one, so that what the machine does beside meets all; see table.lua for what is printed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rounds=${1:-6}
+rounds=${1:-6} period=${2:-2} figures=${3:-.}
 build=$PWD/${TIDEGATE_BUILD:-build/release}
-for program in haproxy nginx wrk; do
+bench=$PWD/tests/bench
+for program in haproxy nginx wrk strace luajit; do
     command -v "$program" >/dev/null || { echo "proxy bench: $program is missing: apt-get install $program" >&2; exit 1; }
 done
-dir=$(mktemp -d)
-chmod 755 "$dir" # nginx drops to another user
+for program in tidegate pick_bench; do
+    [ -x "$build/$program" ] || { echo "proxy bench: $build/$program is missing: ninja -C $build tidegate pick_bench" >&2; exit 1; }
+done
+
+if [ -z "${TIDEGATE_BENCH_DIR:-}" ]; then
+    TIDEGATE_BENCH_DIR=$(mktemp -d)
+    export TIDEGATE_BENCH_DIR
+    trap 'rm -rf "$TIDEGATE_BENCH_DIR"' EXIT
+    chmod 755 "$TIDEGATE_BENCH_DIR" # nginx drops to another user
+    (cd "$TIDEGATE_BENCH_DIR" && mkdir lua && apt-get download libnginx-mod-http-lua libnginx-mod-http-ndk \
+        libluajit2-5.1-2 lua-resty-core lua-resty-lrucache &&
+        for deb in ./*.deb; do dpkg -x "$deb" lua; done) >"$TIDEGATE_BENCH_DIR/apt.log" 2>&1 ||
+        rm -rf "$TIDEGATE_BENCH_DIR/lua"
+    if [ "${TIDEGATE_BENCH_NETWORK:-}" = host ]; then
+        "$0" "$@"
+    else
+        unshare -n "$0" "$@"
+    fi
+    exit
+fi
+dir=$TIDEGATE_BENCH_DIR
+if [ "${TIDEGATE_BENCH_NETWORK:-}" != host ]; then
+    ip link set lo up
+    sysctl -qw net.ipv4.tcp_congestion_control=reno || true
+fi
+
 pids=()
 cleanup() {
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
     wait 2>/dev/null || true
-    rm -rf "$dir"
+    if [ -d "$dir/files" ]; then umount "$dir/files" 2>/dev/null || true; fi
 }
 trap cleanup EXIT
+die() {
+    echo "proxy bench: $*" >&2
+    tail -n 5 "$dir"/*.log >&2
+    exit 1
+}
 
 base=$((10000 + $$ % 20000)) # below the ports that the kernel gives to clients
 backends=($((base + 1)) $((base + 2)) $((base + 3)))
-for port in "${backends[@]}"; do
-    taskset -c 1 "$build/service" --host 127.0.0.1 --port "$port" --threads 1 >/dev/null 2>&1 &
-    pids+=($!)
-done
+all=(tidegate tidegate-spin haproxy haproxy-splice nginx nginx-unbuffered nginx+lua)
+declare -A port pid
+for i in "${!all[@]}"; do port[${all[i]}]=$((base + 10 + i)); done
 
-cat >"$dir/tidegate.lua" <<LUA
-cluster { id = "bench", engine = "process", workers = 1, admin = "" }
+# ---- configurations -----------------------------------------------------------------------------
+
+mkdir "$dir/files" "$dir/temp"
+mount -t tmpfs -o mode=755 tmpfs "$dir/files" 2>/dev/null || true # else they are in the page cache anyway
+head -c 10240 /dev/zero | tr '\0' x >"$dir/files/10k"
+head -c 1048576 /dev/zero | tr '\0' x >"$dir/files/1m"
+chmod 777 "$dir/temp"
+
+cat >"$dir/backend.conf" <<CFG
+worker_processes 1;
+pid $dir/backend.pid;
+error_log $dir/backend-error.log;
+events { worker_connections 8192; }
+http {
+  access_log off;
+  sendfile on;
+  keepalive_requests 1000000000;
+  open_file_cache max=100;
+  default_type application/octet-stream;
+  server {
+$(printf '    listen 127.0.0.1:%s;\n' "${backends[@]}")
+    root $dir/files;
+    location = / { return 200 "$(printf 'x%.0s' {1..100})"; }
+  }
+}
+CFG
+
+# tidegate_conf NAME [FIELD...]
+tidegate_conf() {
+    cat >"$dir/$1.lua" <<LUA
+cluster { id = "$1", engine = "process", workers = 1, admin = "", ${2:-} }
 service "web" { backends = { $(printf '"127.0.0.1:%s", ' "${backends[@]}") },
-  route = { listen = "127.0.0.1:$((base + 10))", balance = "least_connections" } }
+  route = { listen = "127.0.0.1:${port[$1]}" } }
 LUA
-cat >"$dir/haproxy.cfg" <<CFG
+}
+tidegate_conf tidegate
+tidegate_conf tidegate-spin "spin_us = 50"
+
+# haproxy_conf NAME [OPTION]
+haproxy_conf() {
+    cat >"$dir/$1.cfg" <<CFG
 global
   nbthread 1
   maxconn 4000
@@ -48,47 +119,51 @@ defaults
   timeout server 60s
   http-reuse always
   option forwardfor
-  option splice-response
+  ${2:-}
 listen web
-  bind 127.0.0.1:$((base + 11))
-  balance leastconn
-$(for port in "${backends[@]}"; do echo "  server s$port 127.0.0.1:$port"; done)
+  bind 127.0.0.1:${port[$1]}
+  balance roundrobin
+$(for at in "${backends[@]}"; do echo "  server s$at 127.0.0.1:$at"; done)
 CFG
-cat >"$dir/nginx.conf" <<CFG
+}
+haproxy_conf haproxy
+haproxy_conf haproxy-splice "option splice-response"
+
+# nginx_conf NAME UPSTREAM HTTP-LINES LOCATION-LINES [MAIN-LINES]
+nginx_conf() {
+    cat >"$dir/$1.conf" <<CFG
+${5:-}
 worker_processes 1;
-pid $dir/nginx.pid;
-error_log $dir/nginx-error.log;
+pid $dir/$1.pid;
+error_log $dir/$1-error.log;
 events { worker_connections 4096; }
 http {
   access_log off;
   keepalive_requests 1000000000;
-  proxy_buffers 8 64k;
-  proxy_buffer_size 64k;
-  upstream web { least_conn; keepalive 256; $(printf 'server 127.0.0.1:%s; ' "${backends[@]}") }
+  proxy_temp_path $dir/temp;
+  $3
+  upstream web { $2 keepalive 256; }
   server {
-    listen 127.0.0.1:$((base + 12)) reuseport;
+    listen 127.0.0.1:${port[$1]};
     location / {
       proxy_pass http://web;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
-      proxy_temp_path $dir/temp;
+      $4
     }
   }
 }
 CFG
-mkdir "$dir/temp"
-
-# nginx with a Lua scorer over FFI structs, as tidegate's policies score.
-lua=$dir/lua
-nginx_lua_conf() {
-    cat <<CFG
-load_module $lua/usr/lib/nginx/modules/ndk_http_module.so;
-load_module $lua/usr/lib/nginx/modules/ngx_http_lua_module.so;
-$(sed "s|nginx.pid|nginx-lua.pid|; s|:$((base + 12))|:$((base + 13))|; s|least_conn; keepalive 256; .*|server 0.0.0.1; balancer_by_lua_block { require('pick')() } keepalive 256; }|" "$dir/nginx.conf" |
-        sed "s|^http {|http {\n  lua_package_path '$lua/usr/share/lua/5.1/?.lua;$dir/?.lua;;';|")
-CFG
 }
+servers=$(printf 'server 127.0.0.1:%s; ' "${backends[@]}")
+nginx_conf nginx "$servers" "" ""
+nginx_conf nginx-unbuffered "$servers" "" "proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 64k;"
+lua=$dir/lua
+nginx_conf nginx+lua "server 0.0.0.1; balancer_by_lua_block { require('pick')() }" \
+    "lua_package_path '$lua/usr/share/lua/5.1/?.lua;$dir/?.lua;;';" "" \
+    "load_module $lua/usr/lib/nginx/modules/ndk_http_module.so; load_module $lua/usr/lib/nginx/modules/ngx_http_lua_module.so;"
+# A scorer over FFI structs, as tidegate's policies score.
 cat >"$dir/pick.lua" <<LUA
 local ffi = require "ffi"
 local balancer = require "ngx.balancer"
@@ -111,99 +186,162 @@ return function()
     balancer.set_current_peer("127.0.0.1", rows[chosen].port)
 end
 LUA
-with_lua=no
-if (cd "$dir" && mkdir lua && apt-get download libnginx-mod-http-lua libnginx-mod-http-ndk libluajit2-5.1-2 \
-    lua-resty-core lua-resty-lrucache && for deb in ./*.deb; do dpkg -x "$deb" lua; done) >/dev/null 2>&1; then
-    with_lua=yes
-    nginx_lua_conf >"$dir/nginx-lua.conf"
-fi
 
-export TIDEGATE_RUNTIME_DIR=$dir/run TIDEGATE_STATE_DIR=$dir/state
-taskset -c 0 "$build/tidegate" run "$dir/tidegate.lua" >"$dir/tidegate.log" 2>&1 &
-tidegate=$!
-pids+=("$tidegate")
-taskset -c 0 haproxy -db -f "$dir/haproxy.cfg" >/dev/null 2>&1 &
-haproxy=$!
-pids+=("$haproxy")
-taskset -c 0 nginx -c "$dir/nginx.conf" -g 'daemon off;' -p "$dir" >/dev/null 2>&1 &
-nginx=$!
-pids+=("$nginx")
-targets=(tidegate haproxy nginx) ports=($((base + 10)) $((base + 11)) $((base + 12)))
-if [ "$with_lua" = yes ]; then
-    LD_LIBRARY_PATH=$lua/usr/lib/x86_64-linux-gnu taskset -c 0 nginx -c "$dir/nginx-lua.conf" \
-        -g 'daemon off;' -p "$dir" >"$dir/nginx-lua.log" 2>&1 &
-    nginx_lua=$!
-    pids+=("$nginx_lua")
-    targets+=(nginx+lua) ports+=($((base + 13)))
-fi
+# ---- processes ----------------------------------------------------------------------------------
 
-for port in "${ports[@]}"; do
+# start CORE NAME COMMAND...: in the background; the process is $started
+start() {
+    local core=$1 name=$2
+    shift 2
+    taskset -c "$core" "$@" >"$dir/$name.log" 2>&1 &
+    started=$!
+    pids+=("$started")
+}
+# answers PORT: comes back when it does
+answers() {
     for _ in $(seq 100); do
-        curl -fso /dev/null "http://127.0.0.1:$port/" && break
+        curl -fso /dev/null --max-time 2 "http://127.0.0.1:$1/" && return
         sleep 0.1
     done
-    curl -fso /dev/null "http://127.0.0.1:$port/" || { echo "port $port does not answer" >&2; tail -n 20 "$dir"/*.log >&2; exit 1; }
+    return 1
+}
+# up NAME [ARGUMENT of pgrep...]: waits, and remembers which of its processes proxies
+up() {
+    local name=$1 sockets
+    shift
+    answers "${port[$name]}" || die "$name does not answer"
+    pid[$name]=$started
+    if [ $# -gt 0 ]; then pid[$name]=$(pgrep -P "$started" "$@"); fi
+    case "${pid[$name]}" in *[!0-9]*) die "$name: one process is wanted, not ${pid[$name]}" ;; esac
+    sockets=$(ss -Hltn "sport = :${port[$name]}" | wc -l)
+    [ "$sockets" = 1 ] || die "$name: $sockets sockets listen on port ${port[$name]}"
+}
+
+start 1 backend nginx -c "$dir/backend.conf" -g 'daemon off;' -p "$dir"
+for at in "${backends[@]}"; do answers "$at" || die "backend $at does not answer"; done
+for name in tidegate tidegate-spin; do
+    export TIDEGATE_RUNTIME_DIR=$dir/$name-run TIDEGATE_STATE_DIR=$dir/$name-state
+    start 0 "$name" "$build/tidegate" run "$dir/$name.lua"
+    up "$name" -f -- --worker
 done
-unset port
-declare -A port=([tidegate]=$((base + 10)) [haproxy]=$((base + 11)) [nginx]=$((base + 12)) [nginx+lua]=$((base + 13)))
-# The process that proxies: tidegate's worker, nginx's worker.
-declare -A pid=([tidegate]=$(pgrep -P "$tidegate" -f -- --worker) [haproxy]=$haproxy [nginx]=$(pgrep -P "$nginx"))
-[ "$with_lua" = no ] || pid[nginx+lua]=$(pgrep -P "$nginx_lua")
+for name in haproxy haproxy-splice; do
+    start 0 "$name" haproxy -db -f "$dir/$name.cfg"
+    up "$name"
+done
+for name in nginx nginx-unbuffered; do
+    start 0 "$name" nginx -c "$dir/$name.conf" -g 'daemon off;' -p "$dir"
+    up "$name" -f worker
+done
+peers=(haproxy nginx)
+if [ -d "$lua" ]; then
+    start 0 nginx+lua env LD_LIBRARY_PATH="$lua/usr/lib/x86_64-linux-gnu" nginx -c "$dir/nginx+lua.conf" -g 'daemon off;' -p "$dir"
+    up nginx+lua -f worker
+    peers+=(nginx+lua)
+else
+    echo "proxy bench: without nginx+lua: $(tail -n 1 "$dir/apt.log")" >&2
+fi
+for name in tidegate "${peers[@]}" haproxy-splice nginx-unbuffered; do
+    [ "$(curl -s --max-time 5 "http://127.0.0.1:${port[$name]}/1m" | wc -c)" = 1048576 ] || die "$name loses bytes"
+done
+
+# ---- figures ------------------------------------------------------------------------------------
+
+# note SCENARIO PROXY VALUE
+note() { printf '%s\t%s\t%s\n' "$@" >>"$dir/figures"; }
+
+wanted() { [[ $1 =~ $figures ]]; }
 
 cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
-# measure TARGET CONNECTIONS PATH [WRK-OPTION...]: microseconds of CPU a request
-measure() {
-    local target=$1 connections=$2 path=$3 before after requests
-    shift 3
-    before=$(cpu_ns "${pid[$target]}")
-    requests=$(taskset -c 1 wrk -t1 -c"$connections" -d2s "$@" "http://127.0.0.1:${port[$target]}$path" |
-        awk '/requests in/ { print $1 }')
-    after=$(cpu_ns "${pid[$target]}")
-    awk -v ns=$((after - before)) -v n="$requests" 'BEGIN { printf "%.3f\n", ns / n / 1000 }'
+# wrk_run PROXY CONNECTIONS SECONDS PATH [WRK-OPTION...]: into $dir/wrk; requests that failed are counted
+wrk_run() {
+    local name=$1 connections=$2 seconds=$3 path=$4 failed
+    shift 4
+    timeout $((seconds + 20)) taskset -c 1 wrk -t1 -c"$connections" -d"${seconds}s" --timeout 10s --latency "$@" \
+        "http://127.0.0.1:${port[$name]}$path" >"$dir/wrk" || die "wrk failed at $name"
+    requests=$(awk '/requests in/ { print $1 }' "$dir/wrk")
+    failed=$(awk '/Non-2xx/ { n += $NF } /Socket errors/ { gsub(",", ""); n += $4 + $6 + $8 + $10 } END { print n + 0 }' "$dir/wrk")
+    [ "${requests:-0}" -gt 0 ] || die "no requests through $name"
+    if [ "$failed" != 0 ]; then note "requests that failed" "$name" "$failed"; fi
 }
 
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+# cpu SCENARIO CONNECTIONS PATH PROXIES [WRK-OPTION...]: microseconds of CPU a request
+cpu() {
+    local scenario=$1 connections=$2 path=$3 names=$4 name before after
+    shift 4
+    wanted "$scenario" || return 0
+    for name in $names; do
+        before=$(cpu_ns "${pid[$name]}")
+        wrk_run "$name" "$connections" "$period" "$path" "$@"
+        after=$(cpu_ns "${pid[$name]}")
+        note "$scenario" "$name" "$(awk -v ns=$((after - before)) -v n="$requests" 'BEGIN { printf "%.3f", ns / n / 1000 }')"
+    done
+}
 
-scenario() {
-    local name=$1 connections=$2 path=$3 target
-    shift 3
-    rm -f "$dir"/figures.*
-    for _ in $(seq "$rounds"); do
-        for target in "${targets[@]}"; do
-            measure "$target" "$connections" "$path" "$@" >>"$dir/figures.$target"
+# Many short turns, since what disturbs one connection comes in bursts.
+latency() {
+    local name
+    wanted "p50 at c=1" || return 0
+    for _ in 1 2 3; do
+        for name in tidegate tidegate-spin "${peers[@]}"; do
+            wrk_run "$name" 1 1 /
+            note "p50 at c=1" "$name" "$(awk '$1 == "50%" { print $2 * ($2 ~ /ms$/ ? 1000 : 1) }' "$dir/wrk")"
         done
     done
-    local line own
-    own=$(median <"$dir/figures.tidegate")
-    line=$(printf '%-26s %9.2f' "$name" "$own")
-    for target in haproxy nginx nginx+lua; do
-        if [ -e "$dir/figures.$target" ]; then
-            line+=$(median <"$dir/figures.$target" | awk -v own="$own" '{ printf " %9.2f (%4.2f)", $1, own / $1 }')
-        else
-            line+=$(printf ' %9s %6s' - '')
+}
+
+# syscalls SCENARIO [WRK-OPTION...]
+syscalls() {
+    local scenario=$1 name tracer calls
+    shift
+    wanted "$scenario" || return 0
+    for name in tidegate "${peers[@]}"; do
+        rm -f "$dir/strace"
+        strace -qq -c -f -U calls,name -o "$dir/strace" -p "${pid[$name]}" 2>/dev/null &
+        tracer=$!
+        for _ in $(seq 50); do
+            grep -q "^TracerPid:.$tracer\$" "/proc/${pid[$name]}/status" && break
+            sleep 0.1
+        done
+        wrk_run "$name" 64 2 / "$@"
+        kill -INT "$tracer" 2>/dev/null || true
+        wait "$tracer" || true
+        calls=$(awk '$2 == "total" { print $1 }' "$dir/strace")
+        if [ -z "$calls" ]; then
+            echo "proxy bench: strace counts nothing of $name: may it trace other processes?" >&2
+            return
         fi
+        note "$scenario" "$name" "$(awk -v calls="$calls" -v n="$requests" 'BEGIN { printf "%.2f", calls / n }')"
     done
-    echo "$line"
 }
 
-# Median latency of one connection, each target alone for 2 s a round.
-latency() {
-    local target
-    printf '%-26s' "c=1, p50 in us"
-    for target in "${targets[@]}"; do
-        for _ in $(seq "$rounds"); do
-            taskset -c 1 wrk -t1 -c1 -d2s --latency "http://127.0.0.1:${port[$target]}/" | awk '/50%/ { print $2 * ($2 ~ /ms/ ? 1000 : 1) }'
-        done | median | awk '{ printf " %9.0f       ", $1 }'
+memory() {
+    local name
+    wanted "memory" || return 0
+    for name in tidegate "${peers[@]}"; do
+        note "RSS $1" "$name" "$(awk '/^Rss:/ { print $2 / 1024 }' "/proc/${pid[$name]}/smaps_rollup")"
+        note "PSS $1" "$name" "$(awk '/^Pss:/ { print $2 / 1024 }' "/proc/${pid[$name]}/smaps_rollup")"
     done
-    echo
 }
 
-printf '%-26s %9s %9s %6s %9s %6s %9s %6s\n' "us of CPU a request (ratio)" tidegate haproxy "" nginx "" nginx+lua ""
-scenario "100 B keep-alive, c=64" 64 /
-scenario "100 B keep-alive, c=256" 256 /
-scenario "100 B keep-alive, c=8" 8 /
-scenario "close, c=64" 64 / -H "Connection: close"
-scenario "10 KB, c=256" 256 /bytes/10240
-scenario "1 MB, c=16" 16 /bytes/1048576
-latency
+: >"$dir/figures"
+memory idle
+for name in tidegate tidegate-spin "${peers[@]}" haproxy-splice nginx-unbuffered; do wrk_run "$name" 64 1 /; done
+small="tidegate ${peers[*]}"
+for round in $(seq "$rounds"); do
+    echo "proxy bench: round $round of $rounds" >&2
+    cpu "100 B, c=64" 64 / "$small"
+    cpu "100 B, c=256" 256 / "$small"
+    cpu "100 B, c=8" 8 / "$small"
+    cpu "close, c=64" 64 / "$small" -H "Connection: close"
+    cpu "10 KB, c=256" 256 /10k "$small"
+    cpu "1 MB, c=16" 16 /1m "$small haproxy-splice nginx-unbuffered"
+    latency
+done
+memory "after load"
+syscalls "syscalls, keep-alive"
+syscalls "syscalls, close" -H "Connection: close"
+for _ in 1 2 3; do
+    if wanted "Lua's part of a pick"; then taskset -c 0 "$build/pick_bench" >>"$dir/figures"; fi
+done
+luajit "$bench/table.lua" <"$dir/figures"
