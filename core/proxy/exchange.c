@@ -56,7 +56,7 @@ enum progress proxy_exchange_finish(struct exchange *ex)
 {
     struct session *s = ex->session;
     proxy_access_exchange(ex, true);
-    drop(ex, ex->up_keep && !unsent(ex));
+    drop(ex, ex->up_keep && !unsent(ex) && !ex->in_pipe);
     proxy_session_next(s);
     return PROGRESS_OVER;
 }
@@ -498,7 +498,8 @@ static void set_timeouts(struct exchange *ex, bool moved)
     const struct route *r = ex->route;
     struct timeout *up = NULL, *client = NULL;
     bool blocked = s->out || ex->pipe;
-    bool awaits_body = !unsent(ex) && !ex->up->out && !ex->in.done && ex->state == EXCHANGE_ANSWER;
+    bool awaits_body =
+        !unsent(ex) && !ex->up->out && !ex->in_pipe && !ex->in.done && ex->state == EXCHANGE_ANSWER;
     if (ex->up->connecting) {
         up = r->connect_timeout;
     } else if (blocked || awaits_body) {
@@ -563,7 +564,7 @@ static enum progress step(struct exchange *ex)
         if (sent == PROGRESS_OVER || ex->up != before) {
             return sent;
         }
-    } else if (!ex->in.done) {
+    } else if (!ex->in.done || ex->in_pipe) {
         sent = proxy_stream_in(ex);
         if (sent == PROGRESS_OVER) {
             return sent;

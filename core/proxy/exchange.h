@@ -101,9 +101,9 @@ struct exchange {
     struct body out;         /* from the backend */
     enum http1_framing to_client;
     struct pipe *pipe;      /* bytes of the answer inside the kernel; NULL = none */
-    struct pipe *in_pipe;   /* tunnel: bytes to the backend there */
+    struct pipe *in_pipe;   /* the same of what goes to the backend */
     bool bulk_in, bulk_out; /* tunnel: much comes that way, it goes through a pipe */
-    bool no_bulk;           /* ... which is not to be had */
+    bool no_bulk;           /* pipes are not to be had: all is copied */
     bool client_shared;     /* counted on the board for its client, under client_key */
     uint64_t client_key;
     struct list client;   /* of its client's bucket: counted there instead */
@@ -178,16 +178,17 @@ struct pipe {
     int in, out;
     size_t held;
 };
-/* Moves answer bytes inside the kernel; PROGRESS_OVER only when the exchange ended. */
+/* Move bytes of the answer's and of the request's body inside the kernel. */
 enum progress proxy_splice_out(struct exchange *ex);
+enum progress proxy_splice_in(struct exchange *ex);
 /* One way of a tunnel, nothing of which waits in a buffer: moves bytes through *pipe, taken when it is
  * NULL and given back when the source has no more now. *ret_moved: what the target took. 1 = some
  * moved, 0 = none can now, -ENODATA: the source ended and all is through, -ENOSYS: it does not work
  * here and nothing moved, or another -errno. */
 int proxy_splice_pass(struct proxy *p, struct pipe **pipe, struct conn *from, struct conn *to,
                       uint64_t *ret_moved);
-/* Whether the rest of the answer goes that way: it is much, and there is a pipe, which ex->pipe then is. */
-bool proxy_splice_ready(struct exchange *ex);
+/* Whether what is left of it is worth that. */
+bool proxy_splice_wanted(const struct exchange *ex, const struct body *body);
 void proxy_pipe_give(struct proxy *p, struct pipe *pipe); /* NULL is allowed */
 void proxy_pipes_free(struct proxy *p);
 

@@ -1,5 +1,5 @@
-/* splice.c: large answers, and what is much in a tunnel, through a pipe, so that their bytes never
- * enter this process.
+/* splice.c: large bodies both ways, and what is much in a tunnel, through a pipe, so that their bytes
+ * never enter this process.
  *
  * Owns: the pipes; a few empty ones are kept for the next large body.
  * Invariants: only for bodies with a length, or in a tunnel, and only with nothing left in a buffer; a pipe with bytes
@@ -18,6 +18,11 @@
 enum {
     PIPES_KEPT = 16
 };
+
+bool proxy_splice_wanted(const struct exchange *ex, const struct body *body)
+{
+    return !ex->no_bulk && body->framing == HTTP1_LENGTH && body->left > SCRATCH_BYTES;
+}
 
 static struct pipe *take(struct proxy *p)
 {
@@ -134,43 +139,101 @@ int proxy_splice_pass(struct proxy *p, struct pipe **pipe, struct conn *from, st
     return *ret_moved || rc ? 1 : 0;
 }
 
-bool proxy_splice_ready(struct exchange *ex)
+enum pass {
+    PASS_NONE,
+    PASS_SOME,
+    PASS_COPY,   /* it cannot be done here, and nothing moved */
+    PASS_SOURCE, /* the side that sends is gone */
+    PASS_TARGET  /* ... that receives */
+};
+
+/* More of a body with a length. *ret_filled left the source, *ret_moved went to the target; the pipe is
+ * given back when nothing is in it. */
+static enum pass pass_body(struct proxy *p, struct pipe **pipe, struct body *body,
+                           struct conn *from, struct conn *to, uint64_t *ret_filled,
+                           uint64_t *ret_moved)
 {
-    if (ex->out.framing == HTTP1_LENGTH && ex->out.left > SCRATCH_BYTES) {
-        ex->pipe = take(ex->session->proxy);
+    *ret_filled = *ret_moved = 0;
+    *pipe = *pipe ? *pipe : take(p);
+    if (!*pipe) {
+        return PASS_COPY;
     }
-    return ex->pipe != NULL;
+    ssize_t n = -EAGAIN;
+    bool waited = (*pipe)->held > 0;
+    if (!waited && from->readable && !body->done) {
+        n = fill(*pipe, from, body->left < SPLICE_BYTES ? (size_t)body->left : SPLICE_BYTES);
+        *ret_filled = n > 0 ? (uint64_t)n : 0;
+        body->left -= *ret_filled;
+        body->done = !body->left;
+    }
+    int rc = empty(*pipe, to, ret_moved);
+    if (rc) {
+        proxy_pipe_give(p, *pipe);
+        *pipe = NULL;
+    }
+    if (n == -EINVAL) {
+        from->readable = true; /* as it was: it is to be copied */
+        return PASS_COPY;
+    }
+    if (n <= 0 && n != -EAGAIN) {
+        return PASS_SOURCE;
+    }
+    /* A pipe that was waited for is empty now: the source's edge may be long past. */
+    return rc < 0 ? PASS_TARGET : n > 0 || (rc && waited) ? PASS_SOME : PASS_NONE;
 }
 
 enum progress proxy_splice_out(struct exchange *ex)
 {
     struct session *s = ex->session;
-    ssize_t n = -EAGAIN;
-    bool waited = ex->pipe->held > 0;
-    if (!waited && ex->up->conn.readable && !ex->out.done) {
-        n = fill(ex->pipe, &ex->up->conn,
-                 ex->out.left < SPLICE_BYTES ? (size_t)ex->out.left : SPLICE_BYTES);
-        if (n <= 0 && n != -EAGAIN) {
-            ex->failure = FAILURE_RESET;
-            return proxy_exchange_abort(ex); /* cut off */
-        }
-        ex->out.left -= n > 0 ? (uint64_t)n : 0;
-        ex->out.done = !ex->out.left;
-    }
-    uint64_t moved = 0;
-    int rc = empty(ex->pipe, &s->conn, &moved);
+    uint64_t filled, moved;
+    enum pass pass =
+        pass_body(s->proxy, &ex->pipe, &ex->out, &ex->up->conn, &s->conn, &filled, &moved);
     board_add(&ex->backend->row->bytes_out, moved);
     ex->sent_bytes += moved;
-    if (rc < 0) {
+    switch (pass) {
+    case PASS_SOURCE:
+        ex->failure = FAILURE_RESET;
+        return proxy_exchange_abort(ex); /* cut off */
+    case PASS_TARGET:
         return proxy_exchange_abort(ex);
+    case PASS_COPY:
+        ex->no_bulk = true;
+        return PROGRESS_SOME;
+    case PASS_NONE:
+    case PASS_SOME:
+        break;
     }
-    if (rc) {
-        proxy_pipe_give(s->proxy, ex->pipe);
-        ex->pipe = NULL;
-        if (ex->out.done) {
-            return proxy_exchange_finish(ex);
-        }
+    if (ex->out.done && !ex->pipe) {
+        return proxy_exchange_finish(ex);
     }
-    /* A pipe that was waited for is empty now: the backend's edge may be long past. */
-    return n > 0 || (rc && waited) ? PROGRESS_SOME : PROGRESS_NONE;
+    return pass == PASS_SOME ? PROGRESS_SOME : PROGRESS_NONE;
+}
+
+enum progress proxy_splice_in(struct exchange *ex)
+{
+    struct session *s = ex->session;
+    uint64_t filled, moved;
+    enum pass pass =
+        pass_body(s->proxy, &ex->in_pipe, &ex->in, &s->conn, &ex->up->conn, &filled, &moved);
+    board_add(&ex->backend->row->bytes_in, moved);
+    ex->body_bytes += filled;
+    ex->streamed = ex->streamed || filled;
+    switch (pass) {
+    case PASS_SOURCE:
+        return proxy_exchange_abort(ex); /* the client left in the middle of its request */
+    case PASS_TARGET:
+        ex->up->broken = true;
+        ex->up->conn.readable = true; /* it may have answered before */
+        return PROGRESS_SOME;
+    case PASS_COPY:
+        ex->no_bulk = true;
+        return PROGRESS_SOME;
+    case PASS_NONE:
+    case PASS_SOME:
+        break;
+    }
+    if (filled && !proxy_exchange_fast_enough(ex)) {
+        return proxy_exchange_refuse(ex, 408, "the body comes too slowly");
+    }
+    return pass == PASS_SOME ? PROGRESS_SOME : PROGRESS_NONE;
 }

@@ -103,6 +103,9 @@ enum progress proxy_stream_in(struct exchange *ex)
         u->conn.readable = true;
         return PROGRESS_SOME;
     }
+    if (rc && (ex->in_pipe || (s->conn.readable && proxy_splice_wanted(ex, &ex->in)))) {
+        return proxy_splice_in(ex);
+    }
     if (!rc || !s->conn.readable) {
         return PROGRESS_NONE;
     }
@@ -182,7 +185,7 @@ enum progress proxy_stream_out(struct exchange *ex)
     if (rc <= 0) {
         return rc < 0 ? proxy_exchange_abort(ex) : PROGRESS_NONE;
     }
-    if (ex->pipe || (u->conn.readable && proxy_splice_ready(ex))) {
+    if (ex->pipe || (u->conn.readable && proxy_splice_wanted(ex, &ex->out))) {
         return proxy_splice_out(ex);
     }
     if (!u->conn.readable) {

@@ -258,6 +258,58 @@ function world_mt:recent_add(slot, ms)
     C.board_recent_add(C.proxydriver_board(self.driver), slot, ms)
 end
 
+-- Ends of pipes that the proxy holds.
+function world_mt.pipes()
+    local children = io.open "/proc/thread-self/children"
+    local list = io.popen(("ls -l /proc/%d/fd"):format(children:read "*n"))
+    children:close()
+    local _, count = list:read("*a"):gsub("pipe:", "")
+    list:close()
+    return count
+end
+
+-- Sends of `bytes` behind the first `sent` what can be sent while nobody reads; how much is sent then.
+function M.stuff(conn, bytes, sent)
+    local still = 0
+    conn.sock:settimeout(0)
+    while sent < #bytes and still < 50 do
+        local last, _, part = conn.sock:send(bytes, sent + 1)
+        still = (last or part) == sent and still + 1 or 0
+        sent = last or part
+        socket.sleep(still > 0 and 0.002 or 0)
+    end
+    conn.sock:settimeout(PATIENCE)
+    return sent
+end
+
+-- Sends `bytes` behind the first `sent` and returns what comes out at the other end, as many bytes as that are.
+function M.pump(from, to, bytes, sent)
+    local got, size, limit = {}, 0, socket.gettime() + 4 * PATIENCE
+    from.sock:settimeout(0)
+    to.sock:settimeout(0)
+    while size < #bytes and socket.gettime() < limit do
+        if sent < #bytes then
+            local last, _, part = from.sock:send(bytes, sent + 1)
+            sent = last or part
+        end
+        local some, err, part = to.sock:receive(math.min(65536, #bytes - size))
+        if err and err ~= "timeout" then
+            break
+        end
+        some = some or part
+        size = size + #some
+        got[#got + 1] = some
+    end
+    from.sock:settimeout(PATIENCE)
+    to.sock:settimeout(PATIENCE)
+    return table.concat(got)
+end
+
+-- All of `bytes` while nobody reads, as far as that goes; then reads at the other end.
+function M.flood(from, to, bytes)
+    return M.pump(from, to, bytes, M.stuff(from, bytes, 0))
+end
+
 -- Waits until check() is true.
 -- Ends a test's world, if it began one; returns nil for the variable that held it.
 function M.finish(world)

@@ -74,44 +74,6 @@ describe("proxy, TCP routes", function()
         assert.is_true(pump(u, c) == much)
     end)
 
-    -- Ends of pipes that the proxy holds.
-    local function pipes()
-        local children = io.open "/proc/thread-self/children"
-        local list = io.popen(("ls -l /proc/%d/fd"):format(children:read "*n"))
-        children:close()
-        local _, count = list:read("*a"):gsub("pipe:", "")
-        list:close()
-        return count
-    end
-
-    -- Sends all of `much` while nobody reads, as far as that goes; then reads it at the other end.
-    local function flood(from, to, much)
-        local sent, got, size = 0, {}, 0
-        from.sock:settimeout(0)
-        local still = 0
-        while sent < #much and still < 50 do
-            local last, _, part = from.sock:send(much, sent + 1)
-            still = (last or part) == sent and still + 1 or 0
-            sent = last or part
-            socket.sleep(still > 0 and 0.002 or 0)
-        end
-        to.sock:settimeout(0)
-        local limit = socket.gettime() + 20
-        while size < #much and socket.gettime() < limit do
-            if sent < #much then
-                local last, _, part = from.sock:send(much, sent + 1)
-                sent = last or part
-            end
-            local bytes, _, some = to.sock:receive(65536)
-            bytes = bytes or some
-            size = size + #bytes
-            got[#got + 1] = bytes
-        end
-        from.sock:settimeout(5)
-        to.sock:settimeout(5)
-        return table.concat(got)
-    end
-
     it("move much inside the kernel, keep its order, and half-close behind it", function()
         world()
         local c = w:client()
@@ -120,15 +82,15 @@ describe("proxy, TCP routes", function()
         for i = 1, 1600000 do
             parts[i] = ("%010d"):format(i)
         end
-        local much, before = table.concat(parts), pipes()
+        local much, before = table.concat(parts), w:pipes()
         for _ = 1, 2 do
-            assert.is_true(flood(u, c, much) == much)
-            assert.is_true(flood(c, u, much) == much)
+            assert.is_true(proxied.flood(u, c, much) == much)
+            assert.is_true(proxied.flood(c, u, much) == much)
             c:send "small" -- copied again
             assert.equal("small", (u:read(5)))
         end
-        assert.is_true(pipes() > before, "no pipe was used")
-        assert.is_true(flood(u, c, much) == much)
+        assert.is_true(w:pipes() > before, "no pipe was used")
+        assert.is_true(proxied.flood(u, c, much) == much)
         u:half_close()
         assert.is_true(c:closed())
         c:send "after it"
