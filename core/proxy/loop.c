@@ -77,6 +77,17 @@ ssize_t proxy_conn_recv(struct conn *c, void *to, size_t size)
     return n;
 }
 
+bool proxy_conn_quiet(struct conn *c)
+{
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        c->readable = false;
+        return true;
+    }
+    return false;
+}
+
 ssize_t proxy_conn_send(struct conn *c, const struct iovec *iov, int count)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov,

@@ -80,6 +80,8 @@ int proxy_conn_register(struct proxy *p, struct conn *c);
 void proxy_conn_bury(struct proxy *p, struct conn *c);
 /* Bytes received; 0 at the end; -EAGAIN or another -errno. Keeps `readable` right. */
 ssize_t proxy_conn_recv(struct conn *c, void *to, size_t size);
+/* Whether the other side is still there and has said nothing; costs a system call. */
+bool proxy_conn_quiet(struct conn *c);
 /* Bytes that the kernel took, 0 when it takes none now; -errno. Keeps `writable` right. */
 ssize_t proxy_conn_send(struct conn *c, const struct iovec *iov, int count);
 /* Reads the clock anew. */

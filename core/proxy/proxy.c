@@ -22,7 +22,8 @@ enum {
     UPSTREAMS_BESIDE = 1024 /* idle ones beside one for each session */
 };
 
-/* Sessions that our descriptors suffice for: each may need two. As many as allowed are asked for. */
+/* Sessions that our descriptors suffice for, with some left for backends: idle clients, most of many, need
+ * one each, and make room when those that are busy need more. As many as allowed are asked for. */
 static uint32_t session_limit(void)
 {
     struct rlimit files;
@@ -37,7 +38,9 @@ static uint32_t session_limit(void)
     if (files.rlim_cur >= most) {
         return SESSIONS_MOST;
     }
-    return files.rlim_cur > OTHER_FDS + 32 ? (uint32_t)(files.rlim_cur - OTHER_FDS) / 2 : 16;
+    rlim_t kept = OTHER_FDS + files.rlim_cur / 64;
+    rlim_t sessions = files.rlim_cur > kept + 16 ? files.rlim_cur - kept : 16;
+    return sessions < SESSIONS_MOST ? (uint32_t)sessions : SESSIONS_MOST;
 }
 
 static int init_pools(struct proxy *p)

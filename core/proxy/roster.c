@@ -135,10 +135,17 @@ static bool note_lost(const struct service *service, const struct cJSON *ids)
 /* Those that wait may ask all backends of the new roster; those on a lost one go elsewhere. */
 static void move_on(struct proxy *p)
 {
-    struct list *next;
-    for (struct list *at = p->sessions.next; at != &p->sessions; at = next) {
-        struct session *s = list_owner(at, struct session, node);
-        next = at->next;
+    struct list todo; /* others may end meanwhile, to make room */
+    list_init(&todo);
+    while (!list_empty(&p->sessions)) {
+        struct list *node = p->sessions.next;
+        list_remove(node);
+        list_append(&todo, node);
+    }
+    while (!list_empty(&todo)) {
+        struct session *s = list_owner(todo.next, struct session, node);
+        list_remove(&s->node);
+        list_append(&p->sessions, &s->node);
         if (s->ex && s->ex->state == EXCHANGE_QUEUED) {
             s->ex->tries = 0;
         } else if (s->ex && s->ex->backend && s->ex->backend->lost) {

@@ -3,8 +3,9 @@
  * Invariants: a listener is in the loop exactly while the present generation names its address and
  * nobody drains. Closed, it stays listed until its last session has ended, since those are still
  * routed by its port.
- * Running out of descriptors: idle connections to backends are given up, and when there are none the reserve is given up for a moment to take the connection and
- * refuse it, since a level-triggered listener that is not emptied would keep the loop busy. */
+ * Running out of descriptors: idle connections to backends make room, then clients that are idle. When there
+ * are none the reserve is given up for a moment to take the connection and refuse it, since a
+ * level-triggered listener that is not emptied would keep the loop busy. */
 #include "proxy/parts.h"
 
 #include <arpa/inet.h>
@@ -62,6 +63,13 @@ static bool refuse_one(struct proxy *p, struct listener *l)
     return taken;
 }
 
+/* Early enough: what is closed now is room only for the next batch of events. */
+static bool nearly_full(const struct pool *sessions)
+{
+    uint32_t low = sessions->count / 16 < ACCEPTS ? sessions->count / 16 : ACCEPTS;
+    return sessions->count - sessions->used <= low;
+}
+
 static void accept_some(struct proxy *p, struct listener *l, int most)
 {
     for (int i = 0; i < most && l->conn.fd >= 0; i++) {
@@ -71,6 +79,9 @@ static void accept_some(struct proxy *p, struct listener *l, int most)
         int fd = accept4(l->conn.fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             board_add(&p->numbers->accepted, 1);
+            if (nearly_full(&p->session_pool)) {
+                (void)proxy_session_evict(p);
+            }
             if (p->session_pool.used == p->session_pool.count) {
                 refuse(l, fd);
                 board_add(&p->numbers->exhausted, 1);
@@ -79,7 +90,7 @@ static void accept_some(struct proxy *p, struct listener *l, int most)
                 proxy_session_new(p, l, fd, &addr);
             }
         } else if (errno == EMFILE || errno == ENFILE) {
-            if (!proxy_upstream_evict(p) && !refuse_one(p, l)) {
+            if (!proxy_upstream_evict(p) && !proxy_session_evict(p) && !refuse_one(p, l)) {
                 return;
             }
         } else if (errno != EINTR && errno != ECONNABORTED) {

@@ -21,7 +21,8 @@
 
 enum {
     STEPS = 16,
-    LINGER_BYTES = 256 << 10
+    LINGER_BYTES = 256 << 10,
+    EVICT_LOOKS = 256 /* at connections with the same time-out, the oldest first */
 };
 
 static void write_peer(struct session *s, const struct sockaddr_storage *addr)
@@ -91,6 +92,35 @@ void proxy_session_kill(struct session *s, bool reset)
     s->listener = NULL;
     p->session_count--;
     board_sub(&p->numbers->connections, 1);
+}
+
+static struct session *oldest_idle(const struct timeout *t)
+{
+    const struct list *at = t->conns.next;
+    for (int i = 0; i < EVICT_LOOKS && at != &t->conns; i++, at = at->next) {
+        struct conn *c = list_owner(at, struct conn, node);
+        struct session *s = c->kind == CONN_CLIENT ? list_owner(c, struct session, conn) : NULL;
+        if (s && s->state == SESSION_HEAD && !s->in && !s->out && proxy_conn_quiet(c)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+bool proxy_session_evict(struct proxy *p)
+{
+    struct session *oldest = NULL;
+    for (const struct timeout *t = p->timeouts; t; t = t->next) {
+        struct session *s = oldest_idle(t);
+        if (s && (!oldest || s->conn.since_ms < oldest->conn.since_ms)) {
+            oldest = s;
+        }
+    }
+    if (oldest) {
+        proxy_session_kill(oldest, false);
+        proxy_fact(p, "limit", "out of descriptors or sessions: an idle client was closed");
+    }
+    return oldest != NULL;
 }
 
 void proxy_session_next(struct session *s)

@@ -82,6 +82,9 @@ int proxy_session_send(struct session *s, const struct iovec *iov, int count);
 int proxy_session_flush(struct session *s);
 /* Ends it now; with `reset` so that the client cannot take it for a clean end. */
 void proxy_session_kill(struct session *s, bool reset);
+/* Closes a client that has been idle for long between two requests, to make room; false: none is. Its
+ * descriptor is free then, its memory behind this batch of events. */
+bool proxy_session_evict(struct proxy *p);
 /* The exchange is over: the next head, or the end. */
 void proxy_session_next(struct session *s);
 

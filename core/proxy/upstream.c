@@ -1,8 +1,8 @@
 /* upstream.c: connections to backends and the idle ones of each, last used first.
  *
  * Invariants: an idle connection stays in the loop; whatever comes on it (bytes nobody asked for,
- * the end) closes it. When connections or descriptors run out, the one that is idle longest goes.
- */
+ * the end) closes it. When descriptors run out, the one that is idle longest goes, then a client that
+ * is. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -69,18 +69,6 @@ bool proxy_upstream_evict(struct proxy *p)
     return false;
 }
 
-/* Whether the other side is still there and has said nothing; costs a system call. */
-static bool quiet(struct conn *c)
-{
-    char byte;
-    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n < 0 && errno == EAGAIN) {
-        c->readable = false;
-        return true;
-    }
-    return false;
-}
-
 static bool take_idle(struct exchange *ex)
 {
     struct backend *b = ex->backend;
@@ -88,7 +76,7 @@ static bool take_idle(struct exchange *ex)
         struct upstream *u = list_owner(b->idle.next, struct upstream, idle);
         leave_idle(u);
         /* What may not be sent twice is not sent into a connection that has ended already. */
-        if (u->conn.hup || (!http1_idempotent(ex->method) && !quiet(&u->conn))) {
+        if (u->conn.hup || (!http1_idempotent(ex->method) && !proxy_conn_quiet(&u->conn))) {
             destroy(u);
             continue;
         }
@@ -104,7 +92,8 @@ static int open_socket(struct proxy *p, const struct net_addr *addr)
 {
     sa_family_t family = ((const struct sockaddr *)(const void *)addr->bytes)->sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && proxy_upstream_evict(p)) {
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE) &&
+        (proxy_upstream_evict(p) || proxy_session_evict(p))) {
         fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     }
     if (fd < 0) {
@@ -173,7 +162,7 @@ void proxy_upstream_release(struct upstream *u, bool keep)
     u->ex = NULL;
     proxy_timeout_stop(&u->conn);
     if (!keep || u->conn.hup || u->out || u->broken || !b->service || b->draining ||
-        b->idle_count >= IDLE_PER_BACKEND || (u->conn.readable && !quiet(&u->conn))) {
+        b->idle_count >= IDLE_PER_BACKEND || (u->conn.readable && !proxy_conn_quiet(&u->conn))) {
         destroy(u);
         return;
     }
@@ -188,7 +177,7 @@ void proxy_upstream_event(struct upstream *u)
 {
     if (u->ex) {
         proxy_session_step(u->ex->session);
-    } else if (u->conn.hup || (u->conn.readable && !quiet(&u->conn))) {
+    } else if (u->conn.hup || (u->conn.readable && !proxy_conn_quiet(&u->conn))) {
         close_idle(u);
     }
 }

@@ -308,6 +308,57 @@ describe("proxy, configuration, rosters and drain", function()
         assert.equal("alive", (select(3, c:answer())))
     end)
 
+    it("closes idle clients to make room for others", function()
+        world { files = 64 }
+        local clients, u = {}, nil
+        for i = 1, 80 do
+            clients[i] = w:client()
+            clients[i]:get "/"
+            u = u or w:accept()
+            u:read_head()
+            u:ok "x"
+            assert.equal(200, (clients[i]:answer()), "client " .. i)
+        end
+        assert.is_true(clients[1]:closed())
+        clients[80]:get "/again"
+        assert.matches("^GET /again ", (u:read_head()))
+        u:ok "y"
+        assert.equal("y", (select(3, clients[80]:answer())))
+        assert.equal(80, tonumber(w:numbers().accepted))
+    end)
+
+    it("does not take its own lack of descriptors for a fault of backends", function()
+        world { files = 128 }
+        local clients, answered, held = {}, 0, {}
+        for i = 1, 62 do
+            clients[i] = w:client()
+            clients[i]:send "GET / HTTP/1.1\r\n" -- keeps its place
+        end
+        proxied.eventually(function()
+            return tonumber(w:numbers().connections) == 62
+        end)
+        for i = 1, 62 do
+            clients[i]:send "Host: a\r\n\r\n"
+        end
+        local row = w:row(1)
+        proxied.eventually(function()
+            return tonumber(w:numbers().no_backend) + tonumber(row.in_flight) == 62
+        end)
+        local refused = tonumber(w:numbers().no_backend)
+        assert.is_true(refused > 0, "there were enough of them")
+        for i = 1, 62 - refused do
+            held[i] = w:accept()
+            held[i]:read_head()
+            held[i]:ok "x"
+        end
+        for i = 1, 62 do
+            answered = answered + (clients[i]:answer() == 200 and 1 or 0)
+        end
+        assert.equal(62 - refused, answered)
+        assert.equal(0, tonumber(row.outcomes[0]))
+        assert.equal(0, tonumber(row.consecutive_failures))
+    end)
+
     it("leaves no descriptor behind", function()
         world()
         local before = tonumber(w:must "files")

@@ -142,7 +142,7 @@ describe("proxy, half an answer", function()
     end)
 
     it("holds no more than a part of its memory allows: the next ones stream", function()
-        world(1, nil, 96) -- descriptors for 16 sessions: 32 blocks, 2 of them for this
+        world(1, nil, 80) -- descriptors for 16 sessions: 32 blocks, 2 of them for this
         local held, upstreams = {}, {}
         for i = 1, 2 do
             held[i], upstreams[i] = asked()
