@@ -29,7 +29,7 @@ local ROOMS = {
 -- Headers that other rooms may see. The leaf modules of base are all public.
 local PUBLIC = {
     ["board/circuit.h"] = true, ["board/share.h"] = true, ["net/net.h"] = true, ["net/http1.h"] = true,
-    ["watch/alerts.h"] = true,
+    ["watch/alerts.h"] = true, ["watch/view.h"] = true, ["watch/collect.h"] = true,
 }
 
 -- Narrower than their room: what a process must not be able to reach.

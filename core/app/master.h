@@ -8,6 +8,7 @@
  *   explain.c   questions to the first worker
  *   facts.c     what happened, from fleet and workers
  *   aside.c     balance policies that hang again and again
+ *   collecting.c  what services tell of themselves, and the views of it
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
 #ifndef APP_MASTER_H
@@ -103,7 +104,8 @@ struct aside {
     bool due; /* ... and the workers have not been told */
 };
 
-struct names; /* names.c */
+struct names;      /* names.c */
+struct collecting; /* collecting.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
@@ -251,6 +253,10 @@ void aside_note_kill(struct master *m, uint64_t now_ms);
 void aside_tick(struct master *m);
 /* Another generation is in force. */
 void aside_clear(struct master *m);
+
+/* ---- collecting.c ---- */
+/* The views of now (watch/view.h) for rules, functions and policies; the caller owns them. */
+struct cJSON *collecting_views(struct master *m, uint64_t now_ms);
 
 /* ---- names.c ---- */
 struct names *names_new(struct master *m);
