@@ -9,12 +9,15 @@
 ---@field doc string                             a sentence: what it decides
 ---@field params table<string, tidegate.Param>  what the configuration may set
 ---@field needs? string[]                       balance: of a request, and response_mean_ms; absent: all
----@field new fun(params: table): tidegate.Scale|tidegate.Balance   once for each service or route
----@field examples? tidegate.ScaleExample[]|tidegate.BalanceExample[]
+---@field new fun(params: table, detector?: tidegate.Detector): tidegate.Made   once for each service or route
+---@field examples? tidegate.ScaleExample[]|tidegate.BalanceExample[]|tidegate.AnomalyExample[]
+
+---@alias tidegate.Made tidegate.Scale|tidegate.Balance|tidegate.Anomaly
 
 -- Durations come as seconds and sizes as bytes.
+-- A list has words: { "a", "b" }.
 -- A source is a place in a request such as "header:X-User", "cookie:session", "query:id", "path" or "client".
----@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"
+---@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"
 
 ---@class tidegate.Param
 ---@field type tidegate.ParamType
@@ -132,3 +135,57 @@
 ---@field backends table[]                       fields of tidegate.Backend; by default eligible and idle
 ---@field request? table                         fields of tidegate.Request; 0 where absent
 ---@field want? integer                          the index; absent: nil
+
+-- ---- anomaly: whether a value is unusual ------------------------------------------------------------
+
+-- What `new` returns. A series is one metric of a service or of one of its instances and learns for itself.
+---@class tidegate.Anomaly
+---@field metrics tidegate.Metric[]              what is watched
+---@field learn fun(metric: string): tidegate.Learned   the state of a new series
+---@field point tidegate.Point                   takes a point into the state and says how unusual it is
+---@field combine? fun(anomalies: table[]): table[]   all of the service at one moment: drop or change them
+
+-- A table of plain data, or a series of the kernel.
+---@alias tidegate.Learned table|tidegate.Series
+
+---@class tidegate.Metric
+---@field name string
+---@field of string[]                            paths in the metrics view, at most 4: the value is their mean
+---@field per? "service"|"instance"              default: service
+
+-- A score of 1 or more is an anomaly. Called with the state, the value, the second since 1970 and the name of
+-- the metric; never for a figure that is not known. With an anomaly comes a tidegate.Note.
+---@alias tidegate.Point fun(s: tidegate.Learned, v: number, at: number, m: string): number, tidegate.Note?
+
+---@class tidegate.Note
+---@field type? string                           what kind of anomaly
+---@field severity? "medium"|"high"
+---@field description? string                    a line for people
+
+-- The kernel, for anomaly policies only.
+---@class tidegate.Detector
+---@field record fun(settings: tidegate.RecordSettings): tidegate.Series
+
+---@class tidegate.RecordSettings
+---@field half_life_points? number               a record fades by half over the longer of the two
+---@field half_life_s? number
+---@field warm_up? number                        points before the first alarm
+---@field rest_points? number                    silence after an alarm: this many points
+---@field rest_share? number                     and this share of the points so far
+---@field rest_most? number                      at most; in points
+---@field again? number                          a score this many times the alarm's ends the rest
+---@field strictness? number                     scores are divided by it
+---@field least_effect? number                   smaller deviations are no alarm
+---@field direction? "up"|"down"|"both"
+---@field stuck? boolean                         false: standing still is nothing
+
+-- Learning state of one series; 1 KB, saved by tidegate.
+---@class tidegate.Series
+-- Answers score, view and usual value.
+---@field push fun(self: tidegate.Series, at: number, value: number): number, string, number
+
+-- `values` so many `times` over, then `more`: which of those is the first anomaly.
+---@class tidegate.AnomalyExample
+---@field params? table                          defaults where absent
+---@field given table                            { metric, values, times = 1, more, every = 300 (seconds) }
+---@field want? integer                          absent: none of them

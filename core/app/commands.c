@@ -31,6 +31,8 @@ static const struct command_option ASKING[] = {
     {NULL, NULL, NULL},
 };
 
+/* One a line, so that two new ones do not meet. */
+/* clang-format off */
 static const struct command *const COMMANDS[] = {
     &command_run,
     &command_check,
@@ -46,10 +48,12 @@ static const struct command *const COMMANDS[] = {
     &command_restart,
     &command_stop,
     &command_reload,
+    &command_anomaly,
     &command_version,
     &command_help,
     NULL,
 };
+/* clang-format on */
 
 /* Edits from `a` to `b`: insert, delete, replace, swap of neighbours. */
 static unsigned distance(const char *a, const char *b)

@@ -110,6 +110,7 @@ extern const struct command command_run, command_check, command_version;
 extern const struct command command_status, command_decisions, command_explain;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;
+extern const struct command command_anomaly;
 extern const struct command command_help;
 
 /* commands_show.c: human output, appended to `to`. `columns` is the width to keep to. */

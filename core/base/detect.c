@@ -119,6 +119,11 @@ static bool uses(const struct look *look, enum detect_view view)
     return look->s->views >> view & 1;
 }
 
+static bool both(const struct detect_settings *s)
+{
+    return s->directions == (DETECT_UP | DETECT_DOWN);
+}
+
 /* The mean of the slot that ended goes into the profile; `slot` begins. */
 static void next_slot(struct detect *d, int slot)
 {
@@ -235,12 +240,19 @@ static void look_at(struct detect *d, struct look *look, double at_s, double z, 
     if (look->s->views & (1u << DETECT_SEASONAL | 1u << DETECT_SMOOTHED_SEASON)) {
         look_season(d, look, at_s, z);
     }
-    if (uses(look, DETECT_VARIANCE)) {
+    if (uses(look, DETECT_VARIANCE) && both(look->s)) {
         look_variance(d, look, z);
     }
-    if (uses(look, DETECT_STUCK)) {
+    if (uses(look, DETECT_STUCK) && both(look->s)) {
         look_stuck(d, look, z, gap);
     }
+}
+
+/* How far off a point is in a direction that counts; less than 0: in the other one. What only comes back
+ * from a deviation that does not count jumps, but is not off. */
+static double effect(const struct detect_settings *s, double off, double jump)
+{
+    return both(s) ? fmax(fabs(off), fabs(jump)) : s->directions & DETECT_UP ? off : -off;
 }
 
 /* The score of an alarm, or one below it: while warming up, resting, or when too little happened. */
@@ -249,7 +261,7 @@ static double settle(struct detect *d, const struct detect_settings *s, double s
     double below = score < BELOW ? score : BELOW;
     bool resting = d->rest > 0;
     d->rest -= resting;
-    if (score < 1 || d->count < s->warm_up || (s->least_effect > 0 && effect < s->least_effect) ||
+    if (score < 1 || d->count < s->warm_up || effect < s->least_effect ||
         (resting && score < s->again * d->alarm)) {
         return below;
     }
@@ -287,15 +299,15 @@ double detect_push(struct detect *d, const struct detect_settings *s, double at_
         double halves = dt < s->half_life_s / s->half_life_points ? dt / s->half_life_s
                                                                   : 1 / s->half_life_points;
         look.fade = 1 - halves * M_LN2;
-        double off = fabs(z - d->slow), jump = fabs(z - d->last);
-        d->range = fmax(d->range * look.fade, off);
+        double off = z - d->slow, jump = z - d->last;
+        d->range = fmax(d->range * look.fade, fabs(off));
         look.floor = FLOOR * d->range;
         look_at(d, &look, at_s, z, dt);
         learn_step(d, s, dt);
         score = (double)sqrtf(sqrtf(sqrtf((float)look.sum))) / (d->chances * s->strictness);
         /* What stays as far off as it was is no news, in however many views. */
         score = look.news || score < BELOW ? score : BELOW;
-        score = settle(d, s, score, fmax(off, jump) * d->unit);
+        score = settle(d, s, score, effect(s, off, jump) * d->unit);
     }
     d->last = z;
     d->last_at_s = at_s;

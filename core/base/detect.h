@@ -63,7 +63,7 @@ struct detect_settings {
     double again;        /* a score this many times the alarm's ends the rest */
     double strictness;   /* scores are divided by it */
     double least_effect; /* in the unit of the values: smaller deviations are no alarm */
-    uint32_t directions; /* DETECT_UP, DETECT_DOWN or both */
+    uint32_t directions; /* DETECT_UP, DETECT_DOWN; variance and stuck have none: only with both */
     uint32_t views;      /* bits of those that are used */
 };
 

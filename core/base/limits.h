@@ -24,6 +24,7 @@ enum {
     LIMIT_POLICY_MEMORY_BYTES = 64 << 20, /* one Lua state */
     LIMIT_POLICY_CPU_MS = 50,             /* thread CPU time of one cold decision */
     LIMIT_POLICY_LOAD_CPU_MS = 500,       /* of loading one policy and making its instance */
+    LIMIT_ANOMALY_SERIES = 20000,         /* that are watched for anomalies */
 };
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "script/policy.h"
+#include "script/sentence.h"
 #include "script/state.h"
 #include "script/where.h"
 #include "base/ban.h"
@@ -107,43 +108,6 @@ struct answer {
     char reason[LIMIT_REASON_BYTES];
 };
 
-/* Bytes of the UTF-8 sequence at s, or 0 when it is none that JSON may carry. */
-static size_t sequence(const unsigned char *s)
-{
-    size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (len > 1 && (s[0] < 0xc2 || s[0] > 0xf4)) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return len;
-}
-
-/* One line of valid UTF-8 out of whatever a policy said, cut where it must be. */
-static void put_reason(char *to, size_t size, const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    size_t len = 0;
-    while (*s) {
-        size_t n = sequence(s);
-        if (len + (n ? n : 1) >= size) {
-            break;
-        }
-        if (n == 0 || *s < ' ' || *s == 0x7f) {
-            to[len++] = n ? ' ' : '?';
-            s++;
-            continue;
-        }
-        for (; n > 0; n--) {
-            to[len++] = (char)*s++;
-        }
-    }
-    to[len] = '\0';
-}
-
 static int body_decide(lua_State *L)
 {
     struct answer *answer = lua_touserdata(L, 1);
@@ -154,7 +118,7 @@ static int body_decide(lua_State *L)
     state_make_strict(L, "service");
     lua_call(L, 1, 2);
     if (lua_type(L, -1) == LUA_TSTRING) {
-        put_reason(answer->reason, sizeof(answer->reason), lua_tostring(L, -1));
+        sentence_put(answer->reason, sizeof(answer->reason), lua_tostring(L, -1));
     }
     if (lua_isnil(L, -2)) {
         return 0;
@@ -181,7 +145,7 @@ static struct cJSON *decide(struct script_cold *cold, const struct cold_service 
     char *why = NULL;
     if (state_run(cold->state, body_decide, &answer, LIMIT_POLICY_CPU_MS, service->origin, &why) <
         0) {
-        put_reason(answer.reason, sizeof(answer.reason), why);
+        sentence_put(answer.reason, sizeof(answer.reason), why);
         json_set_str(decision, "error", answer.reason);
         mem_free(why);
     } else if (answer.opinion) {

@@ -119,6 +119,31 @@ local function needed(record, what, needs)
     end })
 end
 
+-- The values `times` times over, then `more`: which of those is the first anomaly.
+function M.run.anomaly(load, policy, example, params)
+    local given = load.plain(rawget(example, "given") or {}, "given", policy.report)
+    given = filled(given, { metric = "value", values = {}, times = 1, more = {}, every = 300 }, "given")
+    local detects = policy.module.new(params, load.host.detector())
+    local state, at, first = detects.learn(given.metric), 0, nil
+    local function tell(value)
+        at = at + given.every
+        local score = detects.point(state, value, at, given.metric)
+        if type(score) ~= "number" then
+            error("point: expected a score, got " .. values.describe(score), 0)
+        end
+        return score >= 1
+    end
+    for _ = 1, given.times do
+        for _, value in ipairs(given.values) do
+            tell(value)
+        end
+    end
+    for i, value in ipairs(given.more) do
+        first = tell(value) and not first and i or first
+    end
+    return first, nil, M.shown(given, 1)
+end
+
 function M.run.balance(load, policy, example, params)
     local given, backends = rawget(example, "backends"), {}
     if type(given) ~= "table" or not check.list_length(given) then

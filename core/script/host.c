@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "script/detector.h"
 #include "script/shipped.h"
 #include "script/state.h"
 #include "base/ban.h"
@@ -173,6 +174,13 @@ static int host_try(lua_State *L)
     return 1;
 }
 
+/* host.detector() -> what new(params, detector) of an anomaly policy gets */
+static int host_detector(lua_State *L)
+{
+    detector_push(L);
+    return 1;
+}
+
 /* host.at() -> file and line of the innermost call that stands in a file */
 static int host_at(lua_State *L)
 {
@@ -243,6 +251,7 @@ void host_push(lua_State *L, struct load *l)
         {"environment", host_environment},
         {"strict", host_strict},
         {"try", host_try},
+        {"detector", host_detector},
         {"at", host_at},
         {"function_at", host_function_at},
     };

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "script/convert.h"
 #include "script/host.h"
+#include "script/load.h"
 #include "script/state.h"
 #include "base/ban.h"
 
@@ -199,8 +200,9 @@ static int load(struct load *l, char **reterr)
     return 0;
 }
 
-int script_load(const char *path, const struct cJSON *overrides, struct cJSON **ret_config,
-                char **ret_warnings, char **reterr)
+/* `source` in place of what the file at `path` holds, when it is not NULL. */
+static int load_file(const char *path, const char *source, const struct cJSON *overrides,
+                     struct cJSON **ret_config, char **ret_warnings, char **reterr)
 {
     struct load l = {.overrides = overrides};
     char *why = NULL;
@@ -209,7 +211,9 @@ int script_load(const char *path, const struct cJSON *overrides, struct cJSON **
     if (code < 0) {
         return code;
     }
-    code = files_read_main(&l.files, &l.source, &l.source_len, &why);
+    l.source = mem_copy(source);
+    l.source_len = source ? strlen(source) : 0;
+    code = source ? 0 : files_read_main(&l.files, &l.source, &l.source_len, &why);
     if (code < 0) {
         *reterr = mem_printf("%s: %s", path, why);
         mem_free(why);
@@ -231,5 +235,19 @@ out:
     mem_free(l.errors);
     mem_free(l.warnings);
     json_free(l.config);
+    return code;
+}
+
+int script_load(const char *path, const struct cJSON *overrides, struct cJSON **ret_config,
+                char **ret_warnings, char **reterr)
+{
+    return load_file(path, NULL, overrides, ret_config, ret_warnings, reterr);
+}
+
+int load_text(const char *path, const char *source, struct cJSON **ret_config, char **reterr)
+{
+    char *warnings = NULL;
+    int code = load_file(path, source, NULL, ret_config, &warnings, reterr);
+    mem_free(warnings);
     return code;
 }

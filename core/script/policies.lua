@@ -5,6 +5,7 @@
 -- returns the function that decides, and examples:
 --   scale:   { params = { cpu = 75 }, given = { cpu_percent = 92, instances = 2 }, want = 3 }
 --   balance: { params = {}, backends = { { in_flight = 3 }, { in_flight = 1 } }, request = {}, want = 2 }
+--   anomaly: { params = {}, given = { values = { 10, 11 }, times = 80, more = { 11, 50 } }, want = 2 }
 local check = require "script.check"
 local examples = require "script.examples"
 local lines = require "script.lines"
@@ -17,7 +18,7 @@ local M = {}
 local KEYS = { "name", "doc", "params", "needs", "new", "examples" }
 local PARAM_TYPES = {
     number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
-    duration = "seconds", size = "size", enum = "enum", source = "source",
+    duration = "seconds", size = "size", enum = "enum", source = "source", list = "list",
 }
 local MOST_EXAMPLES = 100
 
@@ -87,10 +88,12 @@ local function param_field(policy, key, spec)
     end
     local kind = rawget(spec, "type")
     if not PARAM_TYPES[kind] then
-        local known = { "number", "integer", "boolean", "string", "duration", "size", "enum", "source" }
+        local known = { "number", "integer", "boolean", "string", "duration", "size", "enum", "source",
+            "list" }
         return bad(check.unknown(kind, known, "type " .. values.describe(kind)))
     end
     local field = { key, type = PARAM_TYPES[kind], out = key, empty = true }
+    field.of = kind == "list" and { type = "text" } or nil
     for _, name in ipairs { "default", "min", "max", "values", "doc", "unit", "required" } do
         field[name] = rawget(spec, name)
     end
@@ -202,9 +205,35 @@ local function checked_params(policy, params, path, report, beside)
     return out
 end
 
--- What `new` returned: the function that decides, or for balance a table with one of two.
+-- What `new` of an anomaly policy returned: metrics to watch, what learns and what tells.
+local function check_detects(policy, made)
+    for _, name in ipairs { "learn", "point" } do
+        local got = type(made) == "table" and rawget(made, name) or nil
+        if type(got) ~= "function" then
+            local text = "must return { metrics = {...}, learn = function, point = function }: %s is %s"
+            policy.report("new", text:format(name, values.describe(got)))
+        end
+    end
+    local metrics = type(made) == "table" and rawget(made, "metrics") or nil
+    if type(metrics) ~= "table" or not check.list_length(metrics) then
+        policy.report("new", "metrics: expected a list, got " .. values.describe(metrics))
+        return
+    end
+    for i, metric in ipairs(metrics) do
+        local name, of = type(metric) == "table" and metric.name, type(metric) == "table" and metric.of
+        if type(name) ~= "string" or type(of) ~= "table" or type(of[1]) ~= "string" then
+            local text = 'metrics[%d]: expected { name = "p99", of = { "performance.p99" } }, got %s'
+            policy.report("new", text:format(i, values.describe(metric)))
+        end
+    end
+end
+
+-- What `new` returned: the function that decides, or a table with what its kind must have.
 local function check_made(policy, made)
-    if policy.kind ~= "balance" then
+    if policy.kind == "anomaly" then
+        check_detects(policy, made)
+        return
+    elseif policy.kind ~= "balance" then
         if type(made) ~= "function" then
             policy.report("new", "returned " .. values.describe(made) .. ": it must return a function")
         end
@@ -232,10 +261,12 @@ local function use_step(use, policy)
                 end
             end
             local before = load.errors.count()
-            local beside = use.kind == "scale" and schema.scale or use.beside or { { "policy" } }
+            local beside = schema[use.kind] or use.beside or { { "policy" } }
             use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside)
             if load.errors.count() == before then
-                local made = policy.module.new(load.plain(use.owner.params, "params", use.ctx.report))
+                local detector = policy.kind == "anomaly" and load.host.detector() or nil
+                local given = load.plain(use.owner.params, "params", use.ctx.report)
+                local made = policy.module.new(given, detector)
                 check_made(policy, made)
             end
         end,

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/str.h"
+#include "script/detector.h"
 #include "script/state.h"
 #include "base/ban.h"
 
@@ -55,5 +57,9 @@ void policy_push_instance(lua_State *L, const struct cJSON *policy, const struct
     } else {
         lua_newtable(L);
     }
-    lua_call(L, 1, 1);
+    bool detects = str_same(json_str(policy, "kind", ""), "anomaly");
+    if (detects) {
+        detector_push(L);
+    }
+    lua_call(L, detects ? 2 : 1, 1);
 }

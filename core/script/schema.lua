@@ -259,6 +259,14 @@ S.scale = {
     doc = "a second policy that only reports" },
 }
 
+S.anomaly = {
+  { "policy", type = "text", default = "record", doc = "policy that says what is unusual" },
+  { "interval", type = "duration", default = "15s", min = 1, max = 86400, unit = "s",
+    doc = "between two points of a series" },
+  { "incident", type = "duration", default = "15m", min = 1, max = 604800, unit = "s",
+    doc = "what comes within so long of the last one belongs to the same incident" },
+}
+
 S.backend = {
   { "address", type = "backend", doc = "\"10.0.0.5:9000\" or \"unix:/run/x.sock\"" },
   { "host", type = "text", out = false, doc = "in place of address, with port" },
@@ -332,6 +340,8 @@ S.service = {
   { "slow_start", type = "duration", default = "0s", max = 86400, unit = "s",
     doc = "a new instance's share grows from a tenth over so long" },
   { "collect", type = "record", optional = true, fields = S.collect, doc = "what to ask the service for" },
+  { "anomaly", type = "anomaly", default = "record", example = 'such as "record", or false',
+    doc = "policy that tells what is unusual: \"name\" or { policy = \"name\", parameter = ... }" },
   { "weight", type = "integer", default = 1, min = 1, max = 1000, own = true,
     doc = "share of each instance" },
   { "max_connections", type = "integer", default = 100, min = 1, max = 1000000, own = true,

@@ -2,7 +2,8 @@
  *
  * Three uses, three kinds of state:
  *   script_load   reads and checks a configuration with its policies (policy process, `check`)
- *   script_cold   answers snapshots: scale, later alert, anomaly, notify (policy process, JIT off)
+ *   script_cold   answers snapshots: scale, later alert, notify (policy process, JIT off)
+ *   script_anomaly  holds figures against what was usual (policy process, JIT off)
  *   script_hot    picks backends per request (worker, JIT on)
  *
  * Policies run in a sandbox: allow-listed libraries copied per policy, no I/O, text only, memory
@@ -55,6 +56,7 @@
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
  *     "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
+ *     "anomaly": { "policy": "record", "params": {...}, "interval_ms": 15000, "incident_ms": 900000 },     {} = off
  *     "collect": { "health"?: "/health", "performance"?: "/performance", "data"?: "/data", "prometheus"?: "/metrics",
  *       "interval_ms": 15000, "timeout_ms"?: 5000, "max_body_bytes": 4194304, "max_samples": 10000 }          when given
  *   } ],
@@ -119,6 +121,46 @@ void script_cold_free(struct script_cold *cold);
 /* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
  * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ..."}. */
 struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot);
+
+/* ---- Anomalies ---------------------------------------------------------------------------- */
+
+/* The detectors of all services that have `anomaly`: one learning state for each series, which is a metric of
+ * the policy in a service or in one of its instances. A state exists from its series' first figure on; that of
+ * an instance that no view had for an hour is forgotten. */
+struct script_anomaly;
+
+/* Builds the policies of a loaded configuration; -EINVAL with a sentence. `config` is borrowed. */
+int script_anomaly_new(const struct cJSON *config, struct script_anomaly **ret_anomaly,
+                       char **reterr);
+void script_anomaly_free(struct script_anomaly *anomaly);
+/* Takes the metrics views of a moment: {"wall_ms", "views":{"services":{NAME:{view,"instances":{ID:view}}}},
+ * "suppressed":[NAME]}. A series gets a point when its view is newer ("at_ms") and `interval_ms` after the last
+ * one; absent figures are no points; suppressed services neither learn nor tell. The caller owns the result:
+ * {"anomalies":[{"service","instance"?,"metric","score","severity":"medium"|"high","value","type","description",
+ *   "policy","incident":"catalog@2026-01-31T12:00:00.000Z"}],
+ *  "errors":[{"service","metric"?,"policy","error":"file:line: ..."}]}
+ * Anomalies of a service belong to one incident until `incident_ms` went by without any; the third service within
+ * that time joins the incident of the first. What goes wrong in one series or policy touches no other. */
+struct cJSON *script_anomaly_feed(struct script_anomaly *anomaly, const struct cJSON *request);
+/* What was learned, in portions: {KEY: text or JSON} of at most `most` series from *at on (begin with 0), or NULL
+ * behind the last. The caller owns it. Keys name policy, service, instance and metric. */
+struct cJSON *script_anomaly_save(struct script_anomaly *anomaly, size_t *at, size_t most);
+/* Takes up what was saved, before the first feed; what fits no series, or is of another version, is learned anew.
+ * `series` is borrowed. */
+void script_anomaly_restore(struct script_anomaly *anomaly, const struct cJSON *series);
+
+/* One series alone, for replaying it: the policy NAME for the metric "value", as `config` (may be NULL or the path of
+ * a configuration) has it for the first service that uses it, else with its defaults. `policy` NULL: "record", or
+ * what the first service uses. -EINVAL with a sentence. */
+struct script_replay;
+int script_replay_new(const char *policy, const char *config, struct script_replay **ret_replay,
+                      char **reterr);
+void script_replay_free(struct script_replay *replay);
+/* *ret_score of a point, 1 or more is an alarm; NaN values give 0. -EINVAL with a sentence. */
+int script_replay_push(struct script_replay *replay, double at_s, double value, double *ret_score,
+                       char **reterr);
+/* The policy's name. Lends. */
+const char *script_replay_policy(const struct script_replay *replay);
 
 /* ---- Hot picks ---------------------------------------------------------------------------- */
 

@@ -274,6 +274,21 @@ function types.balance(value, _, path, ctx)
     return types.policy_use(value, { kind = "balance", example = "round_robin" }, path, ctx)
 end
 
+function types.anomaly(value, field, path, ctx)
+    if value == false then
+        return {}
+    elseif type(value) == "string" then
+        value = { policy = value }
+    elseif type(value) ~= "table" then
+        return fail(ctx, path, "a policy " .. field.example, value)
+    end
+    local params = {}
+    local anomaly = check.record(schema.anomaly, value, path, ctx, params)
+    ctx.use { kind = "anomaly", name = anomaly.policy, params = params, inherited = {}, path = path,
+        name_path = check.joined(path, "policy"), owner = anomaly }
+    return anomaly
+end
+
 -- ---- What of a request counts -----------------------------------------------------------------
 
 local PLACES = { header = true, cookie = true, query = true }

@@ -2,7 +2,7 @@
 local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
 local COMMANDS = {
     "run", "check", "status", "decisions", "explain", "scale", "deploy", "drain", "undrain", "backend",
-    "weight", "restart", "stop", "reload", "version", "help",
+    "weight", "restart", "stop", "reload", "anomaly", "version", "help",
 }
 
 local function have(program)
@@ -75,6 +75,7 @@ describe("command line", function()
             "scale shop 3 --for", "scale shop 3 --for 3x", "deploy", "status a b", "status --json=yes", "status -j",
             "run --workers x", "run --workers 65", "run --log-format xml", "run --log-level loud",
             "decisions --since yesterday", "explain", "help --completions tcsh", "status --cluster ../x",
+            "anomaly replay", "anomaly forget x.csv", "anomaly replay a.csv b.csv",
         } do
             local code, out, err = run(args)
             assert.same({ 2, "" }, { code, out }, args)

@@ -71,8 +71,9 @@ describe("policies/meta.lua", function()
     end)
 
     it("gives a type to every field", function()
-        for _, class in ipairs { "Policy", "Param", "ServiceView", "ScaleExample", "Backend", "Request", "Balance", "RequestHead", "RequestData",
-            "BalanceExample" } do
+        for _, class in ipairs { "Policy", "Param", "ServiceView", "ScaleExample", "Backend", "Request", "Balance",
+            "RequestHead", "RequestData", "BalanceExample", "Anomaly", "Metric", "Note", "Detector", "Series",
+            "AnomalyExample" } do
             assert.is_true(next(policy.fields(class)) ~= nil, class)
         end
     end)
@@ -81,7 +82,7 @@ end)
 -- What every shipped policy must have, whatever its kind.
 describe("shipped policies", function()
     local shipped = {}
-    for _, kind in ipairs { "balance", "scale" } do
+    for _, kind in ipairs { "anomaly", "balance", "scale" } do
         local list = io.popen("ls policies/" .. kind)
         for file in list:lines() do
             shipped[#shipped + 1] = kind .. "/" .. file:gsub("%.lua$", "")

@@ -65,7 +65,7 @@ end
 -- What new(params) returns; `policy` is a path or a module.
 function M.new(policy, given)
     local module = type(policy) == "string" and M.load(policy) or policy
-    return module.new(M.params(module, given))
+    return module.new(M.params(module, given), require "detector")
 end
 
 local classes
@@ -156,12 +156,46 @@ function M.picker(policy, given, backends)
     end
 end
 
+-- Scores of values, one every `every` seconds, by an anomaly policy's object; and the last note.
+function M.scores(detects, metric, values, every, state)
+    local scores, note = {}, nil
+    state = state or detects.learn(metric)
+    for i, value in ipairs(values) do
+        local told
+        scores[i], told = detects.point(state, value, i * (every or 300), metric)
+        note = told or note
+    end
+    return scores, note
+end
+
+-- The first alarm among `more`, after `values` so many times.
+local function first_anomaly(module, example)
+    local given, all = example.given, {}
+    for _ = 1, given.times do
+        for _, value in ipairs(given.values) do
+            all[#all + 1] = value
+        end
+    end
+    local before = #all
+    for _, value in ipairs(given.more) do
+        all[#all + 1] = value
+    end
+    local scores = M.scores(M.new(module, example.params), given.metric or "value", all)
+    for i = before + 1, #all do
+        if scores[i] >= 1 then
+            return i - before
+        end
+    end
+end
+
 -- Runs the policy's own examples; returns how many.
 function M.examples(path)
     local module = M.load(path)
     for i, example in ipairs(module.examples) do
         local got
-        if example.given then
+        if example.given and example.given.values then
+            got = first_anomaly(module, example)
+        elseif example.given then
             got = M.new(module, example.params)(M.view(example.given))
         else
             got = M.picker(module, example.params, M.backends(example.backends))(M.request(example.request))

@@ -73,6 +73,11 @@ function M.cold(config)
     return made("struct script_cold *", C.script_cold_new, config)
 end
 
+-- Free by C.script_anomaly_free.
+function M.anomaly(config)
+    return made("struct script_anomaly *", C.script_anomaly_new, config)
+end
+
 function M.hot(config, heartbeat)
     return made("struct script_hot *", C.script_hot_new, config, heartbeat)
 end

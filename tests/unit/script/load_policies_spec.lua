@@ -41,7 +41,7 @@ describe("script_load and policies", function()
     it("prefers the operator's own file to the shipped one of the same name", function()
         local own = policy { name = '"threshold"', params = "{}", new = "function() return function() return 4 end end",
             examples = "{ { given = {}, want = 4 } }" }
-        local config, warnings = load { ["tidegate.lua"] = 'service "x" { image = "x" }',
+        local config, warnings = load { ["tidegate.lua"] = 'service "x" { image = "x", anomaly = false }',
             ["policies/scale/threshold.lua"] = own }
         assert.same({ kind = "scale", name = "threshold", origin = "policies/scale/threshold.lua", source = own },
             config.policies[1])
@@ -51,8 +51,8 @@ describe("script_load and policies", function()
 
     it("gives each policy once, with checked parameters and defaults", function()
         local config = load { ["policies/scale/own.lua"] = policy(), ["tidegate.lua"] = [[
-service "a" { image = "a", scale = { policy = "own", per = 7 } }
-service "b" { image = "b", scale = { policy = "own" } }]] }
+service "a" { image = "a", anomaly = false, scale = { policy = "own", per = 7 } }
+service "b" { image = "b", anomaly = false, scale = { policy = "own" } }]] }
         assert.equal(1, #config.policies)
         assert.same({ { per = 7 }, { per = 50 } }, { config.services[1].scale.params, config.services[2].scale.params })
     end)

@@ -22,6 +22,10 @@ describe("script_load", function()
                 tls = { ca = "", certificate = "", key = "" },
             },
         }, config.cluster)
+        local anomaly = config.services[1].anomaly
+        assert.same({ "record", 15000, 900000, 1209600 },
+            { anomaly.policy, anomaly.interval_ms, anomaly.incident_ms, anomaly.params.half_life })
+        config.services[1].anomaly = nil
         assert.same({
             name = "web", at = "tidegate.lua:1", source = "image", image = "web:1", pull = "missing", command = {},
             directory = config.directory, user = "", environment = {},
@@ -38,9 +42,13 @@ describe("script_load", function()
             },
             routes = {}, backends = {}, weight = 1, max_connections = 100, capacity = 1000, slow_start_ms = 0,
         }, config.services[1])
-        assert.equal("scale/threshold", config.policies[1].kind .. "/" .. config.policies[1].name)
-        assert.equal("policies/scale/threshold.lua", config.policies[1].origin)
-        assert.truthy(config.policies[1].source:find "return")
+        local names = {}
+        for i, policy in ipairs(config.policies) do
+            names[i] = policy.origin
+            assert.equal(("policies/%s/%s.lua"):format(policy.kind, policy.name), policy.origin)
+            assert.truthy(policy.source:find "return")
+        end
+        assert.same({ "policies/anomaly/record.lua", "policies/scale/threshold.lua" }, names)
         assert.truthy(config.generation:find "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$")
         assert.equal(config.directory .. "/tidegate.lua", config.path)
     end)
