@@ -35,7 +35,7 @@ uint64_t bits_get_full(struct bits_in *b);
 /* Signed numbers near 0 as small ones. */
 static inline uint64_t bits_zigzag(int64_t value)
 {
-    return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
+    return ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
 }
 
 static inline int64_t bits_unzigzag(uint64_t value)
