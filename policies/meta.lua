@@ -9,10 +9,10 @@
 ---@field doc string                             a sentence: what it decides
 ---@field params table<string, tidegate.Param>  what the configuration may set
 ---@field needs? string[]                       balance: of a request, and response_mean_ms; absent: all
----@field new fun(params: table, detector?: tidegate.Detector): tidegate.Made   once for each service or route
----@field examples? tidegate.ScaleExample[]|tidegate.BalanceExample[]|tidegate.AnomalyExample[]
+---@field new fun(params: table, detector?: tidegate.Detector): tidegate.Made   for each use of it
+---@field examples? table[]                    what its kind takes: tidegate.ScaleExample and its kin
 
----@alias tidegate.Made tidegate.Scale|tidegate.Balance|tidegate.Anomaly
+---@alias tidegate.Made tidegate.Scale|tidegate.Balance|tidegate.Alert|tidegate.Anomaly|tidegate.Notify
 
 -- Durations come as seconds and sizes as bytes.
 -- A list has words: { "a", "b" }.
@@ -189,3 +189,87 @@
 ---@field params? table                          defaults where absent
 ---@field given table                            { metric, values, times = 1, more, every = 300 (seconds) }
 ---@field want? integer                          absent: none of them
+
+-- ---- alert: whether something is wrong enough to tell -----------------------------------------------
+
+-- The metrics of a service or of an instance at one moment: a copy for each call. Numbers that are not known
+-- read as NaN, with which every comparison is false. A group that does not exist raises, and so does a field
+-- of resources, traffic and scale that does not; the others have what the service itself says, too.
+---@class tidegate.MetricsView
+---@field service string
+---@field instance? string                       nil in the view of a service
+---@field labels table<string, string>
+---@field at_ms number                           when the figures are from, ms since 1970
+---@field wall_ms number                         now, ms since 1970
+---@field now number                             seconds, monotonic: only differences mean something
+---@field health table                           up unhealthy restarts restarts_10m oom_kills_10m ...
+---@field performance table<string, number>      avg_response_time p50 p95 p99 throughput error_rate ...
+---@field data_processing table
+---@field data_quality table
+---@field resources tidegate.Resources
+---@field traffic tidegate.Traffic
+---@field scale table<string, number>            desired up min max at_max wants_more deploy_failed
+---@field prometheus table<string, number>       of the service's own metrics
+
+---@class tidegate.Resources
+---@field cpu_usage number                       percent of what it may use
+---@field memory_usage number                    percent of its limit
+---@field memory_bytes number
+---@field network { received_bytes_per_second: number, sent_bytes_per_second: number }
+
+-- From the balancer, of the last sample interval.
+---@class tidegate.Traffic
+---@field rate number                            requests/s
+---@field in_flight number
+---@field queue number                           requests that wait for a backend
+---@field p50 number                             seconds
+---@field p95 number
+---@field p99 number
+---@field error_rate number                      0..1
+---@field retries number                         per second
+---@field backends number                        that may get requests
+---@field open_circuits number
+
+-- Of tidegate itself: alerts with scope = "tidegate".
+---@class tidegate.OwnView
+---@field policy_errors_5m number
+---@field reload_failed number                   1 when the last reload was refused
+---@field engine_up number                       0 or 1
+---@field loop_lag number                        seconds
+---@field descriptors_exhausted_5m number
+---@field disk_free number                       0..1, of the state directory's file system
+---@field disk_free_bytes number
+---@field workers number
+---@field notifications_waiting number           that could not be delivered yet
+---@field store_errors number
+
+-- Whether the alert should fire (nil: not known), the value for the message, the message itself.
+---@alias tidegate.Alert fun(m: tidegate.MetricsView|tidegate.OwnView): boolean?, number?, string?
+
+---@class tidegate.AlertExample
+---@field params? table
+---@field given table                            fields of the view
+---@field want? boolean                          absent: nil
+
+-- ---- notify: whom to tell --------------------------------------------------------------------------
+
+-- A message about a group of alerts, shaped as Alertmanager's webhook has it.
+---@class tidegate.Notice
+---@field status "firing"|"resolved"
+---@field severity "info"|"warning"|"critical"   the worst in the group
+---@field channels string[]                      that the alerts name
+---@field alerts table[]                         { status, labels, annotations, startsAt, endsAt }
+---@field groupLabels table<string, string>
+---@field commonLabels table<string, string>
+---@field commonAnnotations table<string, string>
+
+-- Names of channels; {} for nobody, nil for those that the alerts name.
+---@alias tidegate.Notify fun(n: tidegate.Notice): string[]?
+
+-- In a channel: template = function(n) return "text" end
+---@alias tidegate.Template fun(n: tidegate.Notice): string
+
+---@class tidegate.NotifyExample
+---@field params? table
+---@field given table                            fields of tidegate.Notice
+---@field want? string                           the channels with ", " between; absent: nil

@@ -14,6 +14,14 @@ enum {
     CHILD_BOARD_FD = 4
 };
 
+/* What the policy process is asked. */
+enum child_question {
+    CHILD_DECIDE,   /* SNAPSHOT, DECISIONS */
+    CHILD_EVALUATE, /* EVALUATE, EVALUATED */
+    CHILD_NOTIFY,   /* NOTIFY, NOTIFIED */
+    CHILD_QUESTIONS
+};
+
 struct child;
 
 enum {
@@ -37,7 +45,8 @@ struct child {
     uint64_t acked_roster; /* workers: last roster version applied */
     uint32_t generation;   /* workers: committed; policy: loaded */
     uint32_t prepared;     /* workers: acknowledged generation */
-    uint64_t asked_ms;     /* policy: when the open question was sent, 0 = none */
+    unsigned open[CHILD_QUESTIONS];      /* policy: questions without an answer yet, by kind */
+    uint64_t asked_ms;                   /* ... since when, or since the last answer; 0 = none */
     uint64_t stuck_beat, stuck_since_ms; /* workers: heartbeat watch */
 };
 

@@ -1,8 +1,8 @@
 /* deciders.c: the policy process as the master keeps it.
  *
- * Invariants: at most one question is open; a process that does not answer within ANSWER_MS is
- * killed and started again with the configuration in force (its files are not read again). No
- * answer means hold, so nothing waits for it. */
+ * Invariants: one question of a kind is open (of NOTIFY, any number); a process that says nothing for
+ * ANSWER_MS is killed and started again with the configuration in force (its files are not read
+ * again). No answer means hold, so nothing waits for it. */
 #include "app/master.h"
 
 #include <unistd.h>
@@ -40,17 +40,52 @@ int deciders_spawn(struct master *m, ipc_message_fn *on_message, child_exited_fn
     return rc;
 }
 
-static void on_decisions(struct master *m, struct child *child, const struct ipc_message *message)
+static const struct {
+    enum ipc_type ask, answer;
+} QUESTIONS[CHILD_QUESTIONS] = {
+    [CHILD_DECIDE] = {IPC_SNAPSHOT, IPC_DECISIONS},
+    [CHILD_EVALUATE] = {IPC_EVALUATE, IPC_EVALUATED},
+    [CHILD_NOTIFY] = {IPC_NOTIFY, IPC_NOTIFIED},
+};
+
+static unsigned open_questions(const struct child *child)
 {
-    child->asked_ms = 0;
-    m->policy_back_off_ms = 0;
-    struct cJSON *decisions = json_parse(message->data, message->len);
+    return child->open[CHILD_DECIDE] + child->open[CHILD_EVALUATE] + child->open[CHILD_NOTIFY];
+}
+
+/* Whoever waits for an answer of this process gets none. */
+static void give_up(struct master *m, struct child *child)
+{
+    for (int i = 0; child && i < CHILD_QUESTIONS; i++) {
+        if (child->open[i] && i != CHILD_DECIDE && m->on_answer) {
+            m->on_answer(m, (enum child_question)i, NULL);
+        }
+        child->open[i] = 0;
+    }
+}
+
+static void on_decisions(struct master *m, const struct cJSON *decisions, uint32_t generation)
+{
     struct cJSON *one = json_first(json_get(decisions, "services"));
     for (; one; one = json_next(one)) {
         m->counters.policy_errors += json_get(one, "error") != NULL;
     }
-    fleet_on_decisions(m->fleet, decisions, message->generation, clock_now_ms());
-    json_free(decisions);
+    fleet_on_decisions(m->fleet, decisions, generation, clock_now_ms());
+}
+
+static void on_answer(struct master *m, struct child *child, enum child_question question,
+                      const struct ipc_message *message)
+{
+    struct cJSON *answer = json_parse(message->data, message->len);
+    m->policy_back_off_ms = 0;
+    child->open[question] -= child->open[question] > 0;
+    child->asked_ms = open_questions(child) ? clock_now_ms() : 0;
+    if (question == CHILD_DECIDE) {
+        on_decisions(m, answer, message->generation);
+    } else if (m->on_answer) {
+        m->on_answer(m, question, answer);
+    }
+    json_free(answer);
 }
 
 static void on_message(void *arg, const struct ipc_message *message)
@@ -65,13 +100,16 @@ static void on_message(void *arg, const struct ipc_message *message)
     }
     if (message->type == IPC_READY) {
         child_send(child, IPC_CONFIG, m->generation, m->config_text);
-    } else if (message->type == IPC_DECISIONS) {
-        on_decisions(m, child, message);
     } else if (message->type == IPC_NACK) {
         struct cJSON *nack = json_parse(message->data, message->len);
         log_error("the policy process refused the configuration in force", "error=%s",
                   json_str(nack, "error", ""));
         json_free(nack);
+    }
+    for (int i = 0; i < CHILD_QUESTIONS; i++) {
+        if (message->type == QUESTIONS[i].answer) {
+            on_answer(m, child, (enum child_question)i, message);
+        }
     }
 }
 
@@ -83,6 +121,7 @@ static void on_exited(void *arg, struct child *child, int status, int signal)
         return;
     }
     m->policy = NULL;
+    give_up(m, child);
     if (m->phase != MASTER_SERVING) {
         return;
     }
@@ -103,17 +142,20 @@ void deciders_adopt(struct master *m, struct child *child)
     m->policy = child;
     child->on_message = on_message;
     child->on_exited = on_exited;
+    give_up(m, old);
     child_dismiss(old);
 }
 
-void deciders_ask(struct master *m, const char *snapshot)
+bool deciders_ask(struct master *m, enum child_question question, const char *text)
 {
     struct child *child = m->policy;
-    if (!child || !child->ready || child->asked_ms) {
-        return;
+    if (!child || !child->ready || (question != CHILD_NOTIFY && child->open[question])) {
+        return false;
     }
-    child->asked_ms = clock_now_ms();
-    child_send(child, IPC_SNAPSHOT, m->generation, snapshot);
+    child->asked_ms = open_questions(child) ? child->asked_ms : clock_now_ms();
+    child->open[question]++;
+    child_send(child, QUESTIONS[question].ask, m->generation, text);
+    return true;
 }
 
 void deciders_tick(struct master *m, uint64_t now_ms)

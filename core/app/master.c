@@ -64,7 +64,7 @@ static void port_roster(void *arg, uint64_t version, const char *json)
 
 static void port_ask(void *arg, const char *snapshot_json)
 {
-    deciders_ask(arg, snapshot_json);
+    (void)deciders_ask(arg, CHILD_DECIDE, snapshot_json);
 }
 
 static void port_fact(void *arg, const struct fleet_fact *fact)

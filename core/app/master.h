@@ -158,6 +158,9 @@ struct master {
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
+    /* Hears the policy process's answers to EVALUATE and NOTIFY, borrowed; NULL: none will come, to none of that
+     * kind. May itself be NULL. */
+    void (*on_answer)(struct master *m, enum child_question question, const struct cJSON *answer);
     uint64_t policy_retry_ms, policy_back_off_ms;
     struct child *workers[LIMIT_WORKERS];
     uint64_t worker_retry_ms[LIMIT_WORKERS];
@@ -210,7 +213,10 @@ int deciders_spawn(struct master *m, ipc_message_fn *on_message, child_exited_fn
                    struct child **ret_child);
 /* The process of a new generation takes over; the old one is dismissed. Takes child. */
 void deciders_adopt(struct master *m, struct child *child);
-void deciders_ask(struct master *m, const char *snapshot);
+/* Sends a question; false when nobody is there to answer, or one of that kind has no answer yet (of NOTIFY
+ * several may be open). Each that was sent ends in one call of master.on_answer, decisions excepted: they go to
+ * the fleet, or nowhere. */
+bool deciders_ask(struct master *m, enum child_question question, const char *text);
 void deciders_tick(struct master *m, uint64_t now_ms);
 void deciders_close(struct master *m);
 

@@ -3,7 +3,7 @@
  *
  *   LOAD      reads the files once, answers CONFIG or NACK (the candidate of a reload)
  *   CONFIG    takes a configuration as it stands (after a crash): nothing is read, answers READY
- * again SNAPSHOT  answers DECISIONS */
+ *   SNAPSHOT  answers DECISIONS; EVALUATE answers EVALUATED; NOTIFY answers NOTIFIED */
 #include "app/children.h"
 
 #include <signal.h>
@@ -85,18 +85,20 @@ static void on_config(struct policy *p, const struct ipc_message *m)
     json_free(config);
 }
 
-static void on_snapshot(struct policy *p, const struct ipc_message *m)
+typedef struct cJSON *answer_fn(struct script_cold *cold, const struct cJSON *question);
+
+static void answer(struct policy *p, const struct ipc_message *m, answer_fn *fn, enum ipc_type type)
 {
     if (!p->cold) {
         return;
     }
-    struct cJSON *snapshot = json_parse(m->data, m->len);
-    struct cJSON *decisions = script_cold_decide(p->cold, snapshot);
-    char *text = json_text(decisions);
-    (void)ipc_send_text(p->channel, IPC_DECISIONS, m->generation, text);
+    struct cJSON *question = json_parse(m->data, m->len);
+    struct cJSON *said = fn(p->cold, question);
+    char *text = json_text(said);
+    (void)ipc_send_text(p->channel, type, m->generation, text);
     mem_free(text);
-    json_free(decisions);
-    json_free(snapshot);
+    json_free(said);
+    json_free(question);
 }
 
 static void on_message(void *arg, const struct ipc_message *m)
@@ -107,7 +109,11 @@ static void on_message(void *arg, const struct ipc_message *m)
     } else if (m->type == IPC_CONFIG) {
         on_config(p, m);
     } else if (m->type == IPC_SNAPSHOT) {
-        on_snapshot(p, m);
+        answer(p, m, script_cold_decide, IPC_DECISIONS);
+    } else if (m->type == IPC_EVALUATE) {
+        answer(p, m, script_cold_evaluate, IPC_EVALUATED);
+    } else if (m->type == IPC_NOTIFY) {
+        answer(p, m, script_cold_notify, IPC_NOTIFIED);
     }
 }
 

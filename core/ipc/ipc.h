@@ -23,10 +23,14 @@ enum ipc_type {
     IPC_ROSTER,  /* master worker   which backends, as fleet.h shapes it                       */
     IPC_SNAPSHOT,  /* master policy   the view of all services, as fleet.h shapes it             */
     IPC_DECISIONS, /* policy master   answers to it                                              */
-    IPC_DRAIN,     /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
-    IPC_READY,     /* child  master   {} started and listening to messages                       */
-    IPC_ACK,       /* child  master   {"of":"prepare"|"commit"|"roster","version":N}             */
-    IPC_NACK,      /* child  master   {"of":"load"|"prepare","error":"text, may be many lines"}   */
+    IPC_EVALUATE,  /* master policy   the metrics views, as script_cold_evaluate takes them      */
+    IPC_EVALUATED, /* policy master   what the alerts in Lua say of them                         */
+    IPC_NOTIFY,   /* master policy   {"id":7,"about":{...}} who hears of these alerts?            */
+    IPC_NOTIFIED, /* policy master   the answer, as script_cold_notify gives it                  */
+    IPC_DRAIN,    /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
+    IPC_READY,    /* child  master   {} started and listening to messages                       */
+    IPC_ACK,      /* child  master   {"of":"prepare"|"commit"|"roster","version":N}             */
+    IPC_NACK,     /* child  master   {"of":"load"|"prepare","error":"text, may be many lines"}   */
     IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
     IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"} */
     IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain says of it                 */

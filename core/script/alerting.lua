@@ -77,6 +77,7 @@ types["function"] = function(value, field, path, ctx)
     if type(value) ~= "function" then
         return fail(ctx, path, "a function" .. (field.example and " " .. field.example or ""), value)
     end
+    ctx.run_again()
     return service_types.raw(value, ctx)
 end
 
@@ -132,6 +133,7 @@ end
 
 function types.condition(value, _, path, ctx)
     if type(value) == "function" then
+        ctx.run_again()
         return service_types.raw(value, ctx)
     elseif type(value) ~= "table" then
         return fail(ctx, path, "a function or a table with metric_path, operator and threshold", value)

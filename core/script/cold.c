@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "script/judge.h"
 #include "script/policy.h"
 #include "script/sentence.h"
 #include "script/state.h"
@@ -33,6 +34,7 @@ struct script_cold {
     struct state *state;
     struct cold_service *services;
     size_t count;
+    struct judge *judge;
 };
 
 static int body_build(lua_State *L)
@@ -82,6 +84,10 @@ int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, c
         }
         cold->count++;
     }
+    code = judge_new(config, cold->state, &cold->judge, reterr);
+    if (code < 0) {
+        goto out;
+    }
     *ret_cold = cold;
     return 0;
 out:
@@ -94,6 +100,7 @@ void script_cold_free(struct script_cold *cold)
     if (!cold) {
         return;
     }
+    judge_free(cold->judge);
     state_free(cold->state);
     json_free(cold->config);
     mem_free(cold->services);
@@ -173,4 +180,14 @@ struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *s
     }
     json_set(decisions, "services", services);
     return decisions;
+}
+
+struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question)
+{
+    return judge_evaluate(cold->judge, question);
+}
+
+struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *question)
+{
+    return judge_notify(cold->judge, question);
 }

@@ -209,9 +209,10 @@ local function environment(load, chain)
     })
 end
 
--- What a worker needs to run the files once more, for the functions in them (reader.lua).
+-- What another process needs to run the files once more, for the functions in them (again.lua).
 local function program(load)
-    return { main = load.request.main, sources = load.sources, answers = load.answers, lists = load.lists }
+    return { main = load.request.main, pack = load.sources[PACK] and PACK, sources = load.sources,
+        answers = load.answers, lists = load.lists }
 end
 
 -- ---- Steps ------------------------------------------------------------------------------------
@@ -231,7 +232,8 @@ local function pack_step(load)
         return
     end
     load.files[#load.files + 1] = PACK
-    run_file(load, PACK, source or load.host.shipped "alerts", {})
+    source = source or load.host.shipped "alerts"
+    run_file(load, PACK, source, {})
 end
 
 local function check_step(load)

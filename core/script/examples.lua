@@ -72,6 +72,25 @@ function M.run.scale(load, policy, example, params)
     return got, reason, M.shown(given, 1)
 end
 
+-- A view of watch; `now` and the rest are unknown unless given.
+function M.run.alert(load, policy, example, params)
+    local given = load.plain(rawget(example, "given") or {}, "given", policy.report)
+    given.service = given.service or "example"
+    local shown = M.shown(given, 1)
+    local firing, _, message = load.host.judge(policy.module.new(params), given)
+    return firing, message, shown
+end
+
+-- The answer as text: "ops, page".
+function M.run.notify(load, policy, example, params)
+    local given = load.plain(rawget(example, "given") or {}, "given", policy.report)
+    local shown = M.shown(given, 1)
+    given.severity, given.status = given.severity or "warning", given.status or "firing"
+    given.channels, given.alerts = given.channels or {}, given.alerts or {}
+    local channels = load.host.herald(policy.module.new(params), given)
+    return channels and table.concat(channels, ", "), nil, shown
+end
+
 -- A table of an example with what it leaves out; unknown fields raise.
 local function filled(given, usual, what)
     local names = {}

@@ -181,6 +181,27 @@ static int host_detector(lua_State *L)
     return 1;
 }
 
+/* Calls a function of the prelude with what came. */
+static int through(lua_State *L, const char *name)
+{
+    state_push_prelude(L, name);
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* host.judge(f, view) -> firing, value, message, missing */
+static int host_judge(lua_State *L)
+{
+    return through(L, "judge");
+}
+
+/* host.herald(f, notice) -> channels or nil */
+static int host_herald(lua_State *L)
+{
+    return through(L, "herald");
+}
+
 /* host.at() -> file and line of the innermost call that stands in a file */
 static int host_at(lua_State *L)
 {
@@ -252,6 +273,8 @@ void host_push(lua_State *L, struct load *l)
         {"strict", host_strict},
         {"try", host_try},
         {"detector", host_detector},
+        {"judge", host_judge},
+        {"herald", host_herald},
         {"at", host_at},
         {"function_at", host_function_at},
     };

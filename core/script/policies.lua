@@ -6,6 +6,8 @@
 --   scale:   { params = { cpu = 75 }, given = { cpu_percent = 92, instances = 2 }, want = 3 }
 --   balance: { params = {}, backends = { { in_flight = 3 }, { in_flight = 1 } }, request = {}, want = 2 }
 --   anomaly: { params = {}, given = { values = { 10, 11 }, times = 80, more = { 11, 50 } }, want = 2 }
+--   alert:   { params = {}, given = { performance = { p99 = 2 } }, want = true }
+--   notify:  { params = {}, given = { severity = "critical" }, want = "ops, page" }
 local check = require "script.check"
 local examples = require "script.examples"
 local lines = require "script.lines"

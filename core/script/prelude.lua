@@ -1,7 +1,7 @@
 -- prelude.lua: the trusted Lua of every state: builds sandboxes, strict views and pickers.
 --
--- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), driver
--- and reader (which compile driver.lua, reader.lua), compile, find, match, gmatch, gsub, print, library, and
+-- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), own
+-- (which compiles another file of this room), compile, find, match, gmatch, gsub, print, library, and
 -- in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C calls. Policies
 -- see none of this file's locals but what `environment` copies.
 local host = ...
@@ -187,7 +187,7 @@ end
 -- ---- Pickers ------------------------------------------------------------------------------------
 
 local function driver(...)
-    return host.driver()(error, type, lib.math.huge)(...)
+    return host.own "script/driver"(error, type, lib.math.huge)(...)
 end
 
 -- One pick among backends and for a request that are plain tables: for a policy's examples.
@@ -197,6 +197,11 @@ function P.try(policy, backends, request)
     local index = pick()
     return index ~= 0 and index or nil
 end
+
+-- ---- Functions of the configuration, and what they see ------------------------------------------
+
+P.functions = host.own "script/again"(host, P.environment)
+P.judge, P.herald = host.own "script/judge"(host, nearest)
 
 if not host.ffi then
     return P
@@ -245,6 +250,6 @@ function P.picker(policy, rows, capacity, request)
     return pick, fit, cost and scores
 end
 
-P.functions, P.reader = host.reader()(host, P.environment, nearest)
+P.reader = host.own "script/reader"(host, nearest)
 
 return P

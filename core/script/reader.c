@@ -53,6 +53,7 @@ static int body_build(lua_State *L)
     struct script_reader *reader = lua_touserdata(L, 1);
     state_push_prelude(L, "reader");
     push_functions(L, reader->hot);
+    lua_getfield(L, -1, "routes");
     lua_getfield(L, -1, reader->service);
     if (lua_istable(L, -1)) {
         lua_rawgeti(L, -1, (int)reader->route);
@@ -61,8 +62,8 @@ static int body_build(lua_State *L)
         luaL_error(L, "the request function is not there when the configuration is read once more");
     }
     where_function(L, reader->origin, sizeof(reader->origin));
-    lua_insert(L, -3);
-    lua_settop(L, -3);
+    lua_insert(L, -4);
+    lua_settop(L, -4);
     lua_pushlightuserdata(L, &reader->hot->head);
     lua_call(L, 2, 1);
     reader->read = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -1,82 +1,12 @@
--- reader.lua: a route's `request` function in a worker; trusted. Called with (host, environment, nearest),
--- returns
---   functions(program) -> { service = { [route] = function } }   those of the configuration
+-- reader.lua: a route's `request` function in a worker; trusted. Called with (host, nearest), returns
 --   reader(f, head) -> read    read() -> data set, tags with commas, kind of work, key, zone: texts or nil
---
--- Functions do not travel between processes, sources do: `program` is the files of a configuration as the
--- policy process read them, and what `env` and `include` answered there. They run once more, in a sandbox
--- whose words only note routes, so whatever locals and helpers a function uses are there with it.
-local host, environment, nearest = ...
+local host, nearest = ...
 local lib, ffi = host.libraries, host.ffi
-local error, next, rawget, select = lib.base.error, lib.base.next, lib.base.rawget, lib.base.select
+local error, next = lib.base.error, lib.base.next
 local setmetatable = lib.base.setmetatable
 local tostring, type = lib.base.tostring, lib.base.type
-local concat, format, gsub = lib.table.concat, lib.string.format, lib.string.gsub
+local concat, format = lib.table.concat, lib.string.format
 local cast, text_of = ffi.cast, ffi.string
-
--- ---- The configuration once more ----------------------------------------------------------------
-
--- The request functions in what `route` says: one table or a list of them.
-local function functions_of(route)
-    local out = {}
-    if type(route) == "table" then
-        local list = rawget(route, 1) ~= nil and route or { route }
-        for i = 1, #list do
-            out[i] = type(list[i]) == "table" and rawget(list[i], "request") or nil
-        end
-    end
-    return out
-end
-
-local function ignore() end
-
-local function functions(program)
-    local found, env = {}, environment()
-    local function run(name)
-        local chunk, why = host.compile(program.sources[name] or "", name, env)
-        return chunk and chunk() or chunk == nil and error(why, 0)
-    end
-    local function note(name, body)
-        if type(body) == "table" then
-            found[name] = functions_of(rawget(body, "route"))
-        end
-    end
-    -- `service "name" { ... }` or `service("name", { ... })`
-    function env.service(name, ...)
-        if select("#", ...) > 0 then
-            return note(name, (...))
-        end
-        return function(body)
-            note(name, body)
-        end
-    end
-    function env.env(name, default)
-        local value = program.answers[name]
-        return value == nil and default or value
-    end
-    function env.include(name)
-        name = gsub(name, "^%./", "")
-        local list = program.lists[name]
-        if not list then
-            return run(name)
-        end
-        for i = 1, #list do
-            run(list[i])
-        end
-    end
-    local function other()
-        return ignore
-    end
-    env.cluster, env.print, env.channel, env.alert, env.require = ignore, ignore, other, other, nil
-    setmetatable(env, {
-        __metatable = false,
-        __index = function(_, key)
-            error(format("unknown name \"%s\"", tostring(key)), 2)
-        end,
-    })
-    run(program.main)
-    return found
-end
 
 -- ---- A request ----------------------------------------------------------------------------------
 
@@ -172,4 +102,4 @@ local function reader(f, pointer)
     end
 end
 
-return functions, reader
+return reader

@@ -2,7 +2,7 @@
  *
  * Three uses, three kinds of state:
  *   script_load   reads and checks a configuration with its policies (policy process, `check`)
- *   script_cold   answers snapshots: scale, later alert, notify (policy process, JIT off)
+ *   script_cold   answers snapshots: scale, alerts, whom to tell (policy process, JIT off)
  *   script_anomaly  holds figures against what was usual (policy process, JIT off)
  *   script_hot    picks backends per request (worker, JIT on)
  *
@@ -85,7 +85,8 @@
  *                   "needs": ["key"] } ],              fields that it reads and are not always there; absent: all
  *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ],
  *   "program": { "main": "tidegate.lua", "sources": { "tidegate.lua": "..." }, "answers": { "HOME": "/root" } (of env),
- *     "lists": { "more/x*.lua": ["more/x1.lua"] } (of include) } }    only when a route has a request function
+ *     "lists": { "more/x*.lua": ["more/x1.lua"] } (of include), "pack": "policies/alerts.lua" } }    only when it has functions
+ *                                           (of routes, alerts, channels) that other processes need
  * Members of objects are sorted by name, so that equal parts have equal text.
  */
 #ifndef SCRIPT_SCRIPT_H
@@ -121,6 +122,16 @@ void script_cold_free(struct script_cold *cold);
 /* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
  * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ..."}. */
 struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot);
+/* Asks the alerts whose `when` is a function or a policy about a moment's views (watch):
+ * {"views":{"services":{NAME:{view...,"instances":{ID:view}}},"tidegate":{...}}} ->
+ * {"rules":{ALERT:{SUBJECT:{"firing":true,"value"?:0.7,"message"?:"..."} | {"missing":true} | {"error":"file:line: ..."}}}}
+ * A SUBJECT is "catalog", "catalog/catalog-7" or "tidegate". Numbers that a view does not have read as NaN; a rule
+ * that read one and did not fire is "missing". Never fails; the caller owns the result. */
+struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question);
+/* Who hears of a group of alerts, and in which words: {"id":7,"about":{"status","alerts":[...],"commonLabels",
+ * "channels":["ops"],...}} -> {"id":7,"send":[{"channel":"ops","text"?:"what the template made"}],"errors":["file:line: ..."]}
+ * Without a notify policy, or when it fails, they are the channels named. Never fails; the caller owns the result. */
+struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *question);
 
 /* ---- Anomalies ---------------------------------------------------------------------------- */
 

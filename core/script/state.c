@@ -90,10 +90,10 @@ static void push_own(lua_State *L, const char *name)
     }
 }
 
-/* host.driver() -> chunk */
-static int host_driver(lua_State *L)
+/* host.own(name) -> chunk */
+static int host_own(lua_State *L)
 {
-    push_own(L, "script/driver");
+    push_own(L, luaL_checkstring(L, 1));
     return 1;
 }
 
@@ -152,13 +152,6 @@ static int host_compile(lua_State *L)
     return 1;
 }
 
-/* host.reader() -> chunk */
-static int host_reader(lua_State *L)
-{
-    push_own(L, "script/reader");
-    return 1;
-}
-
 /* Opens a standard library, leaving nothing. [-0, +0, e] */
 static void open(lua_State *L, lua_CFunction opener)
 {
@@ -176,9 +169,11 @@ static void set_number(lua_State *L, const char *name, size_t number)
 static void push_host(lua_State *L, enum state_kind kind)
 {
     static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
-    static const luaL_Reg functions[] = {{"driver", host_driver},   {"reader", host_reader},
-                                         {"compile", host_compile}, {"print", host_print},
-                                         {"library", host_library}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"own", host_own},
+                                         {"compile", host_compile},
+                                         {"print", host_print},
+                                         {"library", host_library},
+                                         {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, pattern_functions);

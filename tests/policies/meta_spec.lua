@@ -70,6 +70,24 @@ describe("policies/meta.lua", function()
         assert.same(sorted(known), sorted(policy.fields "ServiceView"))
     end)
 
+    it("describes the fields that alerts may read", function()
+        local source = read "core/script/judge.lua"
+        local function words(text)
+            local set = {}
+            for word in text:gsub('[".]+', " "):gmatch "[%w_]+" do
+                set[word] = true
+            end
+            return sorted(set)
+        end
+        assert.same(words(source:match "local GROUPS = (.-)\nlocal"), sorted(policy.fields "MetricsView"))
+        local own = words(source:match "local TIDEGATE = (.-)\n\n" )
+        local described = policy.fields "OwnView"
+        described.at_ms, described.now, described.wall_ms, described.labels = true, true, true, true
+        assert.same(own, sorted(described))
+        assert.same(words(source:match '\n    traffic = (.-),\n'), sorted(policy.fields "Traffic"))
+        assert.same(words(source:match '\n    resources = (.-),\n'), sorted(policy.fields "Resources"))
+    end)
+
     it("gives a type to every field", function()
         for _, class in ipairs { "Policy", "Param", "ServiceView", "ScaleExample", "Backend", "Request", "Balance",
             "RequestHead", "RequestData", "BalanceExample", "Anomaly", "Metric", "Note", "Detector", "Series",

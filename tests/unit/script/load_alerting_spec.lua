@@ -88,7 +88,7 @@ channel "am" { alertmanager = "http://127.0.0.1:9093", template = function(n) re
                 '2: alert "A": services[1]: unknown service "wbe": did you mean "web"?',
             ["alert 'A' { when = function() end, policy = 'x' }"] =
                 '2: alert "A": when: and policy exclude each other\n' ..
-                '2: alert "A": policy: unknown alert policy "x": there are none',
+                '2: alert "A": policy: unknown alert policy "x": there is burn_rate',
             ["alert 'A' { when = function() end, labels = { ['a-b'] = 1 } }"] =
                 '2: alert "A": labels.a-b: names of labels are words of letters, digits and _',
             ["channel 'a' { log = true }\nchannel 'a' { log = true }"] = '3: channel "a": is already declared at 2',

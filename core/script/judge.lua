@@ -1,0 +1,135 @@
+-- judge.lua: what alert rules and notify policies see; trusted. Called with (host, nearest), returns
+--   judge(f, view) -> firing, value, message, missing
+--   herald(f, notice) -> channels or nil       what a notify policy says, checked
+--
+-- A rule gets a copy of the view for itself, made for that call. A number that is not known reads as NaN:
+-- every comparison with it is false, and `missing` tells that it was read.
+local host, nearest = ...
+local lib = host.libraries
+local error, next, rawget = lib.base.error, lib.base.next, lib.base.rawget
+local setmetatable, tostring, type = lib.base.setmetatable, lib.base.tostring, lib.base.type
+local concat, format, gmatch = lib.table.concat, lib.string.format, lib.string.gmatch
+
+local NAN = 0 / 0
+local read_missing -- whether the rule under way read a number that is not known
+
+local function words(text)
+    local list, set = {}, {}
+    for word in gmatch(text, "%S+") do
+        list[#list + 1], set[word] = word, true
+    end
+    return list, set
+end
+
+local function not_a_field(what, key, list)
+    local name = type(key) == "string" and key or "(" .. type(key) .. ")"
+    local near = nearest(key, list)
+    error(format("%s has no field '%s': %s", what, name, near and format("did you mean '%s'?", near) or
+        "its fields are " .. concat(list, ", ")), 3)
+end
+
+-- Groups whose fields are all known, beside those that a service names itself.
+local FIELDS = {
+    resources = "cpu_usage memory_usage memory_bytes network",
+    network = "received_bytes_per_second sent_bytes_per_second",
+    traffic = "rate in_flight queue p50 p95 p99 error_rate retries backends open_circuits",
+    scale = "desired up min max at_max wants_more deploy_failed",
+}
+local GROUPS = "service instance at_ms now wall_ms labels health performance data_processing data_quality "
+    .. "resources traffic scale prometheus"
+local TIDEGATE = "policy_errors_5m reload_failed engine_up loop_lag descriptors_exhausted_5m disk_free "
+    .. "disk_free_bytes workers notifications_waiting store_errors at_ms now wall_ms labels"
+
+-- A metatable for tables of these fields; nil: any.
+local function group(what, fields)
+    local list, set
+    if fields then
+        list, set = words(fields)
+    end
+    return { __metatable = false, __index = function(_, key)
+        if set and not set[key] then
+            not_a_field(what, key, list)
+        end
+        read_missing = true
+        return NAN
+    end }
+end
+
+local groups, any = {}, group("the group", nil)
+for name, fields in next, FIELDS do
+    groups[name] = group(name, fields)
+end
+
+local known_list, known = words(GROUPS)
+local own_list, own = words(TIDEGATE)
+local TEXTS = { service = true, instance = true }
+
+-- Groups that no figure has come for yet.
+local function top(list, set)
+    return { __metatable = false, __index = function(_, key)
+        if not set[key] then
+            not_a_field("the view", key, list)
+        elseif key == "labels" then
+            return {}
+        elseif TEXTS[key] then
+            return nil
+        elseif FIELDS[key] or set == known and not (key == "at_ms" or key == "now" or key == "wall_ms") then
+            return setmetatable({}, groups[key] or any)
+        end
+        read_missing = true
+        return NAN
+    end }
+end
+
+local of_service, of_tidegate = top(known_list, known), top(own_list, own)
+
+local function mark(t, name)
+    for key, value in next, t do
+        if type(value) == "table" then
+            mark(value, key)
+        end
+    end
+    setmetatable(t, groups[name] or any)
+end
+
+local function marked(view)
+    for key, value in next, view do
+        if type(value) == "table" and key ~= "labels" then
+            mark(value, key)
+        end
+    end
+    return setmetatable(view, rawget(view, "service") == nil and of_tidegate or of_service)
+end
+
+local function judge(f, view)
+    read_missing = false
+    local firing, value, message = f(marked(view))
+    if firing ~= nil and type(firing) ~= "boolean" then
+        error(format("answered a %s: true, false, or nil for not known", type(firing)), 0)
+    end
+    value = type(value) == "number" and value == value and value or nil
+    return firing, value, type(message) == "string" and message or nil, firing == nil or
+        read_missing and not firing
+end
+
+local function herald(f, notice)
+    local answer = f(notice)
+    if answer == nil then
+        return nil
+    elseif type(answer) == "string" then
+        answer = { answer }
+    elseif answer == false then
+        answer = {}
+    elseif type(answer) ~= "table" then
+        local text = "answered a %s: a list of channels, or nil for those that the alert names"
+        error(format(text, type(answer)), 0)
+    end
+    for key, name in next, answer do
+        if type(key) ~= "number" or type(name) ~= "string" then
+            error(format("answered %s = %s: a list of names of channels", tostring(key), tostring(name)), 0)
+        end
+    end
+    return answer
+end
+
+return judge, herald
