@@ -1,8 +1,10 @@
 /* chunk.c: see chunk.h.
  *
- * A column: [mode 2 | k 4 bits | Rice parameter 6], then its numbers. A chunk of samples: version,
- * count, column of times, column of values. Of minutes: version, count, then times in minutes, min,
- * max, mean, last, count. */
+ * A column: mode, digits (k), Rice parameter, then its numbers. Whole numbers have the zero bits that
+ * all their differences end with taken off: memory comes in pages. A chunk of samples: version,
+ * count, column of times, column of values. Of minutes: version, count, times in minutes, counts,
+ * least, most minus least; then of each minute that is more than one value the mean and the last as
+ * 255ths of what lies between: a roll-up is for looking at, and of a counter the last is the most. */
 #include "store/chunk.h"
 
 #include <errno.h>
@@ -28,6 +30,7 @@ enum {
     DIGITS_MOST = 12,
     /* The worst: every number escaped, times and values. */
     BYTES_A_NUMBER = 12,
+    PLACES = 255,
     COLUMNS = 6,
 };
 
@@ -95,14 +98,24 @@ static void put_header(struct bits_out *b, enum column_mode mode, unsigned digit
     bits_put(b, rice, 6);
 }
 
+/* How many zero bits all differences end with. */
+static unsigned shift_of(const int64_t *numbers, size_t count)
+{
+    uint64_t all = 0;
+    for (size_t i = 1; i < count; i++) {
+        all |= (uint64_t)(numbers[i] - numbers[i - 1]);
+    }
+    return all ? (unsigned)__builtin_ctzll(all) : 0;
+}
+
 /* The first number stands in full, and so does the first difference where differences of them
  * follow: neither says anything about the size of the others. */
 static void put_whole(struct bits_out *b, const int64_t *numbers, size_t count, unsigned digits)
 {
     double sums[2] = {0, 0}; /* of differences, and of differences of those */
-    int64_t delta = 0;
+    int64_t delta = 0, unit = (int64_t)1 << shift_of(numbers, count);
     for (size_t i = 1; i < count; i++) {
-        int64_t next = numbers[i] - numbers[i - 1];
+        int64_t next = (numbers[i] - numbers[i - 1]) / unit;
         sums[0] += (double)bits_zigzag(next);
         sums[1] += i > 1 ? (double)bits_zigzag(next - delta) : 0;
         delta = next;
@@ -110,10 +123,11 @@ static void put_whole(struct bits_out *b, const int64_t *numbers, size_t count, 
     bool second = sums[1] < sums[0];
     unsigned rice = bits_rice_for(count > 1 ? sums[second] / (double)(count - 1) : 0);
     put_header(b, second ? COLUMN_DELTA_DELTA : COLUMN_DELTA, digits, rice);
+    bits_put(b, shift_of(numbers, count), 6);
     bits_put_full(b, bits_zigzag(numbers[0]));
     delta = 0;
     for (size_t i = 1; i < count; i++) {
-        int64_t next = numbers[i] - numbers[i - 1];
+        int64_t next = (numbers[i] - numbers[i - 1]) / unit;
         uint64_t code = bits_zigzag(second ? next - delta : next);
         if (second && i == 1) {
             bits_put_full(b, code);
@@ -128,6 +142,7 @@ static int get_whole(struct bits_in *b, enum column_mode mode, unsigned rice, in
                      size_t count)
 {
     bool second = mode == COLUMN_DELTA_DELTA;
+    unsigned shift = (unsigned)bits_get(b, 6);
     /* Unsigned: bytes of anyone may overflow. */
     uint64_t at = (uint64_t)bits_unzigzag(bits_get_full(b)), delta = 0;
     for (size_t i = 0; i < count; i++) {
@@ -135,7 +150,7 @@ static int get_whole(struct bits_in *b, enum column_mode mode, unsigned rice, in
             uint64_t code = second && i == 1 ? bits_get_full(b) : bits_get_rice(b, rice);
             uint64_t next = (uint64_t)bits_unzigzag(code);
             delta = second ? delta + next : next;
-            at += delta;
+            at += delta << shift;
         }
         numbers[i] = (int64_t)at;
     }
@@ -349,54 +364,74 @@ size_t chunk_minutes(const struct chunk_sample *samples, size_t count, struct st
     return made;
 }
 
-/* The places of a point's numbers, for one loop over the columns. */
-static double *field_of(struct store_point *p, int column)
+/* A place between two numbers as one of 256. */
+static unsigned place_of(double value, double from, double spread)
 {
-    double *fields[] = {&p->min, &p->max, &p->mean, &p->last};
-    return fields[column];
-}
-
-/* A mean has as many digits as what it was made of needs, and one more. */
-static void round_means(struct store_point *points, size_t count, double *values)
-{
-    for (size_t i = 0; i < count; i++) {
-        values[i] = points[i].max;
-    }
-    int digits = digits_of(values, count);
-    for (size_t i = 0; i < count && digits >= 0 && digits < DIGITS_MOST; i++) {
-        if (fabs(points[i].mean) * powers[digits + 1] < whole_most) {
-            points[i].mean = round_at(points[i].mean, digits + 1);
-        }
-    }
+    double place = nearbyint((value - from) / spread * PLACES);
+    return place < 0 ? 0 : place > PLACES ? PLACES : (unsigned)place;
 }
 
 int chunk_write_minutes(struct buf *to, const struct store_point *points, size_t count)
 {
     struct work w;
     work_init(&w, count, COLUMNS);
-    struct store_point *copy = mem_array(count, sizeof *copy);
-    memcpy(copy, points, count * sizeof *copy);
-    round_means(copy, count, w.values);
     bits_put(&w.out, VERSION_MINUTES, 8);
     bits_put(&w.out, count, 16);
     for (size_t i = 0; i < count; i++) {
         w.numbers[i] = (int64_t)(points[i].at_ms / MINUTE_MS);
     }
     put_whole(&w.out, w.numbers, count, 0);
-    for (int column = 0; column < 4; column++) {
-        for (size_t i = 0; i < count; i++) {
-            w.values[i] = *field_of(&copy[i], column);
-        }
-        put_column(&w.out, w.values, count, w.numbers);
-    }
     for (size_t i = 0; i < count; i++) {
         w.numbers[i] = (int64_t)points[i].count;
     }
     put_whole(&w.out, w.numbers, count, 0);
+    for (size_t i = 0; i < count; i++) {
+        w.values[i] = points[i].min;
+    }
+    put_column(&w.out, w.values, count, w.numbers);
+    for (size_t i = 0; i < count; i++) {
+        w.values[i] = chunk_round(points[i].max - points[i].min);
+    }
+    put_column(&w.out, w.values, count, w.numbers);
+    for (size_t i = 0; i < count; i++) {
+        if (w.values[i] > 0) {
+            bits_put(&w.out, place_of(points[i].mean, points[i].min, w.values[i]), 8);
+            bits_put(&w.out, place_of(points[i].last, points[i].min, w.values[i]), 8);
+        }
+    }
     int rc = work_append(&w, to);
-    mem_free(copy);
     work_free(&w);
     return rc;
+}
+
+static int read_minutes(struct bits_in *in, struct work *w, struct store_point *points,
+                        size_t count)
+{
+    int rc = read_times(in, w->numbers, count);
+    for (size_t i = 0; !rc && i < count; i++) {
+        points[i].at_ms = (uint64_t)w->numbers[i] * MINUTE_MS;
+    }
+    rc = rc ? rc : read_times(in, w->numbers, count);
+    for (size_t i = 0; !rc && i < count; i++) {
+        points[i].count = (uint64_t)w->numbers[i];
+    }
+    rc = rc ? rc : get_column(in, w->values, count, w->numbers);
+    for (size_t i = 0; !rc && i < count; i++) {
+        points[i].min = w->values[i];
+    }
+    rc = rc ? rc : get_column(in, w->values, count, w->numbers);
+    for (size_t i = 0; !rc && i < count; i++) {
+        struct store_point *p = &points[i];
+        double spread = w->values[i];
+        /* A sum of decimals has digits that neither had. */
+        p->max = p->mean = p->last = chunk_round(p->min + spread);
+        if (spread > 0) {
+            p->mean = p->min + spread * (double)bits_get(in, 8) / PLACES;
+            unsigned place = (unsigned)bits_get(in, 8);
+            p->last = place == PLACES ? p->max : p->min + spread * place / PLACES;
+        }
+    }
+    return in->bad ? -EBADMSG : rc;
 }
 
 int chunk_read_minutes(const void *bytes, size_t len, struct store_point **ret_points,
@@ -410,20 +445,7 @@ int chunk_read_minutes(const void *bytes, size_t len, struct store_point **ret_p
     struct work w;
     work_init(&w, count, 0);
     struct store_point *points = mem_array(count, sizeof *points);
-    int rc = read_times(&in, w.numbers, count);
-    for (size_t i = 0; !rc && i < count; i++) {
-        points[i].at_ms = (uint64_t)w.numbers[i] * MINUTE_MS;
-    }
-    for (int column = 0; !rc && column < 4; column++) {
-        rc = get_column(&in, w.values, count, w.numbers);
-        for (size_t i = 0; !rc && i < count; i++) {
-            *field_of(&points[i], column) = w.values[i];
-        }
-    }
-    rc = rc ? rc : read_times(&in, w.numbers, count);
-    for (size_t i = 0; !rc && i < count; i++) {
-        points[i].count = (uint64_t)w.numbers[i];
-    }
+    int rc = read_minutes(&in, &w, points, count);
     work_free(&w);
     if (rc) {
         mem_free(points);

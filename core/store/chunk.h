@@ -16,7 +16,7 @@ struct store_point;
 enum {
     CHUNK_SAMPLES = 120,       /* a head that has so many is full */
     CHUNK_MOST = 4096,         /* more than that is no chunk of ours */
-    CHUNK_MS = 10 * 60 * 1000, /* nor does a head live longer */
+    CHUNK_MS = 30 * 60 * 1000, /* nor does a head live longer */
     MINUTE_MS = 60 * 1000,
 };
 
@@ -33,7 +33,8 @@ int chunk_write(struct buf *to, const struct chunk_sample *samples, size_t count
 int chunk_read(const void *bytes, size_t len, struct chunk_sample **ret_samples, size_t *ret_count);
 /* One point a minute. `points` has room for as many as there are samples; how many were made. */
 size_t chunk_minutes(const struct chunk_sample *samples, size_t count, struct store_point *points);
-/* The same for points whose at_ms are whole minutes, rising. */
+/* The same for points whose at_ms are whole minutes, rising. Mean and last come back within a
+ * 510th of what lies between the least and the most. */
 int chunk_write_minutes(struct buf *to, const struct store_point *points, size_t count);
 int chunk_read_minutes(const void *bytes, size_t len, struct store_point **ret_points,
                        size_t *ret_count);

@@ -17,7 +17,7 @@
  * SAMPLES are for looking at: a kill may cost the last second of them. They stop before the disk is
  * full (`reserve_bytes`), and go on when there is room. Integers up to 2^53 are kept exactly, other
  * numbers with six significant digits. A series' samples go into a head in memory, which 120
- * samples, ten minutes or midnight (UTC) turn into one compressed chunk and its one-minute
+ * samples, half an hour or midnight (UTC) turn into one compressed chunk and its one-minute
  * roll-ups. Time goes forward: what is not newer than a series' last sample is left out.
  *
  * A database that is damaged is moved aside (`events.db.damaged-TIME`), what can be read of it is
@@ -37,9 +37,9 @@ enum store_limits {
     STORE_SAMPLES_QUEUED = 1 << 20, /* samples that do */
     STORE_SERIES = 200000,          /* series that are written at the same time */
     STORE_QUERIES_QUEUED = 64,
-    STORE_ROWS = 10000,   /* most events of one answer */
-    STORE_POINTS = 20000, /* most points of one answer's series */
-    STORE_ANSWERS = 1000, /* most series of one answer */
+    STORE_ROWS = 10000,    /* most events of one answer */
+    STORE_POINTS = 100000, /* most points of one answer's series */
+    STORE_ANSWERS = 1000,  /* most series of one answer */
 };
 
 /* What went wrong or right again, for the log and for metrics; once for each change. */
@@ -175,6 +175,7 @@ int store_query_samples(struct store *s, const struct store_range *r, store_poin
 struct store_figures {
     uint64_t sequence, durable; /* handed out; on disk */
     uint64_t samples, chunks;   /* written by this run */
+    uint64_t filed;             /* samples in those chunks */
     uint64_t samples_lost;      /* no room, queue full, out of order */
     uint64_t events_lost, errors;
     uint64_t series;  /* with a head in memory */
