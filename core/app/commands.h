@@ -27,6 +27,9 @@
  * {"command":"explain","like":"GET /x Host: y X-Dataset-Id: z","listen"?:"0.0.0.0:8080"}
  *     {"ok":true,...}                   as proxy_explain has it; "backends" also lists the instances
  *                                       that get no requests at all, with state and "reason"
+ * {"command":"explain","request":"3f2a9c..."}
+ *     {"ok":true,"request":"...","found":[{...,"worker":0}],"left_out":0}   as proxy_past has it, of all
+ *     workers
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */

@@ -1,7 +1,8 @@
-/* explain.c: questions of operators to the first worker: how it would decide on a request.
+/* explain.c: questions of operators to workers about requests: to the first one, how it would decide on
+ * a request like that; to all, how they decided on one that was.
  *
- * Owns: those who wait for its answer. A worker that does not answer in time, or dies, costs a
- * refusal. */
+ * Owns: those who wait for answers. A worker that does not answer in time, or dies, costs a
+ * refusal, or its part of the answer. */
 #include "app/master.h"
 
 #include "admin/admin.h"
@@ -59,43 +60,157 @@ static void add_others(struct master *m, const struct cJSON *answer)
     json_free(status);
 }
 
-void explain_begin(struct master *m, struct admin_request *request, const struct cJSON *args)
+static struct explain_wait *begin(struct master *m, struct admin_request *request)
 {
-    struct child *w = m->workers[0];
-    if (!w || !w->ready || !w->generation) {
-        refuse(request, "the first worker is being started: try again");
-        return;
-    }
     struct explain_wait *wait = mem_new(sizeof *wait);
     wait->request = request;
     wait->id = ++m->explained;
     wait->deadline_ms = clock_now_ms() + ANSWER_MS;
     wait->next = m->explains;
     m->explains = wait;
-    struct cJSON *question = json_object();
-    json_set_num(question, "id", (double)wait->id);
-    json_set_str(question, "like", json_str(args, "like", ""));
-    json_set_str(question, "listen", json_str(args, "listen", ""));
+    return wait;
+}
+
+static void ask(struct master *m, struct child *w, const struct cJSON *question)
+{
     char *text = json_text(question);
     child_send(w, IPC_EXPLAIN, m->generation, text);
     mem_free(text);
+}
+
+static void free_wait(struct explain_wait *wait)
+{
+    json_free(wait->found);
+    mem_free(wait->of);
+    mem_free(wait);
+}
+
+/* ---- one that is only spoken of ---------------------------------------------------------- */
+
+static void begin_like(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    struct child *w = m->workers[0];
+    if (!w || !w->ready || !w->generation) {
+        refuse(request, "the first worker is being started: try again");
+        return;
+    }
+    struct cJSON *question = json_object();
+    json_set_num(question, "id", (double)begin(m, request)->id);
+    json_set_str(question, "like", json_str(args, "like", ""));
+    json_set_str(question, "listen", json_str(args, "listen", ""));
+    ask(m, w, question);
     json_free(question);
 }
 
-void explain_on_worker(struct master *m, struct cJSON *takes)
+/* ---- one that was ------------------------------------------------------------------------ */
+
+static void refuse_unknown(struct explain_wait *wait)
 {
-    uint64_t id = (uint64_t)json_int(takes, "id", 0);
-    for (struct explain_wait **at = &m->explains; *at; at = &(*at)->next) {
-        struct explain_wait *wait = *at;
-        if (wait->id == id) {
-            *at = wait->next;
-            add_others(m, takes);
-            admin_answer(wait->request, takes);
-            mem_free(wait);
-            return;
+    char *error =
+        wait->complete
+            ? mem_printf("no decision on a request \"%s\" is known: none of the last %.1f s is, "
+                         "since the workers started",
+                         wait->of, wait->reaches_s)
+            : mem_printf("no decision on a request \"%s\" is known: workers know those of the last "
+                         "%.1f s, and of the last %.1f s of requests that failed or were repeated",
+                         wait->of, wait->reaches_s, wait->failed_reaches_s);
+    refuse(wait->request, error);
+    mem_free(error);
+}
+
+/* All have answered, or the time is over. Takes the wait. */
+static void settle(struct explain_wait *wait)
+{
+    if (!json_first(wait->found)) {
+        refuse_unknown(wait);
+    } else {
+        struct cJSON *out = json_object();
+        json_set_bool(out, "ok", true);
+        json_set_str(out, "request", wait->of);
+        json_set(out, "found", wait->found);
+        json_set_num(out, "left_out", (double)wait->left_out);
+        wait->found = NULL;
+        admin_answer(wait->request, out);
+    }
+    free_wait(wait);
+}
+
+static void begin_past(struct master *m, struct admin_request *request, const char *of)
+{
+    struct explain_wait *wait = begin(m, request);
+    struct cJSON *question = json_object();
+    wait->of = mem_copy(of);
+    wait->found = json_array();
+    wait->complete = true;
+    json_set_num(question, "id", (double)wait->id);
+    json_set_str(question, "request", of);
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            ask(m, m->workers[i], question);
+            wait->pending++;
         }
     }
-    json_free(takes); /* too late */
+    json_free(question);
+    if (!wait->pending) {
+        m->explains = wait->next;
+        refuse(request, "the workers are being started: try again");
+        free_wait(wait);
+    }
+}
+
+/* Takes what one worker knows to what is known already, the oldest decision first. */
+static void gather(struct explain_wait *wait, const struct child *w, const struct cJSON *answer)
+{
+    double reaches_s = json_num(answer, "reaches_s", 0);
+    double failed_s = json_num(answer, "failed_reaches_s", 0);
+    bool first = wait->reaches_s <= 0;
+    wait->reaches_s = first || reaches_s < wait->reaches_s ? reaches_s : wait->reaches_s;
+    wait->failed_reaches_s =
+        first || failed_s < wait->failed_reaches_s ? failed_s : wait->failed_reaches_s;
+    wait->left_out += (uint64_t)json_int(answer, "left_out", 0);
+    wait->complete = wait->complete && json_bool(answer, "complete", false);
+    for (struct cJSON *one = json_first(json_get(answer, "found")); one; one = json_next(one)) {
+        struct cJSON *copy = json_copy(one);
+        json_set_num(copy, "worker", w->index);
+        json_set(wait->found, NULL, copy);
+    }
+    wait->pending--;
+}
+
+/* ------------------------------------------------------------------------------------------ */
+
+void explain_begin(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    const char *of = json_str(args, "request", NULL);
+    if (of) {
+        begin_past(m, request, of);
+    } else {
+        begin_like(m, request, args);
+    }
+}
+
+void explain_on_worker(struct master *m, const struct child *w, struct cJSON *takes)
+{
+    uint64_t id = (uint64_t)json_int(takes, "id", 0);
+    struct explain_wait **at = &m->explains;
+    while (*at && (*at)->id != id) {
+        at = &(*at)->next;
+    }
+    struct explain_wait *wait = *at;
+    if (wait && wait->of) {
+        gather(wait, w, takes);
+        if (!wait->pending) {
+            *at = wait->next;
+            settle(wait);
+        }
+    } else if (wait) {
+        *at = wait->next;
+        add_others(m, takes);
+        admin_answer(wait->request, takes);
+        free_wait(wait);
+        return;
+    }
+    json_free(takes); /* read, or too late */
 }
 
 void explain_tick(struct master *m, uint64_t now_ms)
@@ -107,8 +222,15 @@ void explain_tick(struct master *m, uint64_t now_ms)
             continue;
         }
         *at = wait->next;
-        refuse(wait->request, "the first worker did not answer in time: try again, or see the log");
-        mem_free(wait);
+        if (wait->of && json_first(wait->found)) {
+            settle(wait);
+        } else {
+            refuse(wait->request, wait->of ? "not all workers answered in time: try again, or see "
+                                             "the log"
+                                           : "the first worker did not answer in time: try again, "
+                                             "or see the log");
+            free_wait(wait);
+        }
     }
 }
 

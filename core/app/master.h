@@ -5,7 +5,7 @@
  *   deciders.c  the policy process and the questions to it
  *   reload.c    generations, two-phase
  *   control.c   what operators ask for
- *   explain.c   questions to the first worker
+ *   explain.c   questions to workers about requests
  *   facts.c     what happened, from fleet and workers
  *   aside.c     balance policies that hang again and again
  *   collecting.c  what services tell of themselves, and the views of it
@@ -85,11 +85,17 @@ struct deploy_wait {
     uint64_t deadline_ms;
 };
 
-/* An operator who waits for a worker's word on a request. */
+/* An operator who waits for a word on a request: that of the first worker, or of all. */
 struct explain_wait {
     struct explain_wait *next;
     struct admin_request *request;
     uint64_t id, deadline_ms;
+    char *of;            /* the id of a request that was; NULL: one is only spoken of */
+    struct cJSON *found; /* its decisions so far */
+    uint64_t left_out;   /* more that workers know */
+    unsigned pending;    /* workers that have not answered */
+    double reaches_s, failed_reaches_s; /* the shortest of the workers */
+    bool complete;                      /* no worker has forgotten any */
 };
 
 enum {
@@ -238,8 +244,8 @@ void control_close(struct master *m);
 /* ---- explain.c ---- */
 /* Asks; the request is answered by the worker's word, or refused when there is none in time. */
 void explain_begin(struct master *m, struct admin_request *request, const struct cJSON *args);
-/* The worker's word. */
-void explain_on_worker(struct master *m, struct cJSON *takes);
+/* A worker's word. */
+void explain_on_worker(struct master *m, const struct child *w, struct cJSON *takes);
 void explain_tick(struct master *m, uint64_t now_ms);
 void explain_close(struct master *m);
 

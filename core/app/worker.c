@@ -107,8 +107,10 @@ static void on_drain(struct worker *w, const struct ipc_message *m)
 static void on_explain(struct worker *w, const struct ipc_message *m)
 {
     struct cJSON *args = json_parse(m->data, m->len);
+    const char *request = json_str(args, "request", NULL);
     struct cJSON *out =
-        proxy_explain(w->proxy, json_str(args, "like", ""), json_str(args, "listen", ""));
+        request ? proxy_past(w->proxy, request)
+                : proxy_explain(w->proxy, json_str(args, "like", ""), json_str(args, "listen", ""));
     json_set_num(out, "id", json_num(args, "id", 0));
     tell(w, IPC_EXPLAINED, m->generation, out);
     json_free(args);

@@ -301,7 +301,7 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         facts_on_worker(m, w, fact);
         json_free(fact);
     } else if (message->type == IPC_EXPLAINED) {
-        explain_on_worker(m, json_parse(message->data, message->len));
+        explain_on_worker(m, w, json_parse(message->data, message->len));
     }
     if (message->fd >= 0) {
         close(message->fd);

@@ -32,8 +32,9 @@ enum ipc_type {
     IPC_ACK,      /* child  master   {"of":"prepare"|"commit"|"roster","version":N}             */
     IPC_NACK,     /* child  master   {"of":"load"|"prepare","error":"text, may be many lines"}   */
     IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
-    IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"} */
-    IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain says of it                 */
+    IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
+                                or {"id":N,"request":"its X-Request-Id"}                      */
+    IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain or proxy_past says of it   */
     IPC_TYPES
 };
 

@@ -175,6 +175,8 @@ bool proxy_guard_enter(struct exchange *ex, struct backend *b);
 void proxy_guard_result(struct exchange *ex, enum failure failure);
 /* It came to nothing. */
 void proxy_guard_leave(struct exchange *ex);
+/* "cannot connect" and so on. */
+const char *proxy_guard_word(enum failure failure);
 /* A pick ignored the circuits. */
 void proxy_guard_panic(struct proxy *p, struct service *service, const struct field *f);
 /* Has the backend checked soon: it failed. */

@@ -38,6 +38,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
     if (ex->backend) {
         proxy_tally_end(ex);
     }
+    proxy_past_ended(ex);
     if (ex->up) {
         proxy_upstream_release(ex->up, keep_upstream);
     }

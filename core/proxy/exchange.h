@@ -78,6 +78,7 @@ struct exchange {
     uint16_t held_status;
     struct board_ticket ticket; /* of the backend's circuit */
     uint64_t attempt_us;
+    uint64_t past; /* position of its last decision, 0 = none; see past.h */
     enum http1_method method;
     uint8_t state;
     uint8_t tries;

@@ -203,20 +203,26 @@ static struct cJSON *backend_json(const struct exchange *ex, uint32_t i, const s
     return json;
 }
 
-static struct cJSON *answer(const struct exchange *ex, const struct port *port, uint32_t count,
-                            const struct verdict *v)
+void proxy_explain_route(struct cJSON *to, const struct port *port, const struct route *r)
 {
-    const struct route *r = ex->route;
-    struct cJSON *out = json_object(), *route = json_object(), *list = json_array();
-    json_set_bool(out, "ok", true);
-    json_set_num(out, "generation", r->generation->number);
-    json_set_str(out, "service", r->service->name);
+    struct cJSON *route = json_object();
     json_set_str(route, "listen", port->address);
     json_set_str(route, "host", r->host);
     json_set_str(route, "path", r->path);
     json_set_bool(route, "tcp", port->tcp == r);
-    json_set(out, "route", route);
-    json_set_str(out, "policy", r->policy);
+    json_set(to, "route", route);
+    json_set_str(to, "policy", r->policy);
+}
+
+static struct cJSON *answer(const struct exchange *ex, const struct port *port, uint32_t count,
+                            const struct verdict *v)
+{
+    const struct route *r = ex->route;
+    struct cJSON *out = json_object(), *list = json_array();
+    json_set_bool(out, "ok", true);
+    json_set_num(out, "generation", r->generation->number);
+    json_set_str(out, "service", r->service->name);
+    proxy_explain_route(out, port, r);
     json_set_str(out, "decides", v->decides);
     json_set_bool(out, "panic", v->field.panic);
     json_set_num(out, "equal", v->equal);

@@ -114,7 +114,7 @@ void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *serv
 
 /* ---- News -------------------------------------------------------------------------------- */
 
-static const char *word_of(enum failure failure)
+const char *proxy_guard_word(enum failure failure)
 {
     static const char *const words[FAILURES] = {"no answer", "cannot connect", "no answer in time",
                                                 "cut off or malformed", "answered 5xx"};
@@ -151,7 +151,7 @@ static void tell_change(struct proxy *p, const struct backend *b, enum board_cha
     }
     if (change == BOARD_CHANGE_OPENED || change == BOARD_CHANGE_REOPENED) {
         snprintf(text, sizeof text, "circuit %s (%s), next trial in %llu ms", whats[change],
-                 word_of(failure), (unsigned long long)(b->circuit->until_ms - p->now_ms));
+                 proxy_guard_word(failure), (unsigned long long)(b->circuit->until_ms - p->now_ms));
     } else {
         snprintf(text, sizeof text, "circuit %s", whats[change]);
     }
@@ -176,7 +176,7 @@ void proxy_suspect(struct proxy *p, struct backend *b, enum failure failure)
 {
     if (p->now_ms - b->hurried_ms >= HURRY_MS) {
         b->hurried_ms = p->now_ms;
-        proxy_tell(p, "backend_failed", service_of(b), b->id, word_of(failure));
+        proxy_tell(p, "backend_failed", service_of(b), b->id, proxy_guard_word(failure));
     }
 }
 

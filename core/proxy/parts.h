@@ -16,7 +16,7 @@
  *   rules.c     what a route asks of a request, changes in heads, and its limits
  *   view.c      what policies see of a request; sessions;  function.c  a route's own function for that
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
- *   explain.c   one decision told
+ *   explain.c   one decision told;  past.c  decisions of late;  past_told.c  those of a request told
  *   guard.c     circuits, comparison of backends, retry budget;  queue.c  waiting for a place
  *
  * Headers by what they are about: loop.h, session.h, exchange.h, route.h, balance.h.
@@ -38,6 +38,7 @@
 #include "proxy/balance.h"
 #include "proxy/exchange.h"
 #include "proxy/loop.h"
+#include "proxy/past.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/session.h"
@@ -83,7 +84,9 @@ struct proxy {
     proxy_fact_fn *on_fact;
     void *fact_arg;
     struct log_limit fact_limit;
-    struct http1_head head; /* of whatever is parsed just now */
+    struct pasts pasts;
+    struct script_request asked; /* what the policy was asked last */
+    struct http1_head head;      /* of whatever is parsed just now */
     char head_bytes[LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES];
     char scratch[SCRATCH_BYTES];
 };

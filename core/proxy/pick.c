@@ -126,10 +126,10 @@ struct script_request proxy_pick_request(const struct exchange *ex, uint32_t cou
 
 static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count)
 {
-    struct script_request request = proxy_pick_request(ex, count);
+    p->asked = proxy_pick_request(ex, count);
     bool timed = p->numbers->picks % TIMED_PICKS == 0;
     uint64_t from = timed ? now_ns() : 0;
-    int at = script_pick(ex->route->picker, &request);
+    int at = script_pick(ex->route->picker, &p->asked);
     board_add(&p->numbers->picks, 1);
     if (timed) {
         board_add(&p->numbers->pick_ns_sum, (now_ns() - from) * TIMED_PICKS);
@@ -154,13 +154,16 @@ static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
     struct route *r = ex->route;
     int at = proxy_view_session(ex, count);
     if (at >= 0 && r->rows[at].eligible) {
+        p->pasts.by = PAST_SESSION;
         return at;
     }
     if (!r->picker) {
+        p->pasts.by = PAST_BUILTIN;
         return proxy_pick_least(p, r, count);
     }
     bool resting = p->now_ms < r->aside_ms;
     at = resting ? -EIO : ask_policy(p, ex, count);
+    p->pasts.by = PAST_POLICY;
     if (at == -ENOENT) {
         return at;
     }
@@ -169,6 +172,7 @@ static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
         if (!resting) {
             note_failure(p, r, at);
         }
+        p->pasts.by = resting ? PAST_BUILTIN : PAST_FAILED;
         return proxy_pick_least(p, r, count);
     }
     r->failures = 0;
@@ -198,6 +202,7 @@ struct backend *proxy_pick(struct exchange *ex)
     struct service *service = r->service;
     uint32_t count = service->count < r->capacity ? service->count : r->capacity;
     struct field f = proxy_pick_fill(ex, count);
+    p->pasts.by = PAST_NOBODY;
     if (f.panic) {
         proxy_guard_panic(p, service, &f);
     }
@@ -208,10 +213,12 @@ struct backend *proxy_pick(struct exchange *ex)
         }
         struct backend *b = service->backends[at];
         if (reserve(p, ex, b, &f)) {
+            proxy_past_note(ex, count, &f, b);
             return b;
         }
         r->rows[at].eligible = 0;
     }
+    proxy_past_note(ex, count, &f, NULL);
     ex->all_full = !f.eligible && f.full;
     ex->none = !f.eligible && (f.admitted || !f.healthy || f.panic);
     return NULL;

@@ -80,6 +80,7 @@ int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
     p->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     init_lists(p);
     proxy_now(p);
+    proxy_past_open(p);
     if (getrandom(p->random, sizeof p->random, 0) != (ssize_t)sizeof p->random) {
         p->random[0] = p->now_us;
     }
@@ -118,6 +119,7 @@ void proxy_free(struct proxy *p)
     proxy_pool_free(&p->exchange_pool);
     proxy_pool_free(&p->upstream_pool);
     proxy_pool_free(&p->block_pool);
+    proxy_past_close(p);
     while (p->timeouts) {
         struct timeout *t = p->timeouts;
         p->timeouts = t->next;

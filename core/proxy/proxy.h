@@ -57,6 +57,15 @@ void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms);
  *    "response_ms":1.5,"error_rate":0,"circuit":"closed","tags":0 (of those asked)}]}
  * or {"ok":false,"error":"..."}. */
 struct cJSON *proxy_explain(struct proxy *p, const char *like, const char *listen);
+/* The decisions on the request with this id that this worker still knows, at most the last 16, the oldest
+ * first. The caller owns
+ * {"ok":true,"found":[{"at_ms":1790000000000 (wall clock),"generation":3,"service":"catalog","attempt":0,
+ *    "route"?,"policy"?: while their generation is in force,"panic","decides","equal","tags_asked","chosen","backends"
+ *    as above; "decides" "nobody": none was eligible; scores are computed anew from the inputs of then,
+ *    "count":3 (backends then),"outcome":{"ended":true,"status":200 (told to the client) or 0,
+ *    "failure":"" | "cannot connect" | ...,"took_ms":3.2}}],
+ *  "left_out":0 (older ones), "kept":2300,"reaches_s":12.5,"failed_kept":10,"failed_reaches_s":300.1,"complete":false (some were forgotten)}. */
+struct cJSON *proxy_past(struct proxy *p, const char *id);
 /* Opens the access log's file again. */
 void proxy_reopen(struct proxy *p);
 /* Runs until drained or proxy_stop. */

@@ -40,6 +40,7 @@ void proxy_backend_settle(struct proxy *p, struct backend *b)
 
 static void leave(struct proxy *p, struct backend *b)
 {
+    proxy_past_leave(p, b);
     b->service = NULL;
     b->attempts++; /* until its idle connections are gone */
     proxy_upstream_close_idle(b);

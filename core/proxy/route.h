@@ -163,6 +163,8 @@ struct generation {
     uint32_t port_count;
 };
 
+/* "route" and "policy" as proxy_explain tells them. */
+void proxy_explain_route(struct cJSON *to, const struct port *port, const struct route *r);
 struct port *proxy_generation_port(const struct generation *g, const char *address);
 /* The route for a request, or NULL. */
 struct route *proxy_route_find(const struct port *port, const struct http1_head *head);

@@ -177,6 +177,7 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
 void proxy_tally_end(struct exchange *ex)
 {
     struct backend *b = ex->backend;
+    proxy_past_attempted(ex);
     if (!ex->tallied) {
         proxy_guard_leave(ex);
     } else if (ex->ticket.counts) {

@@ -86,7 +86,7 @@ static void on_term(uv_signal_t *term, int number)
 {
     struct bench *b = term->data;
     (void)number;
-    proxy_drain(b->proxy, 1000);
+    proxy_drain(b->proxy, 1000, 0);
     uv_close((uv_handle_t *)&b->term, NULL);
     uv_close((uv_handle_t *)&b->timer, NULL);
 }

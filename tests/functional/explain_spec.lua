@@ -83,6 +83,71 @@ describe("explain", function()
         assert.matches("1 of 2.*by its own loop", t:cli("explain", "--like", "GET / X-Data-Affinity: data:1, other").out)
     end))
 
+    it("tells a request that was, from its id, whichever worker had it", tidegate.test(function(t)
+        for _, name in ipairs { "PORT2", "PORT3" } do
+            t:run_beside(tidegate.service, "--name", name, "--host", "127.0.0.1", "--port", t:port(name))
+        end
+        t:configure([[
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@", { host = "127.0.0.1", port = @PORT3@, tags = { "data:1" } } },
+  health_check = { http = "/health", interval = "100ms", timeout = "500ms", retries = 2 },
+  route = { { listen = "127.0.0.1:@PORT@", path = "/", balance = "least_connections" },
+            { listen = "127.0.0.1:@PORT@", host = "near.example", balance = "data_locality_aware" } },
+}]])
+        t:start()
+        t:wait("both to be up", function()
+            return t:of().up == 2
+        end)
+        local function asked(id)
+            local result = t:cli("explain", "--json", id)
+            assert.equal(0, result.code, result.err)
+            local answer = assert(dkjson.decode(result.out))
+            assert.equal(id, answer.request)
+            return answer.found
+        end
+        local workers = {}
+        for n = 1, 30 do -- new connections: both workers have some
+            local id = "req-" .. n
+            local got = t:get("/", { headers = { ["X-Request-Id"] = id } })
+            local one = asked(id)[1]
+            workers[one.worker] = true
+            assert.same({ "least_connections", "score", 2, 200, "" },
+                { one.policy, one.decides, #one.backends, one.outcome.status, one.outcome.failure })
+            for _, b in ipairs(one.backends) do
+                local here = "PORT" .. (b.address:find(tostring(t:port "PORT2"), 1, true) and 2 or 3)
+                assert.equal(got.headers["x-instance"] == here, b.chosen)
+                assert.is_true(b.eligible and b.score >= 0)
+                assert.is_true(not b.chosen or b.backend == one.chosen)
+            end
+        end
+        assert.same({ [0] = true, [1] = true }, workers)
+        assert.equal("PORT3", t:get("/", { headers = { Host = "near.example", ["X-Request-Id"] = "near",
+            ["X-Data-Affinity"] = "data:1" } }).headers["x-instance"])
+        local near = asked("near")[1]
+        assert.same({ "data_locality_aware", "loop", 1, "near.example" },
+            { near.policy, near.decides, near.tags_asked, near.route.host })
+        local table_of = t:cli("explain", "near").out
+        assert.matches("0 of 1", table_of)
+        assert.matches("%-> .*1 of 1", table_of)
+        local said = t:cli("explain", "req-30").out
+        assert.matches("^request req%-30\nat      %d%d%d%d%-%d%d%-%d%dT[%d:.]+Z, attempt 1, worker %d\n"
+            .. "route   127.0.0.1:%d+ %*/ %-> shop\npolicy  least_connections\n"
+            .. "outcome done after %d+%.%d ms, the client was answered 200\n\n", said)
+
+        local none = t:cli("explain", "req-31")
+        assert.equal(1, none.code)
+        assert.matches('tidegate: no decision on a request "req%-31" is known: none of the last %d+%.%d s is', none.err)
+        assert.equal(2, t:cli("explain").code)
+        assert.equal(2, t:cli("explain", "req-1", "--like", "GET /").code)
+
+        -- A configuration later there are no scores, but all the rest.
+        assert.equal(0, t:cli("reload").code)
+        local old = asked("req-1")[1]
+        assert.same({ 2, 1 }, { #old.backends, old.generation })
+        assert.is_nil(old.policy or old.backends[1].score)
+        assert.matches("Another configuration is in force now", t:cli("explain", "req-1").out)
+    end))
+
     it("leaves a policy's turns as they are", tidegate.test(function(t)
         begin(t, [[balance = "round_robin"]])
         for _ = 1, 3 do

@@ -26,14 +26,15 @@
 #include "proxy/proxy.h"
 
 enum {
-    LINE_BYTES = 1 << 20
+    LINE_BYTES = 1 << 20,
+    REPLY_BYTES = 1 << 16
 };
 
 struct proxydriver {
     struct board *board;
     pid_t pid;
     int fd;
-    char reply[4096];
+    char reply[REPLY_BYTES];
 };
 
 struct child {
@@ -109,7 +110,7 @@ static int do_json(struct child *c, const char *verb, const char *rest, char *re
 
 static void obey(struct child *c, char *line)
 {
-    char reply[2048] = "ok"; /* every reply below is shorter or cut */
+    char reply[REPLY_BYTES] = "ok"; /* every reply below is shorter or cut */
     char *rest = strchr(line, ' ');
     rest = rest ? (*rest = '\0', rest + 1) : line + strlen(line);
     int rc = 0;
@@ -130,6 +131,12 @@ static void obey(struct child *c, char *line)
     } else if (str_same(line, "news")) {
         snprintf(reply, sizeof reply, "%s", c->news);
         c->news[0] = '\0';
+    } else if (str_same(line, "past")) {
+        struct cJSON *json = proxy_past(c->proxy, rest);
+        char *text = json_text(json);
+        snprintf(reply, sizeof reply, "%s", text);
+        mem_free(text);
+        json_free(json);
     } else if (str_same(line, "files")) {
         snprintf(reply, sizeof reply, "%d", open_descriptors());
     } else if (str_same(line, "reopen")) {
