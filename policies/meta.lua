@@ -68,14 +68,14 @@
 -- A backend: a reference to C's own row, read-only, fresh at each pick.
 ---@class tidegate.Backend
 ---@field in_flight number                       requests, over all workers
----@field weight number
+---@field weight number                         slow start included
 ---@field max_connections number
 ---@field capacity number                        requests/s
 ---@field response_ms number                     decayed response time, over all workers; 0 = unknown
 ---@field error_rate number                      0..1, decayed, over all workers; 0 = none known
 ---@field age_s number                           since it joined
 ---@field response_mean_ms number                mean of the last 100 answers of all workers; 0 = unknown
----@field ramp number                            slow start: 0..1 of its weight, 1 when it is over
+---@field ramp number                            slow start: what part of its own `weight` is, 0..1
 ---@field tags integer                           bit set of the tags that it has
 ---@field hash integer                           of its id, 1 .. 2^32 - 1: stable over restarts and reloads
 ---@field zone integer                           0 = none; equal for equal zones
@@ -86,6 +86,8 @@
 -- Hashes and bit sets are whole numbers, 0 .. 2^32 - 1. What a policy's `needs` does not name is 0.
 ---@class tidegate.Request
 ---@field now_ms number                          monotonic
+---@field in_flight number                       requests, of all eligible backends together
+---@field changes integer                        another number whenever an eligible or a weight is another
 ---@field hash integer                           chance of this request, uniform
 ---@field key integer                            hash of the client's address, or of the route's `key`
 ---@field tags integer                           bit set of the tags asked for (data_affinity_tags)
@@ -125,10 +127,19 @@
 -- The index of an eligible backend, 1 .. n, or nil for none.
 ---@alias tidegate.Pick fun(backends: tidegate.Backend[], n: integer, request: tidegate.Request): integer?
 
--- One of the two: a score is shorter and faster, a pick may keep its own order.
+-- Before the scores of a request, for what is the same for all of them.
+---@alias tidegate.Prepare fun(backends: tidegate.Backend[], n: integer, request: tidegate.Request)
+-- Which of a policy's ways this request goes, from 1.
+---@alias tidegate.Which fun(backends: tidegate.Backend[], n: integer, request: tidegate.Request): integer
+
+-- One of three: a score is shorter and faster, a pick may keep its own order, and `which` chooses between
+-- several of them that stand beside it in a list.
 ---@class tidegate.Balance
 ---@field score? tidegate.Score
+---@field prepare? tidegate.Prepare              only with a score
+---@field chose? fun(backend: tidegate.Backend)  only with a score: told what it came to
 ---@field pick? tidegate.Pick
+---@field which? tidegate.Which
 
 ---@class tidegate.BalanceExample
 ---@field params? table                          defaults where absent

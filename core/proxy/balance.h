@@ -22,7 +22,8 @@ struct script_data;
 struct script_request;
 
 enum {
-    TAG_BITS = 32 /* tags of a service that policies can tell apart */
+    TAG_BITS = 32, /* tags of a service that policies can tell apart */
+    MOVES = 64     /* that a service remembers; a power of two */
 };
 
 /* ---- roster.c ---------------------------------------------------------------------------- */
@@ -75,6 +76,8 @@ struct service {
     uint32_t tag_count;
     uint32_t tags_version; /* counts changes of the bits */
     uint64_t panic_ms;     /* when its picks were last told to ignore the circuits */
+    uint32_t moved[MOVES]; /* whose numbers moved last: indexes, a ring */
+    uint32_t moves;        /* ever; the next one's place */
 };
 
 /* The service of that name, made when it is new. */
@@ -130,20 +133,16 @@ struct script_data proxy_function_ask(const struct exchange *ex, const struct ht
  * NULL: none may have it, because all are full with ex->all_full. */
 struct backend *proxy_pick(struct exchange *ex);
 
-/* What the backends of a pick are like. */
-struct field {
-    uint32_t healthy;  /* not draining */
-    uint32_t admitted; /* healthy, and the circuit lets them */
-    uint32_t eligible;
-    uint32_t full; /* would be eligible, but have no place */
-    bool panic;
-};
+/* The numbers of b moved: rows are refreshed. Every writer of what rows are made of says so. */
+void proxy_moved(struct backend *b);
 
 /* Parts of it, also for explain.c: writes what changes from request to request into the first
- * `count` rows of the route, */
+ * `count` rows of the route: those that moved, and each millisecond all of them, for what fades and
+ * what other workers do, */
 struct field proxy_pick_fill(const struct exchange *ex, uint32_t count);
 /* what the policy may know of the request, */
-struct script_request proxy_pick_request(const struct exchange *ex, uint32_t count);
+struct script_request proxy_pick_request(const struct exchange *ex, const struct field *f,
+                                         uint32_t count);
 /* and without a policy: least in flight for the weight; equal ones in turn, beginning anywhere.
  * -1: none is eligible. */
 int proxy_pick_least(struct proxy *p, const struct route *r, uint32_t count);

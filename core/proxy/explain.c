@@ -130,7 +130,7 @@ static void decide(const struct exchange *ex, uint32_t count, struct verdict *v,
     struct proxy *p = ex->session->proxy;
     v->chosen = -1;
     v->field = proxy_pick_fill(ex, count);
-    v->request = proxy_pick_request(ex, count);
+    v->request = proxy_pick_request(ex, &v->field, count);
     int rc =
         r->picker && count ? script_picker_scores(r->picker, &v->request, v->scores) : -ENOTSUP;
     if (rc) {
@@ -194,7 +194,7 @@ static struct cJSON *backend_json(const struct exchange *ex, uint32_t i, const s
         json_set_num(json, "score", v->scores[i]);
     }
     json_set_num(json, "in_flight", row->in_flight);
-    json_set_num(json, "weight", row->weight);
+    json_set_num(json, "weight", b->weight);
     json_set_num(json, "ramp", row->ramp);
     json_set_num(json, "response_ms", row->response_ms);
     json_set_num(json, "error_rate", row->error_rate);

@@ -126,7 +126,7 @@ static const char *service_of(const struct backend *b)
     return b->service ? b->service->name : "";
 }
 
-static void tell_change(struct proxy *p, const struct backend *b, enum board_change change,
+static void tell_change(struct proxy *p, struct backend *b, enum board_change change,
                         enum failure failure)
 {
     static const char *const whats[BOARD_CHANGES] = {"",
@@ -149,6 +149,7 @@ static void tell_change(struct proxy *p, const struct backend *b, enum board_cha
     if (change == BOARD_CHANGE_NONE) {
         return;
     }
+    proxy_moved(b);
     if (change == BOARD_CHANGE_OPENED || change == BOARD_CHANGE_REOPENED) {
         snprintf(text, sizeof text, "circuit %s (%s), next trial in %llu ms", whats[change],
                  proxy_guard_word(failure), (unsigned long long)(b->circuit->until_ms - p->now_ms));
@@ -243,7 +244,7 @@ static void compare(struct proxy *p, struct route *r)
     }
     struct rates s = gather(p, r);
     for (uint32_t i = 0; s.count >= COMPARED_LEAST && i < r->service->count; i++) {
-        const struct backend *b = r->service->backends[i];
+        struct backend *b = r->service->backends[i];
         double rate;
         if (may_eject(g, &s) && rate_of(p, g, b, &rate) && worse(g, &s, rate)) {
             enum board_change change =

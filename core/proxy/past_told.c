@@ -165,7 +165,7 @@ static struct cJSON *backend_json(const struct told *t, uint32_t i)
         json_set_num(json, "score", t->scores[i]);
     }
     json_set_num(json, "in_flight", row->in_flight);
-    json_set_num(json, "weight", row->weight);
+    json_set_num(json, "weight", row->ramp > 0 ? row->weight / row->ramp : row->weight);
     json_set_num(json, "ramp", row->ramp);
     json_set_num(json, "response_ms", row->response_ms);
     json_set_num(json, "error_rate", row->error_rate);

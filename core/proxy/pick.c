@@ -18,6 +18,13 @@ enum {
     TIMED_PICKS = 16 /* one in so many is timed, and counts for all of them */
 };
 
+enum mark {
+    MARK_HEALTHY = 1,
+    MARK_ADMITTED = 2,
+    MARK_ELIGIBLE = 4,
+    MARK_FULL = 8
+};
+
 static bool was_tried(const struct exchange *ex, const struct backend *b)
 {
     for (unsigned i = 0; i < ex->tries; i++) {
@@ -31,8 +38,17 @@ static bool was_tried(const struct exchange *ex, const struct backend *b)
 /* Slow start: from a tenth of the weight to all of it. */
 static double ramp_of(const struct guard *g, double age_s)
 {
-    double part = age_s * 1000 / g->slow_start_ms;
-    return g->slow_start_ms <= 0 || part >= 1 ? 1 : 0.1 + 0.9 * part;
+    if (age_s * 1000 >= g->slow_start_ms) {
+        return 1;
+    }
+    return 0.1 + 0.9 * (age_s * 1000 / g->slow_start_ms);
+}
+
+void proxy_moved(struct backend *b)
+{
+    if (b->service) {
+        b->service->moved[b->service->moves++ % MOVES] = b->index;
+    }
 }
 
 static bool is_full(const struct backend *b, const struct script_backend *row)
@@ -46,6 +62,7 @@ static void panic(const struct exchange *ex, uint32_t count, struct field *f)
     const struct route *r = ex->route;
     f->panic = true;
     f->eligible = f->full = 0;
+    f->in_flight = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct backend *b = r->service->backends[i];
         struct script_backend *row = &r->rows[i];
@@ -53,35 +70,85 @@ static void panic(const struct exchange *ex, uint32_t count, struct field *f)
         row->eligible = may && !full;
         f->eligible += may && !full;
         f->full += may && full;
+        f->in_flight += row->eligible ? row->in_flight : 0;
+    }
+}
+
+/* Adds a row to the sums of the route, or takes it off them. */
+static void count_row(struct route *r, uint32_t i, uint32_t by)
+{
+    struct field *f = &r->field;
+    unsigned marks = r->marks[i];
+    double in_flight = marks & MARK_ELIGIBLE ? r->rows[i].in_flight : 0;
+    f->healthy += marks & MARK_HEALTHY ? by : 0;
+    f->admitted += marks & MARK_ADMITTED ? by : 0;
+    f->eligible += marks & MARK_ELIGIBLE ? by : 0;
+    f->full += marks & MARK_FULL ? by : 0;
+    f->in_flight += by == 1 ? in_flight : -in_flight;
+}
+
+static void fill_row(const struct exchange *ex, struct route *r, uint32_t i)
+{
+    struct proxy *p = ex->session->proxy;
+    const struct guard *g = &r->guard;
+    struct backend *b = r->service->backends[i];
+    struct script_backend *row = &r->rows[i];
+    proxy_tally_fill(p, b, proxy_view_wants_mean(r->view), row);
+    row->age_s = p->now_ms > b->joined_ms ? (double)(p->now_ms - b->joined_ms) * 0.001 : 0;
+    row->ramp = ramp_of(g, row->age_s);
+    row->circuit = g->tracks ? (int32_t)board_circuit_state(b->circuit) : BOARD_CLOSED;
+    bool admitted = !b->draining && (row->circuit == BOARD_CLOSED ||
+                                     board_circuit_admits(b->circuit, &g->rule, p->now_ms));
+    bool may = admitted && !was_tried(ex, b), full = is_full(b, row);
+    double weight = b->weight * row->ramp;
+    r->changes += row->eligible != (may && !full) || row->weight != weight;
+    row->eligible = may && !full;
+    row->weight = weight;
+    r->marks[i] = (uint8_t)((b->draining ? 0 : MARK_HEALTHY) | (admitted ? MARK_ADMITTED : 0) |
+                            (may && !full ? MARK_ELIGIBLE : 0) | (may && full ? MARK_FULL : 0));
+}
+
+static void fill_all(const struct exchange *ex, struct route *r, uint32_t count)
+{
+    r->field = (struct field){0};
+    for (uint32_t i = 0; i < count; i++) {
+        fill_row(ex, r, i);
+        count_row(r, i, 1);
+    }
+}
+
+static void fill_moved(const struct exchange *ex, struct route *r, uint32_t count)
+{
+    const struct service *service = r->service;
+    uint32_t last = UINT32_MAX;
+    for (uint32_t at = r->seen_moves; at != service->moves; at++) {
+        uint32_t i = service->moved[at % MOVES];
+        if (i != last && i < count) {
+            count_row(r, i, UINT32_MAX);
+            fill_row(ex, r, i);
+            count_row(r, i, 1);
+        }
+        last = i;
     }
 }
 
 struct field proxy_pick_fill(const struct exchange *ex, uint32_t count)
 {
     struct proxy *p = ex->session->proxy;
-    const struct route *r = ex->route;
-    const struct guard *g = &r->guard;
-    bool mean = proxy_view_wants_mean(r->view);
-    struct field f = {0};
-    for (uint32_t i = 0; i < count; i++) {
-        struct backend *b = r->service->backends[i];
-        struct script_backend *row = &r->rows[i];
-        proxy_tally_fill(p, b, mean, row);
-        row->age_s = p->now_ms > b->joined_ms ? (double)(p->now_ms - b->joined_ms) / 1000.0 : 0;
-        row->ramp = ramp_of(g, row->age_s);
-        row->circuit = g->tracks ? (int32_t)board_circuit_state(b->circuit) : BOARD_CLOSED;
-        bool admitted = !b->draining && (row->circuit == BOARD_CLOSED ||
-                                         board_circuit_admits(b->circuit, &g->rule, p->now_ms));
-        bool may = admitted && !was_tried(ex, b), full = is_full(b, row);
-        row->eligible = may && !full;
-        f.healthy += !b->draining;
-        f.admitted += admitted;
-        f.eligible += may && !full;
-        f.full += may && full;
+    struct route *r = ex->route;
+    if (ex->tries || r->filled_ms != p->now_ms || r->service->moves - r->seen_moves > MOVES) {
+        fill_all(ex, r, count);
+    } else {
+        fill_moved(ex, r, count);
     }
-    bool respected = f.healthy == 1 && g->alone;
-    if (f.admitted < f.healthy && f.admitted < g->panic * f.healthy && !respected) {
+    r->seen_moves = r->service->moves;
+    r->filled_ms = ex->tries ? 0 : p->now_ms; /* whom this one tried the next one may have */
+    struct field f = r->field;
+    bool respected = f.healthy == 1 && r->guard.alone;
+    if (f.admitted < f.healthy && f.admitted < r->guard.panic * f.healthy && !respected) {
         panic(ex, count, &f);
+        r->changes++;
+        r->filled_ms = 0;
     }
     return f;
 }
@@ -94,7 +161,7 @@ int proxy_pick_least(struct proxy *p, const struct route *r, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = from + i < count ? from + i : from + i - count;
         const struct script_backend *row = &r->rows[at];
-        double weight = (row->weight > 0 ? row->weight : 1) * row->ramp;
+        double weight = row->weight > 0 ? row->weight : row->ramp;
         double load = (row->in_flight + 1) / weight;
         if (row->eligible && (best < 0 || load < least)) {
             best = (int)at;
@@ -111,11 +178,14 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-struct script_request proxy_pick_request(const struct exchange *ex, uint32_t count)
+struct script_request proxy_pick_request(const struct exchange *ex, const struct field *f,
+                                         uint32_t count)
 {
     struct proxy *p = ex->session->proxy;
     struct script_request request = {
         .now_ms = (double)p->now_us / 1000.0,
+        .in_flight = f->in_flight,
+        .changes = ex->route->changes,
         .hash = (uint32_t)proxy_random(p),
         .method = (int32_t)ex->method,
         .attempt = ex->tries,
@@ -124,9 +194,10 @@ struct script_request proxy_pick_request(const struct exchange *ex, uint32_t cou
     return request;
 }
 
-static int ask_policy(struct proxy *p, const struct exchange *ex, uint32_t count)
+static int ask_policy(struct proxy *p, const struct exchange *ex, const struct field *f,
+                      uint32_t count)
 {
-    p->asked = proxy_pick_request(ex, count);
+    p->asked = proxy_pick_request(ex, f, count);
     bool timed = p->numbers->picks % TIMED_PICKS == 0;
     uint64_t from = timed ? now_ns() : 0;
     int at = script_pick(ex->route->picker, &p->asked);
@@ -149,7 +220,7 @@ static void note_failure(struct proxy *p, struct route *r, int at)
 }
 
 /* The row to take; -ENOENT: the policy wants none. */
-static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
+static int choose(struct proxy *p, struct exchange *ex, const struct field *f, uint32_t count)
 {
     struct route *r = ex->route;
     int at = proxy_view_session(ex, count);
@@ -162,7 +233,7 @@ static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
         return proxy_pick_least(p, r, count);
     }
     bool resting = p->now_ms < r->aside_ms;
-    at = resting ? -EIO : ask_policy(p, ex, count);
+    at = resting ? -EIO : ask_policy(p, ex, f, count);
     p->pasts.by = PAST_POLICY;
     if (at == -ENOENT) {
         return at;
@@ -183,6 +254,7 @@ static int choose(struct proxy *p, struct exchange *ex, uint32_t count)
 static bool reserve(struct proxy *p, struct exchange *ex, struct backend *b, struct field *f)
 {
     ex->ticket = (struct board_ticket){0};
+    proxy_moved(b);
     if (ex->route->guard.tracks && !proxy_guard_enter(ex, b) && !f->panic) {
         return false;
     }
@@ -207,7 +279,7 @@ struct backend *proxy_pick(struct exchange *ex)
         proxy_guard_panic(p, service, &f);
     }
     for (; f.eligible; f.eligible--) {
-        int at = choose(p, ex, count);
+        int at = choose(p, ex, &f, count);
         if (at == -ENOENT) {
             break;
         }
@@ -217,6 +289,8 @@ struct backend *proxy_pick(struct exchange *ex)
             return b;
         }
         r->rows[at].eligible = 0;
+        r->changes++;
+        f.in_flight -= r->rows[at].in_flight;
     }
     proxy_past_note(ex, count, &f, NULL);
     ex->all_full = !f.eligible && f.full;

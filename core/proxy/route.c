@@ -275,6 +275,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     list_append(&r->service->routes, &r->node);
     r->capacity = capacity_of(service);
     r->rows = mem_array(r->capacity, sizeof *r->rows);
+    r->marks = mem_array(r->capacity, sizeof *r->marks);
     r->view = proxy_view_plan(config, json);
     r->host = mem_copy(host);
     r->policy = mem_copy(json_str(balance, "policy", "least_connections"));
@@ -309,6 +310,7 @@ static void free_generation(struct generation *g)
         script_picker_free(r->picker);
         proxy_view_plan_free(r->view);
         mem_free(r->rows);
+        mem_free(r->marks);
         mem_free(r->path);
         mem_free(r->host);
         mem_free(r->policy);
@@ -419,6 +421,8 @@ void proxy_route_fill(struct service *service)
     for (struct list *at = service->routes.next; at != &service->routes; at = at->next) {
         struct route *r = list_owner(at, struct route, node);
         uint32_t count = service->count < r->capacity ? service->count : r->capacity;
+        r->filled_ms = 0;
+        r->changes++;
         for (uint32_t i = 0; i < count; i++) {
             const struct backend *b = service->backends[i];
             r->rows[i].weight = b->weight;

@@ -102,6 +102,16 @@ struct guard {
     double retry_ratio, retry_per_second;
 };
 
+/* What the backends of a pick are like. */
+struct field {
+    uint32_t healthy;  /* not draining */
+    uint32_t admitted; /* healthy, and the circuit lets them */
+    uint32_t eligible;
+    uint32_t full;    /* would be eligible, but have no place */
+    double in_flight; /* of the eligible ones together */
+    bool panic;
+};
+
 struct route {
     struct list node;              /* of its service */
     struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
@@ -118,7 +128,12 @@ struct route {
     uint64_t identity; /* hash of what tells it from others: the same beyond a reload */
     struct guard guard;
     struct script_backend *rows;
+    uint8_t *marks; /* of each row: what it counts for in `field` */
     uint32_t capacity;
+    struct field field;           /* of the rows as they are filled */
+    uint64_t filled_ms;           /* when all of them were; 0 = to be done anew */
+    uint32_t seen_moves;          /* of the service, that are in the rows */
+    uint32_t changes;             /* of who is eligible, and of weights */
     struct script_picker *picker; /* NULL: C decides */
     struct view_plan *view;
     struct script_reader *reader; /* its request function; NULL: none */

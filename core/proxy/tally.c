@@ -28,7 +28,7 @@ double proxy_faded(double value, double age_ms)
 
 static double faded_since(const struct proxy *p, double value, uint64_t at_us)
 {
-    return p->now_us > at_us ? proxy_faded(value, (double)(p->now_us - at_us) / 1000.0) : value;
+    return p->now_us > at_us ? proxy_faded(value, (double)(p->now_us - at_us) * 0.001) : value;
 }
 
 /* ---- Averages ---------------------------------------------------------------------------- */
@@ -135,6 +135,7 @@ void proxy_tally_answer(struct exchange *ex, int status)
     uint64_t took_us = p->now_us > ex->attempt_us ? p->now_us - ex->attempt_us : 0;
     ex->tallied = true;
     ex->route->service->gone_ms = 0;
+    proxy_moved(b);
     /* Whether the answer is whole shows at its end; a trial, or what has no end, is not kept so long. */
     if (status >= 500 || status == 101 || ex->tcp || ex->ticket.trial) {
         proxy_guard_result(ex, status >= 500 ? FAILURE_5XX : FAILURE_NONE);
@@ -162,6 +163,7 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
         return;
     }
     ex->tallied = true;
+    proxy_moved(b);
     proxy_guard_result(ex, ex->failure ? ex->failure : FAILURE_RESET);
     proxy_suspect(p, b, ex->failure ? ex->failure : FAILURE_RESET);
     board_add(&b->row->outcomes[BOARD_NO_ANSWER], 1);
@@ -188,6 +190,7 @@ void proxy_tally_end(struct exchange *ex)
     }
     ex->backend = NULL;
     board_sub(&b->row->in_flight, 1);
+    proxy_moved(b);
     ex->session->proxy->queue_due = true;
     b->attempts--;
     proxy_backend_settle(ex->session->proxy, b);

@@ -47,11 +47,14 @@ local USUAL_BACKEND = {
     index = 0,
 }
 local USUAL_REQUEST = {
-    now_ms = 0, hash = 0, key = 0, tags = 0, dataset = 0, processing = 0, path = 0, implied = 0, data = 0,
+    now_ms = 0, in_flight = 0, changes = 0, hash = 0, key = 0, tags = 0, dataset = 0,
+    processing = 0, path = 0, implied = 0, data = 0,
     tag_count = 0, zone = 0, sticky = 0, method = 0, attempt = 0,
 }
 -- What every policy gets of the request; the rest, and these of a backend, only when it needs it.
-local FREE = { now_ms = true, hash = true, method = true, attempt = true }
+local FREE = {
+    now_ms = true, in_flight = true, changes = true, hash = true, method = true, attempt = true,
+}
 local COSTLY = { response_mean_ms = true }
 local HASH_STEP = 2654435761 -- spreads the hashes of an example's backends
 
@@ -171,6 +174,7 @@ function M.run.balance(load, policy, example, params)
     for i = 1, check.list_length(given) do
         backends[i] = filled(given[i], USUAL_BACKEND, ("backends[%d]"):format(i))
         backends[i].index = i
+        backends[i].weight = backends[i].weight * backends[i].ramp -- as in a worker
         if rawget(given[i], "hash") == nil then
             backends[i].hash = i * HASH_STEP % 2 ^ 32
         end

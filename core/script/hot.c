@@ -116,7 +116,7 @@ struct build {
 /* Notes where the policy's function stands, for errors without a line. [-0, +0, e] */
 static void note_origin(lua_State *L, struct script_picker *picker)
 {
-    static const char *const names[] = {"pick", "score"};
+    static const char *const names[] = {"which", "pick", "score"};
     char where[WHERE_BYTES];
     for (size_t i = 0; lua_istable(L, -1) && i < sizeof(names) / sizeof(*names); i++) {
         lua_getfield(L, -1, names[i]);

@@ -230,6 +230,26 @@ local function check_detects(policy, made)
     end
 end
 
+-- One way of a balance policy; `place` is where it stands in what `new` returned.
+local function check_way(policy, way, place)
+    local function has(name)
+        return type(way) == "table" and type(rawget(way, name)) == "function"
+    end
+    local score, pick = has "score", has "pick"
+    if score == pick then
+        policy.report("new", ("must return %s{ score = function } or { pick = function }, got %s"):format(
+            place == "" and "" or place .. " = ",
+            score and "both" or type(way) == "table" and "neither" or values.describe(way)))
+        return
+    end
+    local before = place == "" and "" or place .. "."
+    for _, name in ipairs { "prepare", "chose" } do
+        if rawget(way, name) ~= nil and not (score and has(name)) then
+            policy.report("new", before .. name .. " is a function beside a score")
+        end
+    end
+end
+
 -- What `new` returned: the function that decides, or a table with what its kind must have.
 local function check_made(policy, made)
     if policy.kind == "anomaly" then
@@ -241,11 +261,16 @@ local function check_made(policy, made)
         end
         return
     end
-    local score = type(made) == "table" and type(rawget(made, "score")) == "function"
-    local pick = type(made) == "table" and type(rawget(made, "pick")) == "function"
-    if score == pick then
-        policy.report("new", "must return { score = function } or { pick = function }, got " ..
-            (score and "both" or type(made) == "table" and "neither" or values.describe(made)))
+    if type(made) ~= "table" or rawget(made, "which") == nil then
+        check_way(policy, made, "")
+        return
+    end
+    if type(rawget(made, "which")) ~= "function" or #made == 0 then
+        policy.report("new", "beside which = function stand the ways that it chooses from, in a list")
+        return
+    end
+    for i = 1, #made do
+        check_way(policy, made[i], ("[%d]"):format(i))
     end
 end
 

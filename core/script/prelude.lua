@@ -186,13 +186,45 @@ end
 
 -- ---- Pickers ------------------------------------------------------------------------------------
 
-local function driver(...)
+local function compiled(...)
     return host.own "script/driver"(error, type, lib.math.huge)(...)
+end
+
+-- A policy may have several ways, each with its own loop and so with traces of its own: `which` says by the
+-- request which one it is.
+local function driver(policy, rows, backends, request)
+    local which = type(policy) == "table" and policy.which
+    if type(which) ~= "function" or type(policy[1]) ~= "table" then
+        return compiled(policy, rows, backends, request)
+    end
+    local picks, resizes, costs, n = {}, {}, {}, 0
+    for i = 1, #policy do
+        picks[i], resizes[i], costs[i] = compiled(policy[i], rows, backends, request)
+    end
+    local function pick()
+        local index = picks[which(backends, n, request)]()
+        return index
+    end
+    local function resize(count)
+        n = count
+        for i = 1, #resizes do
+            resizes[i](count)
+        end
+    end
+    local function cost(i)
+        local value = costs[which(backends, n, request)](i)
+        return value
+    end
+    return pick, resize, #costs == #picks and cost or nil
 end
 
 -- One pick among backends and for a request that are plain tables: for a policy's examples.
 function P.try(policy, backends, request)
-    local pick, resize = driver(policy, backends, request)
+    request.in_flight = 0
+    for i = 1, #backends do
+        request.in_flight = request.in_flight + (backends[i].eligible ~= 0 and backends[i].in_flight or 0)
+    end
+    local pick, resize = driver(policy, backends, backends, request)
     resize(#backends)
     local index = pick()
     return index ~= 0 and index or nil
@@ -218,8 +250,8 @@ struct backend {
     int32_t zone, circuit, eligible, index;
 };
 struct request {
-    double now_ms;
-    uint32_t hash, key, tags, dataset, processing, path, implied;
+    double now_ms, in_flight;
+    uint32_t changes, hash, key, tags, dataset, processing, path, implied;
     int32_t data, tag_count, zone, sticky, method, attempt;
 };
 ]]
@@ -232,7 +264,8 @@ function P.picker(policy, rows, capacity, request)
     for i = 1, capacity do
         refs[i] = base[i - 1]
     end
-    local pick, resize, cost = driver(policy, backends, ffi.cast("const struct request *", request)[0])
+    local view = ffi.cast("const struct request *", request)[0]
+    local pick, resize, cost = driver(policy, base - 1, backends, view)
     local function fit(count)
         for i = 1, capacity do
             backends[i] = i <= count and refs[i] or nil

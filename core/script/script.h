@@ -179,14 +179,14 @@ const char *script_replay_policy(const struct script_replay *replay);
  * C fills it before each pick. policies/meta.lua describes the same fields. */
 struct script_backend {
     double in_flight; /* over all workers */
-    double weight;
+    double weight;    /* slow start included */
     double max_connections;
     double capacity;         /* requests/s */
     double response_ms;      /* decayed response time, 0 = unknown */
     double error_rate;       /* 0..1, decayed; 0 = none known */
     double age_s;            /* since it joined */
     double response_mean_ms; /* mean of the last 100, as the seed has it; 0 = unknown */
-    double ramp;             /* slow start: 0..1 of its weight, 1 when it is over */
+    double ramp;             /* slow start: the part that `weight` is of the configured one, 0..1 */
     uint32_t tags;           /* bit set of its tags: those that most backends of the service have */
     uint32_t hash;           /* stable over restarts and reloads: of its id */
     int32_t zone;            /* hash of its zone, 0 = none */
@@ -198,6 +198,8 @@ struct script_backend {
 /* What a policy may know of the request. Numbers only; strings are interned when the roster comes. */
 struct script_request {
     double now_ms;    /* monotonic */
+    double in_flight; /* of all eligible backends together */
+    uint32_t changes; /* another number whenever an eligible or a weight of the rows is another */
     uint32_t hash;    /* chance of this request, uniform */
     uint32_t key;     /* hash of the client address */
     uint32_t tags;    /* bit set of the tags asked for (data_affinity_tags), as in script_backend */

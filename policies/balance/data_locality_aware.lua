@@ -1,6 +1,6 @@
 -- data_locality_aware.lua: the backend that is near the data of the request, while it is not overrun.
 --
--- Sees     tags, in_flight, weight, ramp, response_ms; request.tags, tag_count, implied, data
+-- Sees     tags, in_flight, weight, response_ms; request.tags, tag_count, implied, data, in_flight
 -- Answers  an index; among equal ones chance decides
 -- Params   scoring ("cost", "seed"), remote, slots, balance_factor
 -- Example  the request wants dataset:orders, the second backend has it -> the second
@@ -15,7 +15,7 @@
 -- the mean response time; the first of the best. It adds what has no common unit and fills a backend to 80
 -- connections before it spills over; it is here for those who compare.
 local band, bor, bnot, rshift, tobit = bit.band, bit.bor, bit.bnot, bit.rshift, bit.tobit
-local ceil, max, huge = math.ceil, math.max, math.huge
+local max, huge = math.max, math.huge
 
 -- How many bits are set.
 local function bits(x)
@@ -81,65 +81,58 @@ return {
             return { pick = seed_pick }
         end
 
-        -- Without data: the expected wait. 0: none.
-        local function wait_pick(backends, n, first)
-            local best, chosen = huge, 0
-            for step = 0, n - 1 do
-                local i = first + step
-                i = i > n and i - n or i
-                local backend = backends[i]
-                if backend.eligible ~= 0 then
-                    local cost = max(backend.response_ms, 0.1) * (backend.in_flight + 1) /
-                        (backend.weight * max(backend.ramp, 0.01))
-                    if cost < best then
-                        best, chosen = cost, i
-                    end
+        local per_slot = 1 / slots
+        -- Of the request: most load for a weight of 1, the tags it asks for, what it costs where none of them
+        -- is, and how much less for each that is there. By one tag: for each unit of its bit.
+        local bound, tags, far, near = 0, 0, 0, 0
+        local weights, changes, known = 0, -1, 0
+
+        local function prepare(backends, n, request)
+            if request.changes ~= changes or n ~= known then
+                changes, known, weights = request.changes, n, 0
+                for i = 1, n do
+                    weights = weights + (backends[i].eligible ~= 0 and backends[i].weight or 0)
                 end
             end
-            return chosen
+            bound = factor == 0 and huge or factor * (request.in_flight + 1) / weights
+            local named, implied = tobit(request.tags), tobit(request.implied)
+            tags = bor(named, implied)
+            local asked = request.tag_count + bits(band(implied, bnot(named)))
+            far, near = 1 + (asked > 0 and remote or 0), remote / max(asked, 1)
+        end
+
+        local function prepare_one(backends, n, request)
+            prepare(backends, n, request)
+            near = near / tags
+        end
+
+        local function by_tag(backend)
+            local load, here = backend.in_flight / backend.weight, band(tags, tobit(backend.tags))
+            return load < bound and (load * per_slot + 1) * (far - here * near) or nil
+        end
+
+        local function by_tags(backend)
+            local load = backend.in_flight / backend.weight
+            local here = bits(band(tags, tobit(backend.tags)))
+            return load < bound and (load * per_slot + 1) * (far - here * near) or nil
+        end
+
+        local function by_wait(backend)
+            return max(backend.response_ms, 0.1) * (backend.in_flight + 1) / backend.weight
         end
 
         return {
-            ---@type tidegate.Pick
-            pick = function(backends, n, request)
-                local first = request.hash % n + 1
+            -- Most requests ask for one tag; then nothing has to be counted.
+            which = function(_, _, request)
                 if request.data == 0 then
-                    local index = wait_pick(backends, n, first)
-                    return index > 0 and index or nil
+                    return 3
                 end
-                local in_flight, weights = 1, 0
-                for i = 1, n do
-                    local backend = backends[i]
-                    if backend.eligible ~= 0 then
-                        in_flight = in_flight + backend.in_flight
-                        weights = weights + backend.weight * max(backend.ramp, 0.01)
-                    end
-                end
-                if weights <= 0 then
-                    return nil
-                end
-                local share = factor == 0 and huge or factor * in_flight / weights
-                local named, implied = tobit(request.tags), tobit(request.implied)
-                local asked = request.tag_count + bits(band(implied, bnot(named)))
-                local each, tags = remote / max(asked, 1), bor(named, implied)
-                local best, chosen = huge, 0
-                for step = 0, n - 1 do
-                    local i = first + step
-                    i = i > n and i - n or i
-                    local backend = backends[i]
-                    if backend.eligible ~= 0 then
-                        local weight = backend.weight * max(backend.ramp, 0.01)
-                        if backend.in_flight + 1 <= ceil(share * weight) then
-                            local missing = asked - bits(band(tags, tobit(backend.tags)))
-                            local cost = (backend.in_flight / (slots * weight) + 1) * (1 + each * missing)
-                            if cost < best then
-                                best, chosen = cost, i
-                            end
-                        end
-                    end
-                end
-                return chosen
+                local all = bor(tobit(request.tags), tobit(request.implied))
+                return request.tag_count <= 1 and all ~= 0 and band(all, all - 1) == 0 and 1 or 2
             end,
+            { score = by_tag, prepare = prepare_one },
+            { score = by_tags, prepare = prepare },
+            { score = by_wait },
         }
     end,
     examples = {

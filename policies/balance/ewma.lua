@@ -1,6 +1,6 @@
 -- ewma.lua: the backend that would probably answer first. The default.
 --
--- Sees     in_flight, response_ms (decayed by time), error_rate, weight, ramp; request.hash
+-- Sees     in_flight, response_ms (decayed by time), error_rate, weight; request.hash
 -- Answers  an index; among equal ones chance decides
 -- Params   penalty (what a failure counts as), choices_above (more backends than that: two random ones)
 -- Example  10 ms and 3 in flight, 30 ms and idle -> the second: 30 * 1 is less than 10 * 4
@@ -26,67 +26,46 @@ return {
         local penalty_ms, choices_above = params.penalty * 1000, params.choices_above
         local usual_ms = 1 -- what the chosen ones take
 
-        local function cost_of(backend)
+        ---@type tidegate.Score
+        local function score(backend)
             local ms, in_flight = backend.response_ms, backend.in_flight
             if ms <= 0 then
                 ms = in_flight > 0 and usual_ms or 0
             end
-            ms = ms + backend.error_rate * max(0, penalty_ms - ms)
-            return ms * (in_flight + 1) / (backend.weight * max(backend.ramp, 0.01))
+            return (ms + backend.error_rate * max(0, penalty_ms - ms)) * (in_flight + 1) / backend.weight
         end
 
-        local function note(backend)
+        local function chose(backend)
             local ms = backend.response_ms
             if ms > 0 then
                 usual_ms = usual_ms + (ms - usual_ms) * 0.02
             end
         end
 
-        -- The best of all, looking from `first` on.
-        local function scan(backends, n, first)
-            local best, chosen = math.huge, 0
-            for i = first, n do
-                local backend = backends[i]
-                if backend.eligible ~= 0 then
-                    local cost = cost_of(backend)
-                    if cost < best then
-                        best, chosen = cost, i
-                    end
-                end
-            end
-            for i = 1, first - 1 do
-                local backend = backends[i]
-                if backend.eligible ~= 0 then
-                    local cost = cost_of(backend)
-                    if cost < best then
-                        best, chosen = cost, i
-                    end
-                end
-            end
+        local function two_of(n, hash)
+            local one = band(hash, 0xffff) % n + 1
+            return one, (one + rshift(hash, 16) % (n - 1)) % n + 1
+        end
+
+        ---@type tidegate.Pick
+        local function pick(backends, n, request)
+            local one, two = two_of(n, request.hash)
+            local chosen = score(backends[two]) < score(backends[one]) and two or one
+            chose(backends[chosen])
             return chosen
         end
 
         return {
-            ---@type tidegate.Pick
-            pick = function(backends, n, request)
-                local hash, chosen = request.hash, 0
-                if n > choices_above then
-                    local one = band(hash, 0xffff) % n + 1
-                    local two = (one + rshift(hash, 16) % (n - 1)) % n + 1
-                    local a, b = backends[one], backends[two]
-                    if a.eligible ~= 0 and b.eligible ~= 0 then
-                        chosen = cost_of(b) < cost_of(a) and two or one
-                    end
+            -- All of them, unless they are many and two random ones may both be chosen.
+            which = function(backends, n, request)
+                if n <= choices_above then
+                    return 1
                 end
-                if chosen == 0 then
-                    chosen = scan(backends, n, hash % n + 1)
-                end
-                if chosen == 0 then
-                    return nil
-                end
-                note(backends[chosen])
-                return chosen
+                local one, two = two_of(n, request.hash)
+                return backends[one].eligible ~= 0 and backends[two].eligible ~= 0 and 2 or 1
             end,
+            { score = score, chose = chose },
+            { pick = pick },
         }
     end,
     examples = {

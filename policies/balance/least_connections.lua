@@ -1,6 +1,6 @@
 -- least_connections.lua: the backend with the fewest requests in flight for its weight and capacity.
 --
--- Sees     in_flight (over all workers), weight, capacity, ramp
+-- Sees     in_flight (over all workers), weight, capacity
 -- Answers  a score, the lowest wins; equal ones take turns
 -- Params   by ("both", "weight", "capacity", "none"): what makes room for more requests
 -- Example  in flight 3, 1 and 2, weights 1, 1 and 4 -> the third: (2 + 1) / 4 is the least
@@ -18,17 +18,22 @@ return {
     },
     needs = {},
     new = function(params)
-        -- Factors of 0 or 1 instead of branches in the loop.
-        local by_weight = (params.by == "both" or params.by == "weight") and 1 or 0
-        local by_capacity = (params.by == "both" or params.by == "capacity") and 1 or 0
-        return {
-            ---@type tidegate.Score
-            score = function(backend)
-                local weight = 1 + (backend.weight - 1) * by_weight
-                local capacity = 1 + (max(backend.capacity, 1) - 1) * by_capacity
-                return (backend.in_flight + 1) / (weight * capacity * max(backend.ramp, 0.01))
+        ---@type table<string, tidegate.Score>
+        local scores = {
+            both = function(backend)
+                return (backend.in_flight + 1) / (backend.weight * max(backend.capacity, 1))
+            end,
+            weight = function(backend)
+                return (backend.in_flight + 1) / backend.weight
+            end,
+            capacity = function(backend)
+                return (backend.in_flight + 1) / (max(backend.capacity, 1) * backend.ramp)
+            end,
+            none = function(backend)
+                return (backend.in_flight + 1) / backend.ramp
             end,
         }
+        return { score = scores[params.by] }
     end,
     examples = {
         { backends = { { in_flight = 3 }, { in_flight = 1 }, { in_flight = 2 } }, want = 2 },

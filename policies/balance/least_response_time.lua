@@ -1,6 +1,6 @@
 -- least_response_time.lua: the backend that answers fastest, by what it has to do just now.
 --
--- Sees     response_ms (decayed by time), in_flight, weight, ramp; with scoring = "seed": response_mean_ms
+-- Sees     response_ms (decayed by time), in_flight, weight; with scoring = "seed": response_mean_ms
 -- Answers  a score, the lowest wins; equal ones take turns
 -- Params   scoring: "expected", or "seed", the plain mean of the last 100 answers
 -- Example  10 ms and 3 in flight, 30 ms and idle -> the second: 30 * 1 is less than 10 * 4
@@ -38,8 +38,7 @@ return {
             ---@type tidegate.Score
             score = function(backend)
                 -- Below a tenth of a millisecond only the requests in flight tell backends apart.
-                return max(backend.response_ms, 0.1) * (backend.in_flight + 1) /
-                    (backend.weight * max(backend.ramp, 0.01))
+                return max(backend.response_ms, 0.1) * (backend.in_flight + 1) / backend.weight
             end,
         }
     end,

@@ -1,13 +1,13 @@
 -- zone_aware.lua: stays in the request's zone while there is room, and spills over when there is not.
 --
--- Sees     in_flight, weight, ramp, zone (the tag "zone:..."); request.zone
+-- Sees     in_flight, weight, zone (the tag "zone:..."); request.zone
 -- Answers  a score, the lowest wins; equal ones take turns
 -- Params   remote (cost of another zone, 1 = the same), slots (requests that a backend serves side by side)
 -- Example  zone a, two in flight there and none in zone b -> zone a
 --
 -- The zone of a request is what the route's `request = { zone = ... }` finds, else the cluster's own. With
 -- none, or one that no backend has, all are equally near and the least loaded is taken.
-local max = math.max
+local abs, min = math.abs, math.min
 
 return {
     name = "zone_aware",
@@ -20,12 +20,13 @@ return {
     },
     needs = { "zone" },
     new = function(params)
-        local remote, slots = params.remote, params.slots
+        local farther, slots = params.remote - 1, params.slots
         return {
             ---@type tidegate.Score
             score = function(backend, request)
-                local load = (backend.in_flight + 1) / (slots * backend.weight * max(backend.ramp, 0.01))
-                return (load + 1) * (backend.zone == request.zone and 1 or remote)
+                -- 1 for another zone, 0 for the same, and no branch in the loop.
+                local other = min(abs(backend.zone - request.zone), 1)
+                return ((backend.in_flight + 1) / (slots * backend.weight) + 1) * (1 + farther * other)
             end,
         }
     end,

@@ -73,14 +73,14 @@ describe("explain", function()
         end
     end))
 
-    it("counts tags, and says so when a policy has no scores", tidegate.test(function(t)
+    it("counts tags", tidegate.test(function(t)
         begin(t, [[balance = "data_locality_aware"]])
         local answer, by = explain(t, "GET /x X-Data-Affinity: data:1, other")
         assert.equal(2, answer.tags_asked)
         local tagged = by["127.0.0.1:" .. t:port "PORT3"]
         assert.same({ 1, true }, { tagged.tags, tagged.chosen })
-        assert.same({ "loop", nil }, { answer.decides, tagged.score })
-        assert.matches("1 of 2.*by its own loop", t:cli("explain", "--like", "GET / X-Data-Affinity: data:1, other").out)
+        assert.same({ "score", 2 }, { answer.decides, tagged.score })
+        assert.matches("1 of 2", t:cli("explain", "--like", "GET / X-Data-Affinity: data:1, other").out)
     end))
 
     it("tells a request that was, from its id, whichever worker had it", tidegate.test(function(t)
@@ -124,7 +124,7 @@ service "shop" {
         assert.equal("PORT3", t:get("/", { headers = { Host = "near.example", ["X-Request-Id"] = "near",
             ["X-Data-Affinity"] = "data:1" } }).headers["x-instance"])
         local near = asked("near")[1]
-        assert.same({ "data_locality_aware", "loop", 1, "near.example" },
+        assert.same({ "data_locality_aware", "score", 1, "near.example" },
             { near.policy, near.decides, near.tags_asked, near.route.host })
         local table_of = t:cli("explain", "near").out
         assert.matches("0 of 1", table_of)
@@ -148,8 +148,9 @@ service "shop" {
         assert.matches("Another configuration is in force now", t:cli("explain", "req-1").out)
     end))
 
-    it("leaves a policy's turns as they are", tidegate.test(function(t)
+    it("leaves a policy's turns as they are, and says so when it has no scores", tidegate.test(function(t)
         begin(t, [[balance = "round_robin"]])
+        assert.matches("by its own loop", t:cli("explain", "--like", "GET /").out)
         for _ = 1, 3 do
             local seen, count = {}, 0
             for _ = 1, 3 do

@@ -123,26 +123,26 @@ function M.backends(list)
             age_s = 60, response_mean_ms = 0, ramp = 1, tags = 0, hash = i * 2654435761 % 2 ^ 32, zone = 0, circuit = 0,
             eligible = 1, index = i,
         }, given)
+        backends[i].weight = backends[i].weight * backends[i].ramp -- as the program does
     end
     return backends
 end
 
 function M.request(given)
     return strict("Request", {
-        now_ms = 0, hash = 0, key = 0, tags = 0, dataset = 0, processing = 0, path = 0, implied = 0, data = 0,
+        now_ms = 0, in_flight = 0, changes = 0, hash = 0, key = 0, tags = 0, dataset = 0, processing = 0, path = 0, implied = 0, data = 0,
         tag_count = 0, zone = 0, sticky = 0, method = 0, attempt = 0,
     }, given)
 end
 
--- pick(request) -> index or nil, as the program would: by the policy's own pick, or the eligible backend with the
--- lowest score, the first one behind the last chosen when scores are equal.
-function M.picker(policy, given, backends)
-    local balance, last = M.new(policy, given), nil
+-- The lowest score of the eligible, the first one behind the last chosen when scores are equal.
+local function scored(balance, backends)
+    local last
     return function(request)
-        if balance.pick then
-            return (balance.pick(backends, #backends, request))
-        end
         last = last or request.hash % #backends
+        if balance.prepare then
+            balance.prepare(backends, #backends, request)
+        end
         local best, chosen = math.huge, nil
         for step = 1, #backends do
             local backend = backends[(last + step - 1) % #backends + 1]
@@ -152,7 +152,45 @@ function M.picker(policy, given, backends)
             end
         end
         last = chosen or last
+        if chosen and balance.chose then
+            balance.chose(backends[chosen])
+        end
         return chosen
+    end
+end
+
+local function chooser(balance, backends)
+    if balance.pick then
+        return function(request)
+            local index = balance.pick(backends, #backends, request)
+            return index ~= 0 and index or nil
+        end
+    end
+    return scored(balance, backends)
+end
+
+-- pick(request) -> index or nil, as the program would. Fills in what the program knows of all backends
+-- together: request.in_flight and request.changes.
+function M.picker(policy, given, backends)
+    local balance, ways, seen, changes = M.new(policy, given), {}, nil, 0
+    if balance.which then
+        for i, way in ipairs(balance) do
+            ways[i] = chooser(way, backends)
+        end
+    else
+        ways[1] = chooser(balance, backends)
+    end
+    return function(request)
+        local now = {}
+        request.in_flight = 0
+        for i, backend in ipairs(backends) do
+            request.in_flight = request.in_flight + (backend.eligible ~= 0 and backend.in_flight or 0)
+            now[i] = backend.eligible .. ":" .. backend.weight
+        end
+        now = table.concat(now, " ")
+        seen, changes = now, seen == now and changes or changes + 1
+        request.changes = changes
+        return ways[balance.which and balance.which(backends, #backends, request) or 1](request)
     end
 end
 

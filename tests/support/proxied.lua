@@ -358,6 +358,9 @@ local sources = {
         .. "if b[last].eligible ~= 0 then return last end end return nil end",
     least_connections = "return function(b, n) local best for i = 1, n do if b[i].eligible ~= 0 and "
         .. "(not best or b[i].in_flight < b[best].in_flight) then best = i end end return best end",
+    by_weight = "return function(b, n) local best, chosen = math.huge for i = 1, n do "
+        .. "local cost = b[i].eligible ~= 0 and (b[i].in_flight + 1) / b[i].weight or math.huge "
+        .. "if cost < best then best, chosen = cost, i end end return chosen end",
     raises = "return function() error('raised') end",
     wild = "return function() return 4000 end",
     none = "return function() return nil end",

@@ -88,7 +88,7 @@ describe("policies/" .. PATH, function()
     it("answers for everything that is possible", function()
         for _, ms in ipairs { 0, 1e-9, 1, 1e12 } do
             for _, rate in ipairs { 0, 0.5, 1 } do
-                for _, ramp in ipairs { 0, 1 } do
+                for _, ramp in ipairs { 0.1, 1 } do
                     local backends = policy.backends { { response_ms = ms, error_rate = rate, ramp = ramp, in_flight = 1e6 } }
                     assert.equal(1, policy.picker(PATH, {}, backends)(policy.request { hash = 4294967295 }))
                 end

@@ -52,6 +52,20 @@ describe("policies/" .. PATH, function()
         assert.same({ true, true, true, true }, seen)
     end)
 
+    it("starts a new one slowly", function()
+        local backends, c = policy.backends { {}, { ramp = 0.25 }, {} }, { 0, 0, 0 }
+        local pick, request, chance = policy.picker(PATH, {}, backends), policy.request {}, 1
+        for _ = 1, 30000 do
+            chance = chance * 16807 % 2147483647
+            request.hash = chance * 2
+            local index = pick(request)
+            c[index] = c[index] + 1
+        end
+        assert.is_true(math.abs(c[2] / c[1] - 0.25) < 0.02, c[2] / c[1])
+        backends[1].eligible, backends[3].eligible = 0, 0
+        assert.equal(2, pick(policy.request { hash = 4294967295 }))
+    end)
+
     it("goes on when backends leave", function()
         local backends = policy.backends { {}, {}, {}, {}, {} }
         local pick, request = policy.picker(PATH, {}, backends), policy.request { hash = 3 }

@@ -57,6 +57,6 @@ describe("policies/" .. PATH, function()
             c[i] = c[i] + 1
         end
         assert.same({ 800, 200 }, c)
-        assert.is_true(#order(policy.backends { { ramp = 0 } }, 3) == 3)
+        assert.is_true(#order(policy.backends { { ramp = 0.1 } }, 3) == 3)
     end)
 end)

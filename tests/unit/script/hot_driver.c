@@ -28,7 +28,7 @@ static double cpu_ns(void)
 double script_test_picks(struct script_picker *picker, uint32_t count, uint32_t seed,
                          uint32_t *ret_counts, uint32_t *ret_failed)
 {
-    struct script_request request = {.hash = seed};
+    struct script_request request = {.hash = seed, .in_flight = 9};
     double began = cpu_ns();
     for (uint32_t i = 0; i < count; i++) {
         request.hash = request.hash * 1664525u + 1013904223u;

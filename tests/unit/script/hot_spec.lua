@@ -93,8 +93,10 @@ describe("script/hot", function()
                         rows[i].in_flight, rows[i].eligible = chance(4), chance(4) > 0 and 1 or 0
                         backends[i + 1].in_flight, backends[i + 1].eligible = rows[i].in_flight, rows[i].eligible
                         local hash = chance(4294967296)
-                        local want = expected(reference.request { hash = hash })
-                        assert.equal(want and want - 1 or ENOENT, pick(p, { hash = hash }))
+                        local request = reference.request { hash = hash }
+                        local want = expected(request)
+                        assert.equal(want and want - 1 or ENOENT,
+                            pick(p, { hash = hash, in_flight = request.in_flight, changes = request.changes }))
                     end
                     C.script_picker_free(p)
                 end
@@ -183,6 +185,28 @@ describe("script/hot", function()
             C.script_picker_resize(p, count)
             assert.equal(count - 1, pick(p))
         end
+    end)
+
+    it("goes the way that `which` says, and tells a score what it came to", function()
+        local h = hot { x = [[return { new = function()
+            local base, told = 0, 0
+            return { which = function(backends, n, request) return request.tag_count + (n - #backends) end,
+                { score = function(backend) return base - backend.in_flight + told end,
+                    prepare = function(backends, n, request) base = request.key + n - #backends end,
+                    chose = function(backend) told = told + backend.index end },
+                { pick = function(_, n, request) return request.attempt == 1 and told or n end } }
+        end }]] }
+        C.script_hot_live(h)
+        local p = picker(h, "x", script.rows { { in_flight = 1 }, { in_flight = 3 }, { in_flight = 2 } }, 3)
+        assert.equal(1, pick(p, { tag_count = 1 }))
+        assert.equal(2, pick(p, { tag_count = 2 }))
+        assert.equal(1, pick(p, { tag_count = 2, attempt = 1 })) -- told once, the second
+        for _ = 1, 200 do
+            assert.equal(1, pick(p, { tag_count = 1, key = 7 }))
+            assert.equal(2, pick(p, { tag_count = 2 }))
+        end
+        assert.equal(EIO, pick(p, { tag_count = 3 }))
+        begins(why(p), X .. ":3: ")
     end)
 
     local runaways = {
@@ -282,7 +306,7 @@ describe("script/hot", function()
             end
             local p = picker(h, name, script.rows(list), 10, variant[2])
             local counts, failed = ffi.new "uint32_t[10]", ffi.new "uint32_t[1]"
-            C.script_test_picks(p, 5000, 1, counts, failed)
+            C.script_test_picks(p, 150000, 1, counts, failed)
             local before = C.script_test_kbytes(h)
             C.script_test_picks(p, 100000, 2, counts, failed)
             assert.equal(before, C.script_test_kbytes(h))
@@ -357,6 +381,7 @@ describe("script/hot", function()
             { "return { new = function() return 1 end }", "must return { score = function }" },
             { "return { new = function() return {} end }", "must return { score = function }" },
             { "return { new = function() return { pick = print, score = print } end }", "must return { score" },
+            { "return { new = function() return { which = print, {} } end }", "must return { score" },
             { "return { new = function()\nerror 'no' end }", X .. ":2: no" },
             { "return +", X .. ":1: unexpected symbol" },
         }

@@ -156,6 +156,28 @@ return { name = "own", doc = "A policy.", needs = { %s }, new = function()
         assert.equal("policies/scale/own.lua: has no examples: nothing was tried", warnings)
     end)
 
+    it("tells what a balance policy's `new` may return", function()
+        local cases = {
+            ["{}"] = "must return { score = function } or { pick = function }, got neither",
+            ["{ pick = f, score = f }"] = "must return { score = function } or { pick = function }, got both",
+            ["{ pick = f, chose = f }"] = "chose is a function beside a score",
+            ["{ score = f, prepare = 1 }"] = "prepare is a function beside a score",
+            ["{ which = f }"] = "beside which = function stand the ways that it chooses from, in a list",
+            ["{ which = f, { pick = f }, {} }"] =
+                "must return [2] = { score = function } or { pick = function }, got neither",
+            ["{ which = f, { pick = f, chose = f } }"] = "[1].chose is a function beside a score",
+        }
+        for made, want in pairs(cases) do
+            local config, text = load {
+                ["tidegate.lua"] = 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = "own" } }',
+                ["policies/balance/own.lua"] = 'local function f() end\nreturn { name = "own", doc = "Own.", params = {},\n'
+                    .. "new = function() return " .. made .. " end, examples = {} }",
+            }
+            assert.is_nil(config)
+            assert.equal("policies/balance/own.lua:3: new: " .. want, text)
+        end
+    end)
+
     it("runs the examples of balance policies as a worker would pick", function()
         local function balance(examples)
             return load { ["tidegate.lua"] = 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = "b" } }',
