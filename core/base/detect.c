@@ -18,7 +18,8 @@ static const double SEASON = 1.0 / 5;  /* of the profile, a visit of the slot */
 static const double CLIP = 3;          /* one deviation counts for at most so many usual ones */
 static const double SHARE = 0.2;       /* of the usual deviation that a record must be passed by */
 static const double FLOOR = 0.001;     /* of the range: what is smaller is rounding */
-static const double CHANCE = 0.05;
+static const double BEARABLE = 288;    /* points a day, every 5 min */
+static const double CHANCE = 0.04;
 static const double NEWS = 1.001; /* a record passed by less, beside its fading, is no news */
 static const double BELOW = 0.99; /* the highest score that is no alarm */
 static const double HIGHEST = 1000;
@@ -204,7 +205,7 @@ static void look_stuck(struct detect *d, struct look *look, double z, bool gap)
 }
 
 /* The usual step between points, and how much it takes off a score. */
-static void learn_step(struct detect *d, const struct detect_settings *s, double dt)
+static void learn_step(struct detect *d, double dt)
 {
     if (!(d->step_s > 0)) {
         d->step_s = dt;
@@ -214,9 +215,8 @@ static void learn_step(struct detect *d, const struct detect_settings *s, double
             dt < GAP_STEPS * d->step_s ? gain(0.01, d->count) * (dt - d->step_s) : 0.01 * d->step_s;
     }
     if (d->chances < 1 || ((uint64_t)d->count & 15) == 0) {
-        double points = d->step_s > 0 ? s->half_life_s / d->step_s : 0;
-        d->chances =
-            points > s->half_life_points ? 1 + CHANCE * log(points / s->half_life_points) : 1;
+        double points = d->step_s > 0 ? DAY_S / d->step_s : 0;
+        d->chances = points > BEARABLE ? 1 + CHANCE * log(points / BEARABLE) : 1;
     }
 }
 
@@ -303,7 +303,7 @@ double detect_push(struct detect *d, const struct detect_settings *s, double at_
         d->range = fmax(d->range * look.fade, fabs(off));
         look.floor = FLOOR * d->range;
         look_at(d, &look, at_s, z, dt);
-        learn_step(d, s, dt);
+        learn_step(d, dt);
         score = (double)sqrtf(sqrtf(sqrtf((float)look.sum))) / (d->chances * s->strictness);
         /* What stays as far off as it was is no news, in however many views. */
         score = look.news || score < BELOW ? score : BELOW;

@@ -17,8 +17,8 @@
  * near their records count for a little more than one.
  *
  * TIME. A record fades by half over 10,000 points or 14 days, whichever is longer: 14 days of
- * points every 15 s, 34 days of points every 5 min. The more points fall into that time, the more
- * chances chance has, so the score is divided by 1 + 0.05 ln(points in the half-life / 10,000).
+ * points every 15 s, 34 days of points every 5 min. The more points a day, the more chances chance
+ * has, so the score is divided by 1 + 0.04 ln(points a day / 288) when there are more than 288.
  * After an alarm the series rests (what happened is told; a score 1.5 times as high tells again).
  *
  * INVARIANTS. The score of a point depends on it and those before it. Adding a number to all values

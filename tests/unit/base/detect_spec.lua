@@ -219,8 +219,9 @@ describe("base/detect", function()
             local _, _, d = scores(wave(), { step = step })
             return d.chances
         end
+        assert.equal(1, chances(3600))
         assert.equal(1, chances(300))
-        assert.is_true(math.abs(chances(15) - (1 + 0.05 * math.log(8.064))) < 1e-9)
+        assert.is_true(math.abs(chances(15) - (1 + 0.04 * math.log(20))) < 1e-9)
     end)
 
     it("goes on from its saved state as if nothing had been", function()
