@@ -100,6 +100,11 @@ static void on_message(void *arg, const struct ipc_message *message)
     }
     if (message->type == IPC_READY) {
         child_send(child, IPC_CONFIG, m->generation, m->config_text);
+        learned_give(m, child);
+    } else if (message->type == IPC_LEARNED) {
+        struct cJSON *portion = json_parse(message->data, message->len);
+        learned_on_portion(m, portion);
+        json_free(portion);
     } else if (message->type == IPC_NACK) {
         struct cJSON *nack = json_parse(message->data, message->len);
         log_error("the policy process refused the configuration in force", "error=%s",
@@ -143,6 +148,7 @@ void deciders_adopt(struct master *m, struct child *child)
     child->on_message = on_message;
     child->on_exited = on_exited;
     give_up(m, old);
+    learned_give(m, child);
     child_dismiss(old);
 }
 

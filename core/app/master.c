@@ -264,6 +264,7 @@ void master_stop(struct master *m, int exit_code)
         workers_kill(m);
         close_all(m);
     } else if (m->phase == MASTER_SERVING) {
+        learned_ask(m);
         drain(m);
     } else {
         log_warn("asked to stop again: ending at once", "");
@@ -310,6 +311,7 @@ static void on_tick(uv_timer_t *timer)
         workers_tick(m, now_ms);
         aside_tick(m);
         deciders_tick(m, now_ms);
+        learned_tick(m, now_ms);
         fleet_tick(m->fleet, now_ms);
         control_tick(m, now_ms);
         explain_tick(m, now_ms);
@@ -357,6 +359,7 @@ static void release(struct master *m)
 {
     fleet_free(m->fleet);
     board_free(m->board);
+    learned_free(m);
     json_free(m->config);
     mem_free(m->config_text);
     mem_free(m->roster);

@@ -3,6 +3,7 @@
  *   master.c    wiring and life: who tells whom
  *   workers.c   worker processes, listening sockets, rosters to them
  *   deciders.c  the policy process and the questions to it
+ *   learned.c   what anomaly detectors learned, kept over policy processes
  *   reload.c    generations, two-phase
  *   control.c   what operators ask for
  *   explain.c   questions to workers about requests
@@ -148,6 +149,9 @@ struct master {
     bool
         had_predecessor; /* a master before us left without cleaning up: its workers may still listen */
 
+    struct map learned;  /* what detectors learned: text by series */
+    uint64_t learned_ms; /* when it is asked for next */
+
     struct cJSON *config; /* in force */
     char *config_text;
     uint32_t generation;
@@ -225,6 +229,17 @@ void deciders_adopt(struct master *m, struct child *child);
 bool deciders_ask(struct master *m, enum child_question question, const char *text);
 void deciders_tick(struct master *m, uint64_t now_ms);
 void deciders_close(struct master *m);
+
+/* ---- learned.c ---- */
+/* A series' state as JSON text. */
+void learned_keep(struct master *m, const char *key, const char *state);
+void learned_on_portion(struct master *m, const struct cJSON *portion);
+/* Gives all that is known to a process that was not asked anything yet. */
+void learned_give(struct master *m, struct child *child);
+/* Asks the policy process for what it knows; it comes in portions. */
+void learned_ask(struct master *m);
+void learned_tick(struct master *m, uint64_t now_ms);
+void learned_free(struct master *m);
 
 /* ---- reload.c ---- */
 /* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: an asker is refused

@@ -3,7 +3,8 @@
  *
  *   LOAD      reads the files once, answers CONFIG or NACK (the candidate of a reload)
  *   CONFIG    takes a configuration as it stands (after a crash): nothing is read, answers READY
- *   SNAPSHOT  answers DECISIONS; EVALUATE answers EVALUATED; NOTIFY answers NOTIFIED */
+ *   SNAPSHOT  answers DECISIONS; EVALUATE answers EVALUATED; NOTIFY answers NOTIFIED
+ *   LEARNED   takes up what detectors had learned, or tells it */
 #include "app/children.h"
 
 #include <signal.h>
@@ -19,33 +20,50 @@
 #include "ipc/ipc.h"
 #include "script/script.h"
 
+enum {
+    PORTION = 1000 /* series in one message: 1.5 MB at most */
+};
+
 struct policy {
     uv_loop_t loop;
     struct ipc *channel;
     struct script_cold *cold;
+    struct script_anomaly *anomaly;
 };
+
+/* Takes the message. */
+static void send(struct policy *p, enum ipc_type type, uint32_t generation, struct cJSON *message)
+{
+    char *text = json_text(message);
+    (void)ipc_send_text(p->channel, type, generation, text);
+    mem_free(text);
+    json_free(message);
+}
 
 static void refuse(struct policy *p, uint32_t generation, const char *of, const char *error)
 {
     struct cJSON *nack = json_object();
     json_set_str(nack, "of", of);
     json_set_str(nack, "error", error);
-    char *text = json_text(nack);
-    (void)ipc_send_text(p->channel, IPC_NACK, generation, text);
-    mem_free(text);
-    json_free(nack);
+    send(p, IPC_NACK, generation, nack);
 }
 
-/* Builds the deciding state beside the old one. */
+/* Builds the deciding states beside the old ones. */
 static int adopt(struct policy *p, const struct cJSON *config, char **reterr)
 {
     struct script_cold *cold = NULL;
+    struct script_anomaly *anomaly = NULL;
     int rc = script_cold_new(config, &cold, reterr);
-    if (!rc) {
-        script_cold_free(p->cold);
-        p->cold = cold;
+    rc = rc ? rc : script_anomaly_new(config, &anomaly, reterr);
+    if (rc) {
+        script_cold_free(cold);
+        return rc;
     }
-    return rc;
+    script_cold_free(p->cold);
+    script_anomaly_free(p->anomaly);
+    p->cold = cold;
+    p->anomaly = anomaly;
+    return 0;
 }
 
 static void on_load(struct policy *p, const struct ipc_message *m)
@@ -85,7 +103,54 @@ static void on_config(struct policy *p, const struct ipc_message *m)
     json_free(config);
 }
 
-typedef struct cJSON *answer_fn(struct script_cold *cold, const struct cJSON *question);
+static struct cJSON *decide(struct policy *p, const struct cJSON *question)
+{
+    return script_cold_decide(p->cold, question);
+}
+
+/* Alerts in Lua and anomalies, of one moment's views. */
+static struct cJSON *evaluate(struct policy *p, const struct cJSON *question)
+{
+    struct cJSON *said = script_cold_evaluate(p->cold, question);
+    struct cJSON *unusual = script_anomaly_feed(p->anomaly, question);
+    json_set(said, "anomalies", json_copy(json_get(unusual, "anomalies")));
+    json_set(said, "errors", json_copy(json_get(unusual, "errors")));
+    json_free(unusual);
+    return said;
+}
+
+static struct cJSON *notify(struct policy *p, const struct cJSON *question)
+{
+    return script_cold_notify(p->cold, question);
+}
+
+static void tell_learned(struct policy *p, uint32_t generation)
+{
+    size_t at = 0;
+    struct cJSON *series = script_anomaly_save(p->anomaly, &at, PORTION);
+    do {
+        struct cJSON *next = series ? script_anomaly_save(p->anomaly, &at, PORTION) : NULL;
+        struct cJSON *portion = json_object();
+        json_set(portion, "series", series ? series : json_object());
+        json_set_bool(portion, "last", !next);
+        send(p, IPC_LEARNED, generation, portion);
+        series = next;
+    } while (series);
+}
+
+/* What detectors learned goes to the master, which keeps it, and comes from there. */
+static void on_learned(struct policy *p, const struct ipc_message *m)
+{
+    struct cJSON *said = json_parse(m->data, m->len);
+    if (p->anomaly && json_get(said, "series")) {
+        script_anomaly_restore(p->anomaly, json_get(said, "series"));
+    } else if (p->anomaly) {
+        tell_learned(p, m->generation);
+    }
+    json_free(said);
+}
+
+typedef struct cJSON *answer_fn(struct policy *p, const struct cJSON *question);
 
 static void answer(struct policy *p, const struct ipc_message *m, answer_fn *fn, enum ipc_type type)
 {
@@ -93,11 +158,7 @@ static void answer(struct policy *p, const struct ipc_message *m, answer_fn *fn,
         return;
     }
     struct cJSON *question = json_parse(m->data, m->len);
-    struct cJSON *said = fn(p->cold, question);
-    char *text = json_text(said);
-    (void)ipc_send_text(p->channel, type, m->generation, text);
-    mem_free(text);
-    json_free(said);
+    send(p, type, m->generation, fn(p, question));
     json_free(question);
 }
 
@@ -109,11 +170,13 @@ static void on_message(void *arg, const struct ipc_message *m)
     } else if (m->type == IPC_CONFIG) {
         on_config(p, m);
     } else if (m->type == IPC_SNAPSHOT) {
-        answer(p, m, script_cold_decide, IPC_DECISIONS);
+        answer(p, m, decide, IPC_DECISIONS);
     } else if (m->type == IPC_EVALUATE) {
-        answer(p, m, script_cold_evaluate, IPC_EVALUATED);
+        answer(p, m, evaluate, IPC_EVALUATED);
     } else if (m->type == IPC_NOTIFY) {
-        answer(p, m, script_cold_notify, IPC_NOTIFIED);
+        answer(p, m, notify, IPC_NOTIFIED);
+    } else if (m->type == IPC_LEARNED) {
+        on_learned(p, m);
     }
 }
 
@@ -141,5 +204,6 @@ int policy_main(int argc, char **argv)
     (void)ipc_send_text(p.channel, IPC_READY, 0, "{}");
     uv_run(&p.loop, UV_RUN_DEFAULT);
     script_cold_free(p.cold);
+    script_anomaly_free(p.anomaly);
     return uv_loop_close(&p.loop) ? 1 : 0;
 }

@@ -272,6 +272,7 @@ void reload_begin(struct master *m, struct admin_request *asker)
         }
         return;
     }
+    learned_ask(m); /* the next process goes on from there */
     r->phase = RELOAD_LOADING;
     r->again = false;
     r->generation = (r->seen > m->generation ? r->seen : m->generation) + 1;

@@ -25,6 +25,8 @@ enum ipc_type {
     IPC_DECISIONS, /* policy master   answers to it                                              */
     IPC_EVALUATE,  /* master policy   the metrics views, as script_cold_evaluate takes them      */
     IPC_EVALUATED, /* policy master   what the alerts in Lua say of them                         */
+    IPC_LEARNED,   /* master policy   {"save":true}, or {"series":{KEY:...}} as it was saved;
+                      policy master   {"series":{...},"last":false}, in portions                 */
     IPC_NOTIFY,   /* master policy   {"id":7,"about":{...}} who hears of these alerts?            */
     IPC_NOTIFIED, /* policy master   the answer, as script_cold_notify gives it                  */
     IPC_DRAIN,    /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
