@@ -32,7 +32,7 @@ struct policy {
 };
 
 /* Takes the message. */
-static void send(struct policy *p, enum ipc_type type, uint32_t generation, struct cJSON *message)
+static void say(struct policy *p, enum ipc_type type, uint32_t generation, struct cJSON *message)
 {
     char *text = json_text(message);
     (void)ipc_send_text(p->channel, type, generation, text);
@@ -45,7 +45,7 @@ static void refuse(struct policy *p, uint32_t generation, const char *of, const 
     struct cJSON *nack = json_object();
     json_set_str(nack, "of", of);
     json_set_str(nack, "error", error);
-    send(p, IPC_NACK, generation, nack);
+    say(p, IPC_NACK, generation, nack);
 }
 
 /* Builds the deciding states beside the old ones. */
@@ -133,7 +133,7 @@ static void tell_learned(struct policy *p, uint32_t generation)
         struct cJSON *portion = json_object();
         json_set(portion, "series", series ? series : json_object());
         json_set_bool(portion, "last", !next);
-        send(p, IPC_LEARNED, generation, portion);
+        say(p, IPC_LEARNED, generation, portion);
         series = next;
     } while (series);
 }
@@ -158,7 +158,7 @@ static void answer(struct policy *p, const struct ipc_message *m, answer_fn *fn,
         return;
     }
     struct cJSON *question = json_parse(m->data, m->len);
-    send(p, type, m->generation, fn(p, question));
+    say(p, type, m->generation, fn(p, question));
     json_free(question);
 }
 
