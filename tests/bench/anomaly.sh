@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
-# Anomaly detection measured on labelled series: every series of a folder through `tidegate anomaly replay`.
+# Anomaly detection: false alarms and found incidents on made-up series, the cost of a point, and, where there are
+# labelled series, their score.
 #
-#   tests/bench/anomaly.sh DATA_DIR [POLICY...]      policies: record zscore when none is named
+#   tests/bench/anomaly.sh [DATA_DIR [POLICY...]]      policies: record zscore when none is named
 #
 # DATA_DIR is laid out as the Numenta Anomaly Benchmark: data/<directory>/<series>.csv with timestamp,value. For each
-# policy its scores go into one file, a score a line, the series in sorted order; when DATA_DIR has a score.py it is
-# run at the fixed threshold 1.0, which is an alarm: nothing is fitted. The cost of a point is that of the kernel.
+# policy `tidegate anomaly replay` scores every series; the scores go into one file, a score a line, the series in sorted
+# order; when DATA_DIR has a score.py it is run at the fixed threshold 1.0, which is an alarm: nothing is fitted.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
-binary=${TIDEGATE_BUILD:-$here/build/release}/tidegate
+build=${TIDEGATE_BUILD:-$here/build/release}
+binary=$build/tidegate
 
-if [ $# -lt 1 ] || [ ! -d "$1/data" ]; then
-    echo "usage: tests/bench/anomaly.sh DATA_DIR [POLICY...]: DATA_DIR has data/*/*.csv" >&2
+if [ $# -lt 1 ]; then
+    cd "$here"
+    TIDEGATE_BUILD=$build luajit tests/bench/incidents.lua
+    exit
+fi
+if [ ! -d "$1/data" ]; then
+    echo "anomaly.sh: $1 has no data/*/*.csv: give the folder of labelled series" >&2
     exit 2
 fi
 data=$1
