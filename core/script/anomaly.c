@@ -166,8 +166,12 @@ void script_anomaly_free(struct script_anomaly *a)
         mem_free(series);
     }
     map_free(&a->series);
+    at = 0;
+    while (map_next(&a->learned, &at, &key, &series)) {
+        json_free(series);
+    }
+    map_free(&a->learned);
     state_free(a->state);
-    json_free(a->learned);
     json_free(a->config);
     mem_free(a->services);
     mem_free(a);
@@ -220,8 +224,9 @@ static struct anomaly_series *find_series(lua_State *L, struct feeding *f, const
     if (series || f->a->series.count >= LIMIT_ANOMALY_SERIES) {
         return series;
     }
-    anomaly_push_learner(L, f->service, metric, json_get(f->a->learned, f->key));
+    anomaly_push_learner(L, f->service, metric, map_get(&f->a->learned, f->key));
     int state = luaL_ref(L, LUA_REGISTRYINDEX);
+    json_free(map_remove(&f->a->learned, f->key));
     series = mem_new(sizeof(*series));
     series->state = state;
     series->instance = instance;

@@ -47,8 +47,8 @@ struct script_anomaly {
     struct state *state;
     struct anomaly_service *services;
     size_t count;
-    struct map series;     /* key -> anomaly_series, owned */
-    struct cJSON *learned; /* restored states that no series has claimed yet, or NULL */
+    struct map series;  /* key -> anomaly_series, owned */
+    struct map learned; /* key -> restored state that no series has claimed yet, cJSON, owned */
     uint64_t swept_ms;
 };
 

@@ -40,8 +40,7 @@ struct cJSON *script_anomaly_save(struct script_anomaly *a, size_t *at, size_t m
 
 void script_anomaly_restore(struct script_anomaly *a, const struct cJSON *series)
 {
-    a->learned = a->learned ? a->learned : json_object();
     for (const struct cJSON *item = json_first(series); item; item = json_next(item)) {
-        json_set(a->learned, json_name(item), json_copy(item));
+        json_free(map_put(&a->learned, json_name(item), json_copy(item)));
     }
 }

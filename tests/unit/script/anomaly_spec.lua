@@ -202,6 +202,24 @@ describe("script/anomaly", function()
         assert.same({ "point 4 at 2000", "point 1 at 2000", "point 4 at 2000" }, descriptions(got))
     end)
 
+    it("takes up the states of many series within the budget of one call", function()
+        local views, learned = { instances = {} }, {}
+        for i = 1, 1000 do
+            views.instances["web-" .. i] = { resources = { cpu_usage = 50, memory_usage = 50 } }
+        end
+        for i = 1, 20000 do
+            learned["x|web|web-" .. i .. "|usage"] = { count = i }
+        end
+        local w = world({ x = counting() }, { service "web" })
+        w.restore(learned)
+        local got = w.feed(1000, { web = views })
+        assert.same({}, got.errors)
+        assert.equal(1000, #got.anomalies)
+        for _, anomaly in ipairs(got.anomalies) do
+            assert.equal("point " .. anomaly.instance:match "%d+" + 1 .. " at 1000", anomaly.description)
+        end
+    end)
+
     it("keeps the kernel's states as text", function()
         local source = script.read "policies/anomaly/record.lua"
         local params = { metrics = { "performance.p99 up" }, half_life = 1209600, half_life_points = 10000,
