@@ -80,7 +80,7 @@ static void show_table(struct buf *to, const struct cJSON *answer)
     static const struct screen_column COLUMNS[] = {
         {"", false, false},         {"BACKEND", false, true}, {"SCORE", true, false},
         {"IN FLIGHT", true, false}, {"WEIGHT", true, false},  {"RESPONSE ms", true, false},
-        {"TAGS", true, false},      {"NOT NOW", false, true},
+        {"TAGS", true, false},      {"ZONE", false, false},   {"NOT NOW", false, true},
     };
     int asked = (int)json_int(answer, "tags_asked", 0);
     struct screen_table *t = screen_table_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS);
@@ -98,6 +98,7 @@ static void show_table(struct buf *to, const struct cJSON *answer)
         } else {
             screen_cell(t, SCREEN_PLAIN, "-");
         }
+        screen_cell(t, SCREEN_PLAIN, "%s", json_str(b, "zone", "-"));
         screen_cell(t, SCREEN_YELLOW, "%s", json_str(b, "reason", ""));
     }
     screen_table_print(t, to, screen_columns(), 0, screen_coloured());

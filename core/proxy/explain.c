@@ -172,11 +172,20 @@ static void set_reason(struct cJSON *json, const struct backend *b,
         snprintf(text, sizeof text, "full: %.0f of %.0f", row->in_flight, b->max_connections);
         json_set_str(json, "reason", text);
     } else if (row->circuit != BOARD_CLOSED && !v->field.panic) {
-        snprintf(text, sizeof text, "circuit %s",
+        snprintf(text, sizeof text, "%scircuit %s", b->circuit->spell_ms ? "ejected, " : "",
                  board_circuit_name((enum board_circuit_state)row->circuit));
         json_set_str(json, "reason", text);
     } else {
         json_set_str(json, "reason", "tried");
+    }
+}
+
+void proxy_explain_nearness(struct cJSON *to, const struct script_backend *row,
+                            const struct script_request *request)
+{
+    json_set_num(to, "tags", __builtin_popcount(row->tags & request->tags));
+    if (request->zone && row->zone) {
+        json_set_str(to, "zone", row->zone == request->zone ? "same" : "other");
     }
 }
 
@@ -199,7 +208,7 @@ static struct cJSON *backend_json(const struct exchange *ex, uint32_t i, const s
     json_set_num(json, "response_ms", row->response_ms);
     json_set_num(json, "error_rate", row->error_rate);
     json_set_str(json, "circuit", board_circuit_name((enum board_circuit_state)row->circuit));
-    json_set_num(json, "tags", __builtin_popcount(row->tags & v->request.tags));
+    proxy_explain_nearness(json, row, &v->request);
     return json;
 }
 

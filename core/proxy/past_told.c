@@ -170,7 +170,7 @@ static struct cJSON *backend_json(const struct told *t, uint32_t i)
     json_set_num(json, "response_ms", row->response_ms);
     json_set_num(json, "error_rate", row->error_rate);
     json_set_str(json, "circuit", board_circuit_name((enum board_circuit_state)row->circuit));
-    json_set_num(json, "tags", __builtin_popcount(row->tags & past->request.tags));
+    proxy_explain_nearness(json, row, &past->request);
     return json;
 }
 

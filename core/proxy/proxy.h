@@ -53,8 +53,9 @@ void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms);
  *  "decides":"score"|"loop" (of the policy's own)|"session"|"builtin","chosen":"catalog-1"|null,
  *  "equal":2 (have the lowest score),"panic":false,"tags_asked":0,"policy_error"?:"...","request_error"?:"...",
  *  "backends":[{"backend":"catalog-1","address","chosen":true,"eligible":true,"score"?:0.5,
- *    "reason":"" | "draining" | "full: 5 of 5" | "circuit open","in_flight":0,"weight":1,"ramp":1,
- *    "response_ms":1.5,"error_rate":0,"circuit":"closed","tags":0 (of those asked)}]}
+ *    "reason":"" | "draining" | "full: 5 of 5" | "circuit open" | "ejected, circuit open","in_flight":0,"weight":1,"ramp":1,
+ *    "response_ms":1.5,"error_rate":0,"circuit":"closed","tags":0 (of those asked),
+ *    "zone"?:"same"|"other" (than the request's, where the policy reads zones)}]}
  * or {"ok":false,"error":"..."}. */
 struct cJSON *proxy_explain(struct proxy *p, const char *like, const char *listen);
 /* The decisions on the request with this id that this worker still knows, at most the last 16, the oldest

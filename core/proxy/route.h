@@ -18,6 +18,7 @@ struct proxy;
 struct script_backend;
 struct script_hot;
 struct script_picker;
+struct script_request;
 struct script_reader;
 struct service;
 struct view_plan;
@@ -180,6 +181,9 @@ struct generation {
 
 /* "route" and "policy" as proxy_explain tells them. */
 void proxy_explain_route(struct cJSON *to, const struct port *port, const struct route *r);
+/* ... and a backend's "tags" and "zone". */
+void proxy_explain_nearness(struct cJSON *to, const struct script_backend *row,
+                            const struct script_request *request);
 struct port *proxy_generation_port(const struct generation *g, const char *address);
 /* The route for a request, or NULL. */
 struct route *proxy_route_find(const struct port *port, const struct http1_head *head);

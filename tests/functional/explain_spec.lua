@@ -89,9 +89,10 @@ describe("explain", function()
         end
         t:configure([[
 service "shop" {
-  backends = { "127.0.0.1:@PORT2@", { host = "127.0.0.1", port = @PORT3@, tags = { "data:1" } } },
+  backends = { "127.0.0.1:@PORT2@", { host = "127.0.0.1", port = @PORT3@, tags = { "data:1", "zone:b" } } },
   health_check = { http = "/health", interval = "100ms", timeout = "500ms", retries = 2 },
-  route = { { listen = "127.0.0.1:@PORT@", path = "/", balance = "least_connections" },
+  route = { { listen = "127.0.0.1:@PORT@", host = "zone.example", balance = "zone_aware", request = { zone = "header:X-Zone" } },
+            { listen = "127.0.0.1:@PORT@", path = "/", balance = "least_connections" },
             { listen = "127.0.0.1:@PORT@", host = "near.example", balance = "data_locality_aware" } },
 }]])
         t:start()
@@ -129,6 +130,13 @@ service "shop" {
         local table_of = t:cli("explain", "near").out
         assert.matches("0 of 1", table_of)
         assert.matches("%-> .*1 of 1", table_of)
+        t:get("/", { headers = { Host = "zone.example", ["X-Request-Id"] = "zone", ["X-Zone"] = "a" } })
+        local zones = {}
+        for _, b in ipairs(asked("zone")[1].backends) do
+            zones[b.address:match "%d+$"] = b.zone or "none"
+        end
+        assert.same({ [tostring(t:port "PORT2")] = "none", [tostring(t:port "PORT3")] = "other" }, zones)
+        assert.matches(":" .. t:port "PORT3" .. " .* other", t:cli("explain", "zone").out)
         local said = t:cli("explain", "req-30").out
         assert.matches("^request req%-30\nat      %d%d%d%d%-%d%d%-%d%dT[%d:.]+Z, attempt 1, worker %d\n"
             .. "route   127.0.0.1:%d+ %*/ %-> shop\npolicy  least_connections\n"
