@@ -190,7 +190,7 @@ int master_build(struct master *m, char **reterr)
         rc = board_new(m->worker_count, &m->board);
     }
     if (!rc) {
-        rc = net_client_new(&m->loop, &m->client);
+        rc = net_client_new(&m->loop, &m->client, reterr);
     }
     if (!rc) {
         m->names = names_new(m);

@@ -1,6 +1,6 @@
 /* client.c: HTTP calls by libcurl's multi interface on a libuv loop; see net.h.
  *
- * Owns: one CURLM with its connection pool, one uv_poll per socket of it, and
+ * Owns: libcurl's functions (curl.h), one CURLM with its connection pool, one uv_poll per socket of it, and
  * every call from net_call to its callback.
  * Invariants: curl is only entered from the loop, by the three timers and the
  * polls below; the user's net_call and net_call_cancel merely queue, since curl
@@ -12,7 +12,6 @@
  * pause between bytes with a timer of its own. */
 #include "net/net.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +27,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/curl.h"
 
 enum {
     POOLED_CONNECTIONS = 64, /* below the parallelism, reuse collapses */
@@ -36,6 +36,7 @@ enum {
 };
 
 struct net_client {
+    struct net_curl curl;
     uv_loop_t *loop;
     CURLM *multi;
     uv_timer_t timer; /* when curl wants to be called without an event */
@@ -118,13 +119,14 @@ static void on_call_closed(uv_handle_t *handle)
 /* Takes the call apart and tells its owner. `text` is NULL for what curl has to say. */
 static void finish(struct net_call *call, int error, const char *text)
 {
+    const struct net_curl *curl = &call->client->curl;
     long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl->easy_get(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (call->added) {
-        must(curl_multi_remove_handle(call->client->multi, call->easy) == CURLM_OK);
+        must(curl->multi_remove_handle(call->client->multi, call->easy) == CURLM_OK);
     }
-    curl_easy_cleanup(call->easy);
-    curl_slist_free_all(call->headers);
+    curl->easy_cleanup(call->easy);
+    curl->slist_free_all(call->headers);
     list_remove(&call->node);
     uv_close((uv_handle_t *)&call->silence, on_call_closed);
     struct net_answer answer = {
@@ -144,15 +146,16 @@ static void finish(struct net_call *call, int error, const char *text)
 
 static void finish_by_curl(struct net_call *call, CURLcode code)
 {
+    const struct net_curl *curl = &call->client->curl;
     long os_errno = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os_errno);
+    curl->easy_get(call->easy, CURLINFO_OS_ERRNO, &os_errno);
     if (call->cancelled) {
         finish(call, -ECANCELED, "cancelled");
     } else if (call->refused) {
         finish(call, call->refused, call->refused_text);
     } else {
         if (code && !call->error_text[0]) {
-            str_copy(call->error_text, sizeof call->error_text, curl_easy_strerror(code));
+            str_copy(call->error_text, sizeof call->error_text, curl->easy_strerror(code));
         }
         finish(call, error_of(code, os_errno), NULL);
     }
@@ -161,13 +164,14 @@ static void finish_by_curl(struct net_call *call, CURLcode code)
 /* One message at a time: a callback may close the client, and start or cancel others. */
 static void collect(struct net_client *client)
 {
+    const struct net_curl *curl = &client->curl;
     int left;
     CURLMsg *message;
-    while (!client->closing && (message = curl_multi_info_read(client->multi, &left))) {
+    while (!client->closing && (message = curl->multi_info_read(client->multi, &left))) {
         if (message->msg == CURLMSG_DONE) {
             struct net_call *call;
             CURLcode code = message->data.result;
-            must(curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call) == CURLE_OK);
+            must(curl->easy_get(message->easy_handle, CURLINFO_PRIVATE, &call) == CURLE_OK);
             finish_by_curl(call, code);
         }
     }
@@ -179,7 +183,7 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct net_client *client = handle->data;
     if (--client->open == 0) {
-        curl_global_cleanup();
+        client->curl.global_cleanup();
         mem_free(client);
     }
 }
@@ -200,7 +204,7 @@ static void on_socket_event(uv_poll_t *poll, int status, int events)
     flags |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
     flags |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
     int running;
-    curl_multi_socket_action(client->multi, s->fd, flags, &running);
+    client->curl.multi_socket_action(client->multi, s->fd, flags, &running);
     collect(client);
 }
 
@@ -211,7 +215,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (s) {
-            curl_multi_assign(client->multi, fd, NULL);
+            client->curl.multi_assign(client->multi, fd, NULL);
             uv_poll_stop(&s->poll);
             uv_close((uv_handle_t *)&s->poll, on_socket_closed);
         }
@@ -227,7 +231,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
         }
         s->poll.data = s;
         client->open++;
-        curl_multi_assign(client->multi, fd, s);
+        client->curl.multi_assign(client->multi, fd, s);
     }
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
     uv_poll_start(&s->poll, events, on_socket_event);
@@ -238,7 +242,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct net_client *client = timer->data;
     int running;
-    curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    client->curl.multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect(client);
 }
 
@@ -285,7 +289,7 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *arg)
         return line.len;
     }
     long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    call->client->curl.easy_get(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 200) { /* not 100 Continue and the like */
         call->headed = true;
         if (call->on_head) {
@@ -342,7 +346,7 @@ static void on_silence(uv_timer_t *timer)
 {
     struct net_call *call = timer->data;
     curl_off_t sent = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    call->client->curl.easy_get(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     uint64_t now_ms = clock_now_ms();
     if (sent != call->sent) { /* a large body from memory passes without a callback */
         call->sent = sent;
@@ -362,7 +366,7 @@ static void add(struct net_call *call)
 {
     call->added = true;
     call->began_ms = call->last_ms = clock_now_ms();
-    if (curl_multi_add_handle(call->client->multi, call->easy)) {
+    if (call->client->curl.multi_add_handle(call->client->multi, call->easy)) {
         call->added = false;
         finish(call, -EIO, "libcurl refused the call");
     } else if (call->silence_ms) {
@@ -395,85 +399,91 @@ static void on_soon(uv_timer_t *timer)
     }
 }
 
-static void set_method(CURL *easy, const struct net_request *r)
+static void set_method(struct net_call *call, const struct net_request *r)
 {
+    const struct net_curl *curl = &call->client->curl;
+    CURL *easy = call->easy;
     const char *method = r->method ? r->method : "GET";
     if (r->upload_fd > 0) {
-        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+        curl->easy_set(easy, CURLOPT_UPLOAD, 1L);
+        curl->easy_set(easy, CURLOPT_CUSTOMREQUEST, method);
     } else if (r->body || !strcmp(method, "POST")) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, r->body ? r->body : "");
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+        curl->easy_set(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
+        curl->easy_set(easy, CURLOPT_COPYPOSTFIELDS, r->body ? r->body : "");
+        curl->easy_set(easy, CURLOPT_CUSTOMREQUEST, method);
     } else if (!strcmp(method, "HEAD")) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        curl->easy_set(easy, CURLOPT_NOBODY, 1L);
     } else if (strcmp(method, "GET")) {
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+        curl->easy_set(easy, CURLOPT_CUSTOMREQUEST, method);
     }
 }
 
-static void set_tls(CURL *easy, const struct net_tls *tls)
+static void set_tls(struct net_call *call, const struct net_tls *tls)
 {
+    const struct net_curl *curl = &call->client->curl;
+    CURL *easy = call->easy;
     if (tls->ca) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca);
+        curl->easy_set(easy, CURLOPT_CAINFO, tls->ca);
     }
     if (tls->certificate) {
-        curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->certificate);
+        curl->easy_set(easy, CURLOPT_SSLCERT, tls->certificate);
     }
     if (tls->key) {
-        curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key);
+        curl->easy_set(easy, CURLOPT_SSLKEY, tls->key);
     }
     if (tls->skip_verify) {
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+        curl->easy_set(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl->easy_set(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
 }
 
 static void set_headers(struct net_call *call, const struct net_request *r)
 {
+    const struct net_curl *curl = &call->client->curl;
     /* No "Expect: 100-continue": it costs a second where the server does not know it. */
-    call->headers = curl_slist_append(NULL, "Expect:");
+    call->headers = curl->slist_append(NULL, "Expect:");
     for (const char *const *line = r->headers; line && *line; line++) {
-        struct curl_slist *more = curl_slist_append(call->headers, *line);
+        struct curl_slist *more = curl->slist_append(call->headers, *line);
         must(more);
         call->headers = more;
     }
-    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+    curl->easy_set(call->easy, CURLOPT_HTTPHEADER, call->headers);
 }
 
 static void set_options(struct net_call *call, const struct net_request *r)
 {
+    const struct net_curl *curl = &call->client->curl;
     CURL *easy = call->easy;
     long connect_ms = r->connect_timeout_ms ? (long)r->connect_timeout_ms : CONNECT_TIMEOUT_MS;
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
-    curl_easy_setopt(easy, CURLOPT_URL, r->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "tidegate/" TIDEGATE_VERSION);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver thread */
-    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error_text);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_curl_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_curl_data);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_curl_read);
-    curl_easy_setopt(easy, CURLOPT_READDATA, call);
+    curl->easy_set(easy, CURLOPT_PRIVATE, call);
+    curl->easy_set(easy, CURLOPT_URL, r->url);
+    curl->easy_set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl->easy_set(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl->easy_set(easy, CURLOPT_PROXY, "");
+    curl->easy_set(easy, CURLOPT_USERAGENT, "tidegate/" TIDEGATE_VERSION);
+    curl->easy_set(easy, CURLOPT_NOSIGNAL, 1L);
+    curl->easy_set(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver thread */
+    curl->easy_set(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl->easy_set(easy, CURLOPT_ERRORBUFFER, call->error_text);
+    curl->easy_set(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+    curl->easy_set(easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+    curl->easy_set(easy, CURLOPT_HEADERFUNCTION, on_curl_header);
+    curl->easy_set(easy, CURLOPT_HEADERDATA, call);
+    curl->easy_set(easy, CURLOPT_WRITEFUNCTION, on_curl_data);
+    curl->easy_set(easy, CURLOPT_WRITEDATA, call);
+    curl->easy_set(easy, CURLOPT_READFUNCTION, on_curl_read);
+    curl->easy_set(easy, CURLOPT_READDATA, call);
     if (r->unix_path) {
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
+        curl->easy_set(easy, CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
     }
     if (r->fresh) {
-        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+        curl->easy_set(easy, CURLOPT_FRESH_CONNECT, 1L);
+        curl->easy_set(easy, CURLOPT_FORBID_REUSE, 1L);
     }
     if (r->tls) {
-        set_tls(easy, r->tls);
+        set_tls(call, r->tls);
     }
-    set_method(easy, r);
+    set_method(call, r);
     set_headers(call, r);
 }
 
@@ -485,7 +495,7 @@ int net_call(struct net_client *client, const struct net_request *request, net_d
     if (client->closing) {
         return -ECANCELED;
     }
-    CURL *easy = curl_easy_init();
+    CURL *easy = client->curl.easy_init();
     if (!easy) {
         return -ENOMEM;
     }
@@ -519,28 +529,34 @@ void net_call_cancel(struct net_call *call)
     uv_timer_start(&call->client->soon, on_soon, 0, 0);
 }
 
-int net_client_new(struct uv_loop_s *loop, struct net_client **ret_client)
+int net_client_new(struct uv_loop_s *loop, struct net_client **ret_client, char **reterr)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT)) {
+    struct net_curl table;
+    int rc = net_curl_load(NULL, &table, reterr);
+    if (rc) {
+        return rc;
+    }
+    const struct net_curl *curl = &table;
+    if (curl->global_init(CURL_GLOBAL_DEFAULT)) {
         return -EIO;
     }
-    CURLM *multi = curl_multi_init();
+    CURLM *multi = curl->multi_init();
     if (!multi) {
-        curl_global_cleanup();
+        curl->global_cleanup();
         return -ENOMEM;
     }
     struct net_client *client = mem_new(sizeof *client);
-    *client = (struct net_client){.loop = loop, .multi = multi, .open = 2};
+    *client = (struct net_client){.curl = table, .loop = loop, .multi = multi, .open = 2};
     list_init(&client->calls);
     uv_timer_init(loop, &client->timer);
     uv_timer_init(loop, &client->soon);
     client->timer.data = client->soon.data = client;
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)POOLED_CONNECTIONS);
-    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    curl->multi_set(multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+    curl->multi_set(multi, CURLMOPT_SOCKETDATA, client);
+    curl->multi_set(multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    curl->multi_set(multi, CURLMOPT_TIMERDATA, client);
+    curl->multi_set(multi, CURLMOPT_MAXCONNECTS, (long)POOLED_CONNECTIONS);
+    curl->multi_set(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     *ret_client = client;
     return 0;
 }
@@ -554,7 +570,7 @@ void net_client_close(struct net_client *client)
     while (!list_empty(&client->calls)) {
         finish(list_owner(client->calls.next, struct net_call, node), -ECANCELED, "closing");
     }
-    curl_multi_cleanup(client->multi);
+    client->curl.multi_cleanup(client->multi);
     uv_close((uv_handle_t *)&client->timer, on_handle_closed);
     uv_close((uv_handle_t *)&client->soon, on_handle_closed);
 }

@@ -90,8 +90,9 @@ struct net_answer { /* borrowed until the callback returns */
 
 typedef void net_done_fn(void *arg, const struct net_answer *answer);
 
-/* The process must ignore SIGPIPE: TLS connections of libcurl may raise it. */
-int net_client_new(struct uv_loop_s *loop, struct net_client **ret_client);
+/* The process must ignore SIGPIPE: TLS connections of libcurl may raise it. The first one loads
+ * libcurl; *reterr (unset before) is told when there is none: -ELIBACC. */
+int net_client_new(struct uv_loop_s *loop, struct net_client **ret_client, char **reterr);
 /* Cancels what is under way (the callbacks come with -ECANCELED before this returns: the only
  * exception to "later"), closes; memory goes with the loop's close callbacks. NULL is allowed. Not
  * to be used within on_head or on_data. */

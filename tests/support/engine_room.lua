@@ -107,7 +107,7 @@ Engine.__index = Engine
 function M.new(cluster, state_dir, run)
     local self = setmetatable({ own_loop = not run, run = run or loop.new(), records = {} }, Engine)
     local client, err = ffi.new "struct net_client *[1]", ffi.new "char *[1]"
-    assert(C.net_client_new(self.run:uv(), client) == 0)
+    assert(C.net_client_new(self.run:uv(), client, err) == 0)
     self.client, self.news = client[0], C.enginenews_new()
     self.e = C.enginetest_new(self.run:uv(), self.client, M.json(cluster), state_dir or "", self.news, err)
     if self.e == nil then

@@ -1,13 +1,40 @@
 local loop = require "loop"
 local C, ffi, E = loop.C, loop.ffi, loop.E
 
+ffi.cdef [[
+int net_curl_load(const char *name, void *ret_curl, char **reterr);
+void mem_free(void *ptr);
+]]
+
+describe("net/curl", function()
+    local function load(name)
+        local err = ffi.new "char *[1]"
+        local rc = C.net_curl_load(name, ffi.new "char[1024]", err)
+        local text = err[0] ~= nil and ffi.string(err[0]) or ""
+        C.mem_free(err[0])
+        return rc, text
+    end
+
+    it("says what is missing", function()
+        local rc, text = load "libcurl.so.999"
+        assert.equal(-79, rc) -- ELIBACC
+        assert.matches("^libcurl could not be loaded: libcurl.so.999: .*; install it %(Debian: libcurl4", text)
+        rc, text = load "libm.so.6"
+        assert.equal(-79, rc)
+        assert.matches("^libcurl is not one that fits: .*curl_global_init", text)
+    end)
+    it("loads it under its usual name", function()
+        assert.same({ 0, "" }, { load(nil) })
+    end)
+end)
+
 describe("net/client", function()
     local run, client, server
 
     before_each(function()
         run = loop.new()
         local ret = ffi.new "struct net_client *[1]"
-        assert.equal(0, C.net_client_new(run:uv(), ret))
+        assert.equal(0, C.net_client_new(run:uv(), ret, ffi.new "char *[1]"))
         client = ret[0]
         server = run:server()
     end)
@@ -269,7 +296,7 @@ describe("net/client with TLS", function()
         pid = sh(("cd %s && { openssl s_server -accept 127.0.0.1:%d -cert cert.pem -key key.pem -CAfile cert.pem "
             .. "-Verify 1 -verify_return_error -www >log 2>&1 </dev/null & echo $!; }"):format(dir, port)):match "%d+"
         local ret = ffi.new "struct net_client *[1]"
-        assert.equal(0, C.net_client_new(run:uv(), ret))
+        assert.equal(0, C.net_client_new(run:uv(), ret, ffi.new "char *[1]"))
         client = ret[0]
         assert.is_true(run:wait(function()
             local r = run:record()

@@ -15,7 +15,7 @@ describe("probe", function()
     before_each(function()
         run = loop.new()
         local ret = ffi.new "struct net_client *[1]"
-        assert.equal(0, C.net_client_new(run:uv(), ret))
+        assert.equal(0, C.net_client_new(run:uv(), ret, ffi.new "char *[1]"))
         client = ret[0]
         server = run:server()
         seen = ffi.new "struct proberecord"
