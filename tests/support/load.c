@@ -12,10 +12,12 @@
  *     --live MS                   a line of figures every so often, see below
  *     --control                   reads "rate R", "connections N" and "end" from standard input;
  *                                   the first rate begins, its end ends
+ *     --poisson                     with a rate: requests at random, that many a second in the mean
+ *     --requests N                  ends after so many
  *
  * At the end it lets open requests finish and prints one line of JSON:
  *   {"requests":900,"errors":1,"stale":0,"by_status":{"200":899,"502":1},"by_instance":{"a":899},
- *    "connects":8,"seconds":3.001,"p50_ms":1.234,"p99_ms":3.4,"max_ms":10.0,
+ *    "connects":8,"seconds":3.001,"mean_ms":1.5,"p50_ms":1.234,"p99_ms":3.4,"max_ms":10.0,
  *    "errors_text":["1.204 s: status 502"]}
  * `stale` are those errors where a reused connection was closed without a byte of an answer: a
  * server that ends an idle connection may meet a request on its way. A connection whose end is seen
@@ -26,6 +28,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -40,15 +43,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "load_histogram.h"
+
 enum {
     MOST_CONNECTIONS = 1024,
     MOST_INSTANCES = 64,
     MOST_ERRORS = 20,
-    LINE_BYTES = 512,   /* of an answer's head: longer lines are cut, which ours never are */
-    PAUSE_US = 20000,   /* of a connection after an error */
-    LOOK_US = 50000,    /* for time-outs */
-    HISTOGRAM_SUB = 64, /* steps an octave: 1.6 % */
-    HISTOGRAM = 40 * HISTOGRAM_SUB,
+    LINE_BYTES = 512, /* of an answer's head: longer lines are cut, which ours never are */
+    PAUSE_US = 20000, /* of a connection after an error */
+    LOOK_US = 50000,  /* for time-outs */
 };
 
 enum part { /* of an answer */
@@ -86,17 +89,20 @@ struct load {
     unsigned connections;
     double rate;
     uint64_t duration_us, timeout_us, live_us;
+    uint64_t most; /* requests; 0 = no end */
+    bool poisson;
     int expect;
     bool head_only, control, waiting, ending;
 
     int poll;
     struct conn conns[MOST_CONNECTIONS];
+    uint64_t begun; /* requests */
     uint64_t start_us, next_due_us, next_live_us, next_look_us, live_start_us;
 
     uint64_t requests, errors, stale, connects, by_status[600];
     uint64_t live_requests;
     uint64_t latency[HISTOGRAM], live_latency[HISTOGRAM];
-    uint64_t max_us, live_max_us;
+    uint64_t max_us, live_max_us, sum_us;
     char instances[MOST_INSTANCES][64];
     uint64_t by_instance[MOST_INSTANCES];
     int instance_count;
@@ -122,32 +128,6 @@ static uint64_t now_us(void)
 }
 
 /* ---- Figures ---------------------------------------------------------------------------- */
-
-static unsigned bucket_of(uint64_t us)
-{
-    unsigned shift = 0;
-    while (us >> shift >= 2 * HISTOGRAM_SUB) {
-        shift++;
-    }
-    unsigned bucket = shift * HISTOGRAM_SUB + (unsigned)(us >> shift);
-    return bucket < HISTOGRAM ? bucket : HISTOGRAM - 1;
-}
-
-static double quantile_ms(const uint64_t *histogram, double q)
-{
-    uint64_t total = 0, seen = 0;
-    for (unsigned i = 0; i < HISTOGRAM; i++) {
-        total += histogram[i];
-    }
-    for (unsigned i = 0; i < HISTOGRAM; i++) {
-        seen += histogram[i];
-        if (total && (double)seen >= q * (double)total) {
-            unsigned shift = i < 2 * HISTOGRAM_SUB ? 0 : i / HISTOGRAM_SUB - 1;
-            return (double)((uint64_t)(i - shift * HISTOGRAM_SUB) << shift) / 1000;
-        }
-    }
-    return 0;
-}
 
 static void note_error(struct load *l, const char *what)
 {
@@ -202,10 +182,16 @@ static void print_end(const struct load *l)
         print_text(l->instances[i]);
         printf(":%llu", (unsigned long long)l->by_instance[i]);
     }
-    printf("},\"connects\":%llu,\"seconds\":%.3f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
+    uint64_t answers = 0;
+    for (unsigned i = 0; i < HISTOGRAM; i++) {
+        answers += l->latency[i];
+    }
+    printf("},\"connects\":%llu,\"seconds\":%.3f,\"mean_ms\":%.3f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,"
+           "\"max_ms\":%.3f,"
            "\"errors_text\":[",
            (unsigned long long)l->connects, (double)(now_us() - l->start_us) / 1e6,
-           quantile_ms(l->latency, 0.5), quantile_ms(l->latency, 0.99), (double)l->max_us / 1000);
+           answers ? (double)l->sum_us / 1000 / (double)answers : 0, quantile_ms(l->latency, 0.5),
+           quantile_ms(l->latency, 0.99), (double)l->max_us / 1000);
     for (int i = 0; i < l->error_texts; i++) {
         printf(i ? "," : "");
         print_text(l->errors_text[i]);
@@ -246,6 +232,7 @@ static void answered(struct load *l, struct conn *c)
     l->requests++;
     l->live_requests++;
     l->latency[bucket_of(took_us)]++;
+    l->sum_us += took_us;
     l->live_latency[bucket_of(took_us)]++;
     l->max_us = took_us > l->max_us ? took_us : l->max_us;
     l->live_max_us = took_us > l->live_max_us ? took_us : l->live_max_us;
@@ -412,9 +399,17 @@ static void read_answer(struct load *l, struct conn *c)
     }
 }
 
+/* To the next request. */
+static uint64_t gap_us(const struct load *l)
+{
+    double mean = 1e6 / l->rate;
+    return (uint64_t)(l->poisson ? -mean * log(1 - drand48()) : mean);
+}
+
 /* Sends a request that was due at `due`; opens the connection when it must. */
 static void begin(struct load *l, struct conn *c, uint64_t due, uint64_t now)
 {
+    l->begun++;
     c->busy = true;
     c->due_us = due;
     c->sent_us = now;
@@ -497,7 +492,7 @@ static void look_for_timeouts(struct load *l, uint64_t now)
 static uint64_t dispatch(struct load *l, uint64_t now)
 {
     uint64_t next = now + LOOK_US;
-    for (unsigned i = 0; i < l->connections; i++) {
+    for (unsigned i = 0; i < l->connections && (!l->most || l->begun < l->most); i++) {
         struct conn *c = &l->conns[i];
         if (c->busy) {
             continue;
@@ -511,7 +506,7 @@ static uint64_t dispatch(struct load *l, uint64_t now)
         } else if (l->next_due_us <= now) {
             /* Less than 2 ms is our own timer, not a wait for a connection. */
             begin(l, c, now - l->next_due_us < 2000 ? now : l->next_due_us, now);
-            l->next_due_us += (uint64_t)(1e6 / l->rate);
+            l->next_due_us += gap_us(l);
         } else {
             return l->next_due_us < next ? l->next_due_us : next;
         }
@@ -559,7 +554,8 @@ static void read_commands(struct load *l)
 
 static bool over(struct load *l, uint64_t now)
 {
-    if (told_to_end || (l->duration_us && now - l->start_us >= l->duration_us)) {
+    if (told_to_end || (l->duration_us && now - l->start_us >= l->duration_us) ||
+        (l->most && l->begun >= l->most)) {
         l->ending = true;
     }
     return l->ending && !busy_count(l);
@@ -603,7 +599,8 @@ static void usage(const char *what)
 {
     fprintf(stderr,
             "load: %s: usage: load [--connections N] [--rate R] [--duration S] [--timeout MS] "
-            "[--expect STATUS] [--method M] [--body BYTES] [--live MS] [--control] "
+            "[--expect STATUS] [--method M] [--body BYTES] [--live MS] [--control] [--poisson] "
+            "[--requests N] "
             "http://ADDRESS:PORT/PATH\n",
             what);
     exit(2);
@@ -635,11 +632,10 @@ static void make_request(struct load *l, const char *url, const char *method, si
 static void read_options(struct load *l, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"connections", 1, NULL, 'c'}, {"rate", 1, NULL, 'r'},
-        {"duration", 1, NULL, 'd'},    {"timeout", 1, NULL, 't'},
-        {"expect", 1, NULL, 'e'},      {"method", 1, NULL, 'm'},
-        {"body", 1, NULL, 'b'},        {"live", 1, NULL, 'l'},
-        {"control", 0, NULL, 'i'},     {NULL, 0, NULL, 0},
+        {"connections", 1, NULL, 'c'}, {"rate", 1, NULL, 'r'},     {"duration", 1, NULL, 'd'},
+        {"timeout", 1, NULL, 't'},     {"expect", 1, NULL, 'e'},   {"method", 1, NULL, 'm'},
+        {"body", 1, NULL, 'b'},        {"live", 1, NULL, 'l'},     {"control", 0, NULL, 'i'},
+        {"poisson", 0, NULL, 'p'},     {"requests", 1, NULL, 'n'}, {NULL, 0, NULL, 0},
     };
     const char *method = "GET";
     size_t body = 0;
@@ -661,6 +657,10 @@ static void read_options(struct load *l, int argc, char **argv)
             body = (size_t)number;
         } else if (o == 'l') {
             l->live_us = (uint64_t)(number * 1e3);
+        } else if (o == 'p') {
+            l->poisson = true;
+        } else if (o == 'n') {
+            l->most = (uint64_t)number;
         } else if (o == 'i') {
             l->control = l->waiting = true;
         } else {
