@@ -50,6 +50,7 @@ struct board_bucket {
 struct board_circuit {
     uint64_t word;
     uint64_t failures;        /* count of the seed's rule: up by failures, down by successes */
+    uint64_t in_a_row;        /* failures since the last success */
     uint64_t until_ms;        /* OPEN: no trial before */
     uint64_t changed_ms;      /* last change of state; 0 = none */
     uint64_t touched_ms;      /* last sign of life of a trial */

@@ -16,8 +16,11 @@ enum {
     SUCCESS_MASK = 0xffff,
     GENERATION_SHIFT = 32,
     STATE_MASK = 3,
-    DOUBLINGS = 16
+    DOUBLINGS = 16,
+    LONGEST_ROW = 1000
 };
+
+static const double UNLIKELY = 0.001;
 
 static uint64_t load(const uint64_t *field)
 {
@@ -203,10 +206,21 @@ static enum board_change open_it(struct board_circuit *c, uint64_t word, uint64_
 
 static void forgive(struct board_circuit *c)
 {
+    board_set(&c->in_a_row, 0);
     uint64_t failures = load(&c->failures);
     while (failures && !__atomic_compare_exchange_n(&c->failures, &failures, failures - 1, false,
                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
+}
+
+/* Whether so many failures in a row would be next to impossible at the rate that is allowed. */
+static bool fails_all(const struct board_rule *rule, uint64_t in_a_row)
+{
+    double chance = 1;
+    for (uint64_t i = 0; i < in_a_row && chance > UNLIKELY && i < LONGEST_ROW; i++) {
+        chance *= rule->failure_rate;
+    }
+    return chance <= UNLIKELY;
 }
 
 static enum board_change closed_result(struct board *b, unsigned slot,
@@ -219,8 +233,12 @@ static enum board_change closed_result(struct board *b, unsigned slot,
     }
     uint64_t word = load(&c->word);
     uint64_t failures = __atomic_add_fetch(&c->failures, 1, __ATOMIC_RELAXED), all, bad;
+    uint64_t in_a_row = __atomic_add_fetch(&c->in_a_row, 1, __ATOMIC_RELAXED);
     if (!rule->failure_threshold || state_of(word) != BOARD_CLOSED) {
         return BOARD_CHANGE_NONE;
+    }
+    if (failures >= rule->failure_threshold && fails_all(rule, in_a_row)) {
+        return open_it(c, word, rule->recovery_ms, BOARD_CHANGE_OPENED, now_ms);
     }
     board_window(b, slot, rule->window_ms, now_ms, &all, &bad);
     if ((double)bad < rule->failure_rate * (double)all ||
@@ -254,6 +272,7 @@ static enum board_change trial_result(struct board_circuit *c, const struct boar
                             : make(BOARD_HALF_OPEN, trials ? trials - 1 : 0, successes, generation);
         if (healed) {
             board_set(&c->failures, 0);
+            board_set(&c->in_a_row, 0);
         }
         if (swap(c, word, next)) {
             bool ejected = load(&c->spell_ms) != 0;
@@ -332,6 +351,7 @@ enum board_change board_circuit_reset(struct board *b, unsigned slot)
     uint64_t word = load(&c->word);
     bool out = state_of(word) != BOARD_CLOSED, ejected = load(&c->spell_ms) != 0;
     board_set(&c->failures, 0);
+    board_set(&c->in_a_row, 0);
     board_set(&c->streak, 0);
     board_set(&c->spell_ms, 0);
     while (word && !swap(c, word, make(BOARD_CLOSED, 0, 0, generation_of(word) + 1))) {

@@ -13,6 +13,11 @@
  *
  *   open when failed / all in the window >= failure_rate
  *             and (count >= failure_threshold or all in the window >= minimum_requests)
+ *   or when count >= failure_threshold and failure_rate ^ (failures in a row) <= 1/1000
+ *
+ * The second line is for who suddenly fails everything: behind it lie thousands of good answers, and the
+ * window would take seconds to say so. At the rate that is just allowed, so many in a row (10 at 0.5, none
+ * at 1) are the chance of one in a thousand.
  *
  * The rate over a window with a minimum volume is that of Hystrix ("circuitBreaker.
  * requestVolumeThreshold" and "errorThresholdPercentage" of its Configuration page) and of

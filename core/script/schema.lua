@@ -113,7 +113,7 @@ S.circuit_breaker = {
   { "window", type = "duration", default = "10s", min = 1, max = 30, unit = "s",
     doc = "requests of the last so long make the failure rate" },
   { "failure_rate", type = "number", default = 0.5, min = 0.01, max = 1,
-    doc = "part of them that must have failed, else the circuit stays closed" },
+    doc = "part of them that must have failed; or so many in a row (10) that it hardly is that low" },
   { "minimum_requests", type = "integer", default = 20, min = 1, max = 1000000,
     doc = "requests in the window from which the rate alone opens it" },
 }

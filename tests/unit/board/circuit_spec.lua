@@ -81,6 +81,22 @@ describe("board/circuit", function()
         assert.equal("open", state())
     end)
 
+    it("opens when all fails in a row, whatever good answers lie behind it", function()
+        run(("s"):rep(1000))
+        assert.equal("", run(("f"):rep(9)))
+        assert.equal("opened", run "f") -- 0.5 ^ 10 is less than 1/1000
+    end)
+
+    it("begins a row anew with every success, and knows none at a rate of 1", function()
+        run(("s"):rep(1000))
+        for _ = 1, 20 do
+            assert.equal("", run "fffffffffs")
+        end
+        rule.failure_rate = 1
+        assert.equal("", run(("f"):rep(200)))
+        assert.equal("closed", state())
+    end)
+
     it("forgets what is older than the window", function()
         run(("s"):rep(100))
         assert.equal("", run "fffff") -- 5 of 105
