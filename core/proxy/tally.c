@@ -2,7 +2,8 @@
  *
  * Latency is the time from sending to the head of the final answer: what the backend takes, and not
  * what a slow client does. Averages are means in which a sample's weight fades as e^-(t / 5 s), and
- * of at most a hundred or so a worker, so that they follow also under load. Since each says for how
+ * of so many at most, so that they follow also under load: failures sooner than response times, of
+ * which too few would make equal backends look different. Since each says for how
  * much it stands, those of all workers make the one that a single worker would have. What nothing
  * renews fades alike, so that a backend that was slow is tried again soon. */
 #include "proxy/parts.h"
@@ -14,7 +15,8 @@
 
 enum {
     FADE_MS = 5000,
-    MOST_WEIGHT = 100
+    MOST_RESPONSES = 400, /* of a worker */
+    MOST_RESULTS = 100
 };
 
 double proxy_faded(double value, double age_ms)
@@ -33,10 +35,18 @@ static double faded_since(const struct proxy *p, double value, uint64_t at_us)
 
 /* ---- Averages ---------------------------------------------------------------------------- */
 
-static void note(const struct proxy *p, struct board_average *a, double sample)
+/* For how many samples an average stands now. After a pause of t one new sample weighs at least 1 -
+ * e^-(t / 5 s) against it, however many they were: else who was slow would be slow again at once. */
+static double weight_of(const struct proxy *p, const struct board_average *a)
 {
-    double left = faded_since(p, a->weight, a->at_us);
-    a->weight = (left < MOST_WEIGHT - 1 ? left : MOST_WEIGHT - 1) + 1;
+    double left = faded_since(p, 1, a->at_us), most = left < 1 ? left / (1 - left) : a->weight;
+    return a->weight * left < most ? a->weight * left : most;
+}
+
+static void note(const struct proxy *p, struct board_average *a, double sample, double most)
+{
+    double left = weight_of(p, a);
+    a->weight = (left < most - 1 ? left : most - 1) + 1;
     a->value += (sample - a->value) / a->weight;
     a->at_us = p->now_us;
 }
@@ -44,7 +54,7 @@ static void note(const struct proxy *p, struct board_average *a, double sample)
 static void gather(const struct proxy *p, struct merged *m, const struct board_average *a)
 {
     if (a->weight > 0) {
-        double weight = faded_since(p, a->weight, a->at_us);
+        double weight = weight_of(p, a);
         m->sum += a->value * weight;
         m->weight += weight;
         m->others_us = a->at_us > m->others_us ? a->at_us : m->others_us;
@@ -75,7 +85,7 @@ static void merge(const struct proxy *p, struct merged *m, const struct board_av
         m->at_us = own->at_us;
         return;
     }
-    double weight = faded_since(p, own->weight, own->at_us);
+    double weight = weight_of(p, own);
     m->value = (own->value * weight + m->sum) / (weight + m->weight);
     m->at_us = own->at_us > m->others_us ? own->at_us : m->others_us;
 }
@@ -144,8 +154,8 @@ void proxy_tally_answer(struct exchange *ex, int status)
     board_add(&row->latency_us_sum, took_us);
     board_observe(p->options.board, p->options.worker, b->slot, took_us);
     double took_ms = (double)took_us / 1000.0;
-    note(p, &row->response_ms, took_ms);
-    note(p, &row->failed, status >= 500);
+    note(p, &row->response_ms, took_ms, MOST_RESPONSES);
+    note(p, &row->failed, status >= 500, MOST_RESULTS);
     b->news = true;
     if (proxy_view_wants_mean(ex->route->view)) {
         board_recent_add(p->options.board, b->slot, took_ms);
@@ -172,7 +182,7 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
     if (repeated) {
         board_add(&b->row->retries, 1);
     }
-    note(p, &b->row->failed, 1);
+    note(p, &b->row->failed, 1, MOST_RESULTS);
     b->news = true;
 }
 

@@ -3,13 +3,14 @@
 -- Sees     in_flight, response_ms (decayed by time), error_rate, weight; request.hash
 -- Answers  an index; among equal ones chance decides
 -- Params   penalty (what a failure counts as), choices_above (more backends than that: two random ones)
--- Example  10 ms and 3 in flight, 30 ms and idle -> the second: 30 * 1 is less than 10 * 4
+-- Example  10 ms and 4 in flight, 30 ms and idle -> the second: 30 * 1.5 is less than 10 * 5.5
 --
 -- The cost of a backend is what the request would wait there: its response time for everything that is in
--- flight and for the request itself, by weight. Response times fade while nothing renews them, so a backend
--- that was slow is tried again. A failure counts as a slow answer, else one that fails fast would look best.
--- Who was never measured gets one request at once, and until its answer is taken for a usual one.
--- Two random choices cost the same however many backends there are.
+-- flight and for the request itself, by weight. That itself counts one and a half times: most backends serve a
+-- few requests at a time, so what is in flight is less of a wait than a slower backend. Response times fade
+-- while nothing renews them, so a backend that was slow is tried again. A failure counts as a slow answer, else
+-- one that fails fast would look best. Who was never measured gets one request at once, and until its answer is
+-- taken for a usual one. Two random choices cost the same however many backends there are.
 local band, rshift, max = bit.band, bit.rshift, math.max
 
 return {
@@ -32,7 +33,7 @@ return {
             if ms <= 0 then
                 ms = in_flight > 0 and usual_ms or 0
             end
-            return (ms + backend.error_rate * max(0, penalty_ms - ms)) * (in_flight + 1) / backend.weight
+            return (ms + backend.error_rate * max(0, penalty_ms - ms)) * (in_flight + 1.5) / backend.weight
         end
 
         local function chose(backend)
@@ -69,7 +70,7 @@ return {
         }
     end,
     examples = {
-        { backends = { { response_ms = 10, in_flight = 3 }, { response_ms = 30 } }, want = 2 },
+        { backends = { { response_ms = 10, in_flight = 4 }, { response_ms = 30 } }, want = 2 },
         { backends = { { response_ms = 10, in_flight = 1 }, { response_ms = 30 } }, want = 1 },
         { backends = { { response_ms = 10, weight = 1 }, { response_ms = 10, weight = 3 } }, want = 2 },
         { backends = { { response_ms = 10 }, {}, { response_ms = 1, eligible = 0 } }, want = 2 },

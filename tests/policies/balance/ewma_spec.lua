@@ -25,8 +25,8 @@ describe("policies/" .. PATH, function()
 
     it("weighs the expected wait", function()
         local cases = {
-            { { { response_ms = 10, in_flight = 3 }, { response_ms = 30, in_flight = 0 } }, 2 },
-            { { { response_ms = 10, in_flight = 2 }, { response_ms = 31, in_flight = 0 } }, 1 },
+            { { { response_ms = 10, in_flight = 4 }, { response_ms = 30, in_flight = 0 } }, 2 },
+            { { { response_ms = 10, in_flight = 3 }, { response_ms = 31, in_flight = 0 } }, 1 },
             { { { response_ms = 10, ramp = 0.1 }, { response_ms = 50 } }, 2 },
             { { { response_ms = 500, error_rate = 1 }, { response_ms = 900 } }, 2 },
             { { { response_ms = 5000, error_rate = 1 }, { response_ms = 4000 } }, 2 }, -- slower than the penalty anyway
