@@ -6,10 +6,10 @@
 -- Example  10 ms and 4 in flight, 30 ms and idle -> the second: 30 * 1.5 is less than 10 * 5.5
 --
 -- The cost of a backend is what the request would wait there: its response time for everything that is in
--- flight and for the request itself, by weight. That itself counts one and a half times: most backends serve a
--- few requests at a time, so what is in flight is less of a wait than a slower backend. Response times fade
--- while nothing renews them, so a backend that was slow is tried again. A failure counts as a slow answer, else
--- one that fails fast would look best. Who was never measured gets one request at once, and until its answer is
+-- flight and for the request itself, by weight. That itself counts one and a half times: most backends serve
+-- a few requests at a time, so what is in flight is less of a wait than a slower backend. Response times fade
+-- while nothing renews them, so one that was slow is tried again. A failure counts as a slow answer, else one
+-- that fails fast would look best. Who was never measured gets one request at once, and until its answer is
 -- taken for a usual one. Two random choices cost the same however many backends there are.
 local band, rshift, max = bit.band, bit.rshift, math.max
 
