@@ -15,7 +15,7 @@
  * that it is over goes on as the same episode.
  *
  * CLEARING. With a `clear` threshold the condition ends only beyond it. Unless `flap` is off, an alert
- * ends only when it has been clear for four evaluations (10 s at least, window / changes at most), and one
+ * ends only when it has been clear for six evaluations (10 s at least, window / changes at most), and one
  * whose condition changed `changes` times within the window stays firing until it did so less often.
  * A subject that is no longer in the views is gone: its alerts end at once. A missing number, a
  * result that is absent or an error leave the state as it is, unless the rule says otherwise.
@@ -31,7 +31,7 @@
  *
  * EVALUATE takes views: { "services": { "shop": { view, "instances": { "shop-1": view } } },
  *   "tidegate": view }, and of the policy process (NULL: it gave none): { "rules": { RULE: { SUBJECT: {
- *   "firing": true, "value"?: 3, "message"?: "" } | { "error": "..." } } }, "anomalies": [ { "service", "instance"?,
+ *   "firing": true, "value"?: 3, "message"?: "" } | { "missing": true } | { "error": "..." } } }, "errors"?: [...], "anomalies": [ { "service", "instance"?,
  *   "metric", "score", "severity": "high" | "medium", "value", "type", "description", "incident"? } ] };
  *   SUBJECT = "service", "service/instance" or "tidegate".
  *
