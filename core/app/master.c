@@ -196,6 +196,9 @@ int master_build(struct master *m, char **reterr)
         m->names = names_new(m);
         m->fleet = fleet_new(&ports, m->board);
         m->probes = probe_set_new(&m->loop, m->client, on_probe, m);
+        rc = collecting_open(m, reterr);
+    }
+    if (!rc) {
         rc = workers_listen(m, config, reterr);
     }
     if (!rc) {
@@ -237,6 +240,7 @@ static void close_all(struct master *m)
     }
     net_client_close(m->client);
     m->client = NULL;
+    collecting_close(m);
     facts_close(m);
     names_close(m->names);
     m->names = NULL;
@@ -305,6 +309,9 @@ static void on_tick(uv_timer_t *timer)
         now_us - m->last_tick_us > TICK_MS * 1000 + m->counters.loop_lag_us_max) {
         m->counters.loop_lag_us_max = now_us - m->last_tick_us - TICK_MS * 1000;
     }
+    if (m->last_tick_us && now_us - m->last_tick_us > TICK_MS * 1000) {
+        collecting_note_lag(m, now_us - m->last_tick_us - TICK_MS * 1000);
+    }
     m->last_tick_us = now_us;
     reload_tick(m, now_ms);
     if (m->phase == MASTER_SERVING) {
@@ -317,6 +324,7 @@ static void on_tick(uv_timer_t *timer)
         explain_tick(m, now_ms);
         facts_tick(m, now_ms);
         names_tick(m->names, now_ms);
+        collecting_tick(m, now_ms);
     } else if (m->phase != MASTER_STARTING) {
         end_tick(m, now_ms);
     }

@@ -29,6 +29,7 @@ struct admin;
 struct admin_request;
 struct board;
 struct cJSON;
+struct collect;
 struct engine;
 struct fleet;
 struct fleet_fact;
@@ -165,6 +166,7 @@ struct master {
     struct fleet *fleet;
     struct admin *admin;
     struct names *names;
+    struct collecting *collecting;
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
@@ -282,6 +284,16 @@ void aside_tick(struct master *m);
 void aside_clear(struct master *m);
 
 /* ---- collecting.c ---- */
+/* -errno with a sentence. */
+int collecting_open(struct master *m, char **reterr);
+/* A configuration is in force: services may be asked for other things. */
+void collecting_apply(struct master *m, const struct cJSON *config);
+/* The loop was so late; the worst since the last look counts. */
+void collecting_note_lag(struct master *m, uint64_t lag_us);
+void collecting_tick(struct master *m, uint64_t now_ms);
+/* Who is asked, and how often that failed (watch/collect.h); lent, NULL before the start. */
+const struct collect *collecting_targets(const struct master *m);
+void collecting_close(struct master *m);
 /* The views of now (watch/view.h) for rules, functions and policies; the caller owns them. */
 struct cJSON *collecting_views(struct master *m, uint64_t now_ms);
 

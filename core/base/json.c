@@ -224,3 +224,18 @@ struct cJSON *json_copy(const struct cJSON *value)
 {
     return made(value ? cJSON_Duplicate(value, true) : cJSON_CreateNull());
 }
+
+void json_remove(struct cJSON *object, const char *key)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+}
+
+void json_add(struct cJSON *object, const char *key, struct cJSON *value)
+{
+    cJSON_AddItemToObject(object, key, value);
+}
+
+struct cJSON *json_number(double number)
+{
+    return made(cJSON_CreateNumber(number));
+}

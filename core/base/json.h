@@ -59,6 +59,12 @@ void json_set_num(struct cJSON *object, const char *key, double number);
 void json_set_bool(struct cJSON *object, const char *key, bool value);
 /* Take `value` into the object or array (key NULL for an array); value NULL sets null. */
 void json_set(struct cJSON *container, const char *key, struct cJSON *value);
+/* Takes `value` as a member that the object is known not to have yet: does not look for it. */
+void json_add(struct cJSON *object, const char *key, struct cJSON *value);
+/* A number that no container has yet. */
+struct cJSON *json_number(double number);
+/* Drops a member; one that is not there is no error. */
+void json_remove(struct cJSON *object, const char *key);
 void json_add_str(struct cJSON *array, const char *text);
 /* A deep copy of `value` (NULL gives null), owned by the caller. */
 struct cJSON *json_copy(const struct cJSON *value);

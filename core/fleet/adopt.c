@@ -35,6 +35,7 @@ static void adopt(struct fleet *f, const struct engine_instance *seen)
     str_copy(i->engine_id, sizeof i->engine_id, seen->id);
     i->engine_state = seen->state;
     i->restarts_base = i->restarts = seen->restarts;
+    i->oom = seen->oom_killed; /* not news */
     switch (seen->state) {
     case ENGINE_RUNNING:
     case ENGINE_PAUSED:

@@ -131,13 +131,14 @@ void fleet_stop_all(struct fleet *f, uint64_t now_ms);
 bool fleet_idle(const struct fleet *f);
 
 /* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
- *   "stopped","manual_for_s" (while set by hand),"last_decision":{...} or null,
+ *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"last_decision":{...} or null,
  *   "deploy":{"state","generation","reason","instance","failures","next_try_s"},
  *   "resources":{"cpu_percent","memory_percent"},
  *   "traffic":{"rate","in_flight","queue","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval; in_flight and queue: now
  *   "instances":[{"id","state","address","slot" (row of the board, -1 = none),"index" (place 1 .. n),
- *     "generation","age_s","restarts","reason","drained" (by an operator),"pid","cpu_percent","memory_percent",
- *     "memory_bytes","circuit":"closed"|"half-open"|"open","circuit_opened","ejected" (how often),
+ *     "generation","age_s","restarts","oom_kills","reason","drained" (by an operator),"pid","running" (unless static),
+ *     "cpu_percent","memory_percent","memory_bytes","received_bytes_per_second","sent_bytes_per_second" (all: when
+ *     fresh),"circuit":"closed"|"half-open"|"open","circuit_opened","ejected" (how often),
  *     "in_flight","requests","errors"}]}],
  *  "engine":{"name","state":"up"|"down","description"}}; unknown numbers are absent.
  * service NULL = all. NULL: no such service. The caller owns it. */

@@ -114,6 +114,7 @@ struct usage {
     uint64_t next_ms;                   /* when to sample again */
     uint64_t at_ms;                     /* of the percentages; 0 = none yet */
     double cpu_percent, memory_percent; /* of what is allotted */
+    double received_rate, sent_rate;    /* network, bytes/s; -1 = unknown */
 };
 
 struct instance {
@@ -138,8 +139,9 @@ struct instance {
     bool ended;             /* DOWN, and the engine will not start it again */
     bool excused;           /* ended while the engine was away: no crash of its own */
     bool oom;
-    bool unsure; /* outcome of the last call is unknown: look before the next step */
-    bool taken;  /* the engine knew the name before our create */
+    uint32_t oom_kills; /* seen by us */
+    bool unsure;        /* outcome of the last call is unknown: look before the next step */
+    bool taken;         /* the engine knew the name before our create */
     unsigned tries;
 
     enum engine_state engine_state;
@@ -232,7 +234,8 @@ struct service {
     bool announced;                    /* ... and that was told */
     uint32_t desired;
     uint32_t generation, generation_most;
-    uint32_t serial; /* highest seen */
+    uint32_t serial;    /* highest seen */
+    uint32_t oom_kills; /* of its instances, those that are gone too */
     struct list instances;
     struct cJSON *vanished; /* ids that were up and are gone, for the next roster; or NULL */
 
@@ -415,6 +418,8 @@ struct load {
     unsigned fresh, expected; /* expected: up long enough to have one */
 };
 void fleet_load(const struct service *s, struct load *ret_load);
+/* Whether its percentages and rates are of now. */
+bool fleet_usage_fresh(const struct instance *i);
 uint64_t fleet_service_in_flight(const struct service *s);
 /* Requests on its routes that wait for a backend. */
 uint64_t fleet_service_queue(const struct service *s);

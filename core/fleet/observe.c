@@ -113,6 +113,17 @@ static void observe_down(struct instance *i, bool moved)
     fleet_check_step(i);
 }
 
+static void note_oom(struct instance *i, bool oom)
+{
+    if (oom && !i->oom) {
+        i->oom_kills++;
+        if (i->service) {
+            i->service->oom_kills++;
+        }
+    }
+    i->oom = oom;
+}
+
 /* Copies what was seen; returns whether the address is another one than before. */
 static bool note(struct instance *i, const struct engine_instance *seen)
 {
@@ -121,7 +132,7 @@ static bool note(struct instance *i, const struct engine_instance *seen)
     i->health = seen->health;
     i->restarts = seen->restarts;
     i->exit_code = seen->exit_code;
-    i->oom = seen->oom_killed || (i->oom && seen->state != ENGINE_RUNNING);
+    note_oom(i, seen->oom_killed || (i->oom && seen->state != ENGINE_RUNNING));
     i->pid = seen->pid;
     i->started_wall_ms = seen->started_wall_ms;
     if (seen->health_output && *seen->health_output) {
@@ -287,7 +298,7 @@ static void on_event(struct instance *i, const struct engine_event *event)
         on_died(i, event);
         break;
     case ENGINE_EVENT_OOM:
-        i->oom = true;
+        note_oom(i, true);
         break;
     case ENGINE_EVENT_HEALTH:
         on_health(i, event);

@@ -85,18 +85,22 @@ static struct cJSON *instance_json(const struct instance *i, uint64_t now_ms)
     json_set_num(j, "generation", i->generation);
     json_set_num(j, "age_s", age_s(i, now_ms));
     json_set_num(j, "restarts", i->restarts);
+    json_set_num(j, "oom_kills", i->oom_kills);
     json_set_str(j, "reason", reason_of(i));
     json_set_bool(j, "drained", i->drained);
     if (i->weight > 0) {
         json_set_num(j, "weight", i->weight);
     }
     json_set_num(j, "pid", i->pid);
-    if (i->usage.at_ms) {
+    if (!i->backend) {
+        json_set_bool(j, "running", i->engine_state == ENGINE_RUNNING);
+    }
+    if (fleet_usage_fresh(i)) {
         json_set_num(j, "cpu_percent", i->usage.cpu_percent);
         json_set_num(j, "memory_percent", i->usage.memory_percent);
-    }
-    if (i->usage.has_last) {
         json_set_num(j, "memory_bytes", (double)i->usage.last.memory_bytes);
+        put_known(j, "received_bytes_per_second", i->usage.received_rate);
+        put_known(j, "sent_bytes_per_second", i->usage.sent_rate);
     }
     struct board_sum sum = {0};
     if (i->slot != FLEET_NO_SLOT) {
@@ -172,6 +176,7 @@ static struct cJSON *service_json(const struct service *s, uint64_t now_ms)
     json_set_num(j, "generation", s->generation);
     json_set_bool(j, "rolling", s->deploying && !s->spec.is_static);
     json_set_bool(j, "stopped", s->stopped);
+    json_set_num(j, "oom_kills", s->oom_kills);
     if (s->manual_until_ms > now_ms) {
         json_set_num(j, "manual_for_s", (double)(s->manual_until_ms - now_ms) / 1000);
     }

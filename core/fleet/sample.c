@@ -16,6 +16,13 @@ enum {
 
 /* ---- The engine's samples ---- */
 
+/* Bytes a second of a total; -1 when it went back, or nothing was ever counted: processes of the host
+ * have no network of their own. */
+static double network_rate(uint64_t was, uint64_t is, double seconds)
+{
+    return is && is >= was ? (double)(is - was) / seconds : -1;
+}
+
 static void take_sample(struct instance *i, const struct engine_sample *sample)
 {
     struct usage *u = &i->usage;
@@ -28,6 +35,9 @@ static void take_sample(struct instance *i, const struct engine_sample *sample)
         u->memory_percent = sample->memory_limit_bytes ? 100 * (double)sample->memory_bytes /
                                                              (double)sample->memory_limit_bytes
                                                        : 0;
+        u->received_rate =
+            network_rate(u->last.network_rx_bytes, sample->network_rx_bytes, seconds);
+        u->sent_rate = network_rate(u->last.network_tx_bytes, sample->network_tx_bytes, seconds);
         u->at_ms = i->fleet->now_ms;
     }
     u->last = *sample;
@@ -60,11 +70,17 @@ static void sample(struct instance *i)
     }
 }
 
+bool fleet_usage_fresh(const struct instance *i)
+{
+    const struct fleet *f = i->fleet;
+    uint64_t stale_ms = (uint64_t)f->sample_interval_ms * STALE_INTERVALS;
+    return i->usage.at_ms && f->now_ms - i->usage.at_ms <= stale_ms;
+}
+
 void fleet_load(const struct service *s, struct load *ret_load)
 {
     const struct fleet *f = s->fleet;
     struct load load = {.cpu_percent = 0, .memory_percent = 0};
-    uint64_t stale_ms = (uint64_t)f->sample_interval_ms * STALE_INTERVALS;
     uint64_t warm_ms = (uint64_t)f->sample_interval_ms * WARM_UP_INTERVALS;
     for (struct list *n = s->instances.next; n != &s->instances; n = n->next) {
         const struct instance *i = list_owner(n, struct instance, node);
@@ -72,7 +88,7 @@ void fleet_load(const struct service *s, struct load *ret_load)
             continue;
         }
         uint64_t age_ms = f->now_ms - i->usage.at_ms;
-        bool fresh = i->usage.at_ms && age_ms <= stale_ms;
+        bool fresh = fleet_usage_fresh(i);
         load.expected += fresh || f->now_ms - i->up_ms >= warm_ms;
         if (fresh) {
             load.fresh++;

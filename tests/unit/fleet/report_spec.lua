@@ -31,7 +31,7 @@ describe("fleet status", function()
         assert.same({
             name = "string", source = "string", desired = "number", min = "number", max = "number", up = "number",
             starting = "number", draining = "number", generation = "number", rolling = "boolean",
-            stopped = "boolean", last_decision = "table", deploy = "table", resources = "table",
+            stopped = "boolean", oom_kills = "number", last_decision = "table", deploy = "table", resources = "table",
             traffic = "table", instances = "table",
         }, kinds(s))
         assert.same({ cpu_percent = "number", memory_percent = "number" }, kinds(s.resources))
@@ -40,8 +40,8 @@ describe("fleet status", function()
         local i = w:instances("shop")["shop-1"]
         assert.same({
             id = "string", state = "string", address = "string", slot = "number", index = "number",
-            generation = "number", age_s = "number", restarts = "number", reason = "string", drained = "boolean",
-            pid = "number", cpu_percent = "number", memory_percent = "number", memory_bytes = "number",
+            generation = "number", age_s = "number", restarts = "number", oom_kills = "number", reason = "string", drained = "boolean",
+            pid = "number", running = "boolean", cpu_percent = "number", memory_percent = "number", memory_bytes = "number",
             circuit = "string", circuit_opened = "number", ejected = "number",
             in_flight = "number", requests = "number", errors = "number",
         }, kinds(i))
