@@ -7,9 +7,6 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include "base/ban.h"
 
@@ -40,104 +37,104 @@ enum {
     CONNECTION_TOKENS = 32
 };
 
-const char *http1_skip_class(const char *at, const char *end, enum http1_class wanted)
-{
-    while (at < end && (http1_classes[(unsigned char)*at] & wanted)) {
-        at++;
-    }
-    return at;
-}
-
-/* http1_skip_class(HTTP1_TEXT), 16 bytes at a time where the machine can. */
-static const char *skip_text(const char *at, const char *end)
+/* http1_skip_class(HTTP1_TEXT), 16 bytes at a time where the machine can. Tabs are so rare that they
+ * stop it like other control characters, and are stepped over then. */
+static inline const char *skip_text(const char *at, const char *end)
 {
 #if defined(__SSE2__)
-    const __m128i control = _mm_set1_epi8(0x1f);
-    const __m128i tab = _mm_set1_epi8('\t');
-    const __m128i del = _mm_set1_epi8(0x7f);
+    const __m128i control = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
     while (end - at >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i low =
-            _mm_andnot_si128(_mm_cmpeq_epi8(v, tab), _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, control), v);
         int stop = _mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, del)));
-        if (stop) {
-            return at + __builtin_ctz((unsigned)stop);
+        if (!stop) {
+            at += 16;
+            continue;
         }
-        at += 16;
+        at += __builtin_ctz((unsigned)stop);
+        if (*at != '\t') {
+            return at;
+        }
+        at++;
     }
 #endif
     return http1_skip_class(at, end, HTTP1_TEXT);
 }
 
-/* Compares a token with lower-case text of the same length. In a token every character but the
- * upper-case letters has bit 0x20 set already, or is none of `lower` with it. */
-static inline enum http1_known match(struct str name, const char *lower, enum http1_known known)
+/* Whether a token is this lower-case text of `len` bytes. In a token every character but the upper-case
+ * letters has bit 0x20 set already, or is none of `lower` with it. A known `len` makes it a few
+ * instructions. */
+static inline bool is_lower(const char *at, const char *lower, size_t len)
 {
-    const char *at = name.ptr;
-    size_t left = name.len;
-    if ((*at | 0x20) != *lower) {
-        return HTTP1_OTHER;
-    }
-    for (; left >= 8; left -= 8, at += 8, lower += 8) {
+    size_t i = 0;
+    for (; len - i >= 8; i += 8) {
         uint64_t a, b;
-        memcpy(&a, at, 8);
-        memcpy(&b, lower, 8);
+        memcpy(&a, at + i, 8);
+        memcpy(&b, lower + i, 8);
         if ((a | 0x2020202020202020u) != b) {
-            return HTTP1_OTHER;
+            return false;
         }
     }
-    for (; left; left--) {
-        if ((*at++ | 0x20) != *lower++) {
-            return HTTP1_OTHER;
+    if (len - i >= 4) {
+        uint32_t a, b;
+        memcpy(&a, at + i, 4);
+        memcpy(&b, lower + i, 4);
+        if ((a | 0x20202020u) != b) {
+            return false;
+        }
+        i += 4;
+    }
+    for (; i < len; i++) {
+        if ((at[i] | 0x20) != lower[i]) {
+            return false;
         }
     }
-    return known;
+    return true;
 }
 
-static inline enum http1_known match_two(struct str name, const char *a, enum http1_known known_a,
-                                         const char *b, enum http1_known known_b)
-{
-    enum http1_known known = match(name, a, known_a);
-    return known != HTTP1_OTHER ? known : match(name, b, known_b);
-}
-
+/* By length, and by the first letter where two have it. */
 static enum http1_known known_of(struct str name)
 {
+    const char *at = name.ptr;
+    const char first = (char)(*at | 0x20);
+#define IS(text, known) (is_lower(at, text, sizeof(text) - 1) ? (known) : HTTP1_OTHER)
     switch (name.len) {
     case 2:
-        return match(name, "te", HTTP1_TE);
+        return IS("te", HTTP1_TE);
     case 3:
-        return match(name, "via", HTTP1_VIA);
+        return IS("via", HTTP1_VIA);
     case 4:
-        return match_two(name, "host", HTTP1_HOST, "date", HTTP1_DATE);
+        return first == 'h' ? IS("host", HTTP1_HOST) : IS("date", HTTP1_DATE);
     case 6:
-        return match(name, "expect", HTTP1_EXPECT);
+        return IS("expect", HTTP1_EXPECT);
     case 7:
-        return match_two(name, "upgrade", HTTP1_UPGRADE, "trailer", HTTP1_TRAILER);
+        return first == 'u' ? IS("upgrade", HTTP1_UPGRADE) : IS("trailer", HTTP1_TRAILER);
     case 10:
-        return match_two(name, "connection", HTTP1_CONNECTION, "keep-alive", HTTP1_KEEP_ALIVE);
+        return first == 'c' ? IS("connection", HTTP1_CONNECTION)
+                            : IS("keep-alive", HTTP1_KEEP_ALIVE);
     case 11:
-        return match(name, "traceparent", HTTP1_TRACEPARENT);
+        return IS("traceparent", HTTP1_TRACEPARENT);
     case 12:
-        return match_two(name, "x-request-id", HTTP1_X_REQUEST_ID, "max-forwards",
-                         HTTP1_MAX_FORWARDS);
+        return first == 'x' ? IS("x-request-id", HTTP1_X_REQUEST_ID)
+                            : IS("max-forwards", HTTP1_MAX_FORWARDS);
     case 14:
-        return match(name, "content-length", HTTP1_CONTENT_LENGTH);
+        return IS("content-length", HTTP1_CONTENT_LENGTH);
     case 15:
-        return match(name, "x-forwarded-for", HTTP1_X_FORWARDED_FOR);
+        return IS("x-forwarded-for", HTTP1_X_FORWARDED_FOR);
     case 16:
-        return match_two(name, "x-forwarded-host", HTTP1_X_FORWARDED_HOST, "proxy-connection",
-                         HTTP1_PROXY_CONNECTION);
+        return first == 'x' ? IS("x-forwarded-host", HTTP1_X_FORWARDED_HOST)
+                            : IS("proxy-connection", HTTP1_PROXY_CONNECTION);
     case 17:
-        return match_two(name, "transfer-encoding", HTTP1_TRANSFER_ENCODING, "x-forwarded-proto",
-                         HTTP1_X_FORWARDED_PROTO);
+        return first == 't' ? IS("transfer-encoding", HTTP1_TRANSFER_ENCODING)
+                            : IS("x-forwarded-proto", HTTP1_X_FORWARDED_PROTO);
     case 18:
-        return match(name, "proxy-authenticate", HTTP1_PROXY_AUTHENTICATE);
+        return IS("proxy-authenticate", HTTP1_PROXY_AUTHENTICATE);
     case 19:
-        return match(name, "proxy-authorization", HTTP1_PROXY_AUTHORIZATION);
+        return IS("proxy-authorization", HTTP1_PROXY_AUTHORIZATION);
     default:
         return HTTP1_OTHER;
     }
+#undef IS
 }
 
 /* Remembers what the field says; true when it concerns this hop only. */
@@ -147,6 +144,7 @@ static bool take_known(struct http1_head *head, struct http1_said *said,
     switch (field->known) {
     case HTTP1_CONNECTION:
         said->connections++;
+        said->connection = field->value;
         return true;
     case HTTP1_CONTENT_LENGTH:
         said->lengths++;
@@ -206,7 +204,7 @@ static enum http1_result scan_line(struct http1_scan *scan, struct http1_field *
         return HTTP1_BAD;
     }
     field->name = (struct str){name, (size_t)(at - name)};
-    at++;
+    at += 1 + (at + 1 < end && at[1] == ' '); /* nearly always one */
     while (at < end && (*at == ' ' || *at == '\t')) {
         at++;
     }
@@ -277,11 +275,16 @@ static void mark_named(struct http1_head *head, struct str token)
     }
 }
 
-int http1_apply_connection(struct http1_head *head, const struct http1_said *said)
+/* What Connection fields say. */
+struct options {
+    bool closes, keeps, upgrades;
+};
+
+/* Takes their lists apart. -EPROTO. */
+static int read_options(struct http1_head *head, struct options *o)
 {
-    bool closes = false, keeps = false, upgrades = false;
     unsigned tokens = 0;
-    for (uint32_t i = 0; said->connections && i < head->field_count; i++) {
+    for (uint32_t i = 0; i < head->field_count; i++) {
         if (head->fields[i].known != HTTP1_CONNECTION) {
             continue;
         }
@@ -298,18 +301,30 @@ int http1_apply_connection(struct http1_head *head, const struct http1_said *sai
                 return -EPROTO;
             }
             if (str_is_nocase(token, "close")) {
-                closes = true;
+                o->closes = true;
             } else if (str_is_nocase(token, "keep-alive")) {
-                keeps = true;
+                o->keeps = true;
             } else if (str_is_nocase(token, "upgrade")) {
-                upgrades = true;
+                o->upgrades = true;
             } else {
                 mark_named(head, token);
             }
         }
     }
-    head->keep_alive = !closes && (head->minor == 1 || keeps);
-    head->upgrade = upgrades && said->upgrade_field && head->minor == 1;
+    return 0;
+}
+
+int http1_apply_connection(struct http1_head *head, const struct http1_said *said)
+{
+    struct options o = {0};
+    if (said->connections == 1 && said->connection.len == 10 &&
+        is_lower(said->connection.ptr, "keep-alive", 10)) {
+        o.keeps = true; /* this, or nothing, is what nearly all say */
+    } else if (said->connections && read_options(head, &o)) {
+        return -EPROTO;
+    }
+    head->keep_alive = !o.closes && (head->minor == 1 || o.keeps);
+    head->upgrade = o.upgrades && said->upgrade_field && head->minor == 1;
     return 0;
 }
 

@@ -54,8 +54,8 @@ static bool apply_framing(struct http1_head *head, const struct http1_said *said
     if (http1_apply_connection(head, said)) {
         return false;
     }
-    int coding = http1_coding(head, said);
-    int length = http1_length(said, &head->content_length);
+    int coding = said->codings ? http1_coding(head, said) : 0;
+    int length = said->lengths ? http1_length(said, &head->content_length) : 0;
     if (coding < 0 || length < 0) {
         return false;
     }
@@ -78,9 +78,10 @@ enum http1_result http1_parse_response(struct str bytes, enum http1_method metho
 {
     bool cut = bytes.len >= LIMIT_HEAD_BYTES;
     struct http1_scan scan = {bytes.ptr, bytes.ptr + (cut ? (size_t)LIMIT_HEAD_BYTES : bytes.len)};
-    struct http1_said said = {0};
+    struct http1_said said;
     struct http1_head *head = ret_head;
     int status = 0;
+    http1_said_nothing(&said);
     head->field_count = 0;
     head->content_length = 0;
     head->has_content_length = head->expect_continue = head->keep_alive = head->upgrade = false;

@@ -4,6 +4,10 @@
 
 #include "net/http1.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 enum http1_class {
     HTTP1_TCHAR = 1,  /* may stand in a token (RFC 9110 5.6.2) */
     HTTP1_TEXT = 2,   /* may stand in a field value: HTAB SP VCHAR obs-text */
@@ -23,11 +27,26 @@ struct http1_said {
     uint32_t hosts, lengths, codings, connections;
     bool expect_other; /* an expectation that we do not know */
     bool upgrade_field;
-    struct str host, length, coding;
+    struct str host, length, coding, connection; /* of several the last one */
 };
 
+/* Nothing said yet. The strings count for nothing without their numbers, and zeroing all of it at once
+ * is dear: it becomes a string instruction. */
+static inline void http1_said_nothing(struct http1_said *said)
+{
+    said->hosts = said->lengths = said->codings = said->connections = 0;
+    said->expect_other = said->upgrade_field = false;
+}
+
 /* Behind the last character from `at` on that is of the class. */
-const char *http1_skip_class(const char *at, const char *end, enum http1_class wanted);
+static inline const char *http1_skip_class(const char *at, const char *end, enum http1_class wanted)
+{
+    while (at < end && (http1_classes[(unsigned char)*at] & wanted)) {
+        at++;
+    }
+    return at;
+}
+
 /* Reads the field lines and the empty line behind them. On HTTP1_BAD *ret_status is 400 or 431. */
 enum http1_result http1_scan_fields(struct http1_scan *scan, struct http1_head *head,
                                     struct http1_said *said, int *ret_status);
