@@ -41,6 +41,7 @@ static struct cJSON *workers_json(struct master *m)
         json_set_num(one, "connections", (double)board_get(&row->connections));
         json_set_num(one, "accepted", (double)board_get(&row->accepted));
         json_set_num(one, "policy_errors", (double)board_get(&row->policy_errors));
+        json_set_num(one, "interpreted", (double)board_get(&row->interpreted));
         json_set_num(one, "request_errors", (double)board_get(&row->reader_errors));
         json_set(list, NULL, one);
     }

@@ -111,6 +111,7 @@ struct board_worker {
     uint64_t no_backend;    /* requests answered 503 by us */
     uint64_t bad_requests;  /* 400 and its kin */
     uint64_t policy_errors; /* picks that fell back to C */
+    uint64_t interpreted;   /* gauge: routes whose policy LuaJIT does not compile */
     uint64_t reader_errors; /* requests whose route's request function failed */
     uint64_t picks;
     uint64_t pick_ns_sum;

@@ -7,6 +7,7 @@
 #include "proxy/parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/ban.h"
@@ -15,7 +16,9 @@
 enum {
     FAILURES_MOST = 8, /* in a row; then the policy rests */
     REST_MS = 1000,
-    TIMED_PICKS = 16 /* one in so many is timed, and counts for all of them */
+    TIMED_PICKS = 16,    /* one in so many is timed, and counts for all of them */
+    WARM_PICKS = 2048,   /* of a route: by then its policy is compiled, */
+    LOOK_PICKS = 1 << 17 /* and whether it still is is looked up so often: a power of two */
 };
 
 enum mark {
@@ -194,6 +197,27 @@ struct script_request proxy_pick_request(const struct exchange *ex, const struct
     return request;
 }
 
+/* A policy that LuaJIT does not compile, or gave up, is told: it works, but it costs. */
+static void look_at_code(struct proxy *p, struct route *r)
+{
+    char text[200]; /* an origin of less than 100 bytes, and words */
+    bool interpreted = !script_picker_compiled(r->picker);
+    if (interpreted == r->interpreted) {
+        return;
+    }
+    r->interpreted = interpreted;
+    if (!interpreted) {
+        board_sub(&p->numbers->interpreted, 1);
+        return;
+    }
+    board_add(&p->numbers->interpreted, 1);
+    snprintf(text, sizeof text,
+             "%.99s: runs interpreted, some ten times slower: LuaJIT compiles numbers, fields and "
+             "numeric loops",
+             script_picker_origin(r->picker));
+    proxy_fact(p, "policy", text);
+}
+
 static int ask_policy(struct proxy *p, const struct exchange *ex, const struct field *f,
                       uint32_t count)
 {
@@ -202,6 +226,9 @@ static int ask_policy(struct proxy *p, const struct exchange *ex, const struct f
     uint64_t from = timed ? now_ns() : 0;
     int at = script_pick(ex->route->picker, &p->asked);
     board_add(&p->numbers->picks, 1);
+    if (++ex->route->asks % LOOK_PICKS == WARM_PICKS && ex->generation == p->current) {
+        look_at_code(p, ex->route);
+    }
     if (timed) {
         board_add(&p->numbers->pick_ns_sum, (now_ns() - from) * TIMED_PICKS);
     }

@@ -404,6 +404,7 @@ int proxy_commit(struct proxy *p)
     p->current = p->prepared;
     p->prepared = NULL;
     script_hot_live(p->current->hot);
+    board_set(&p->numbers->interpreted, 0);
     proxy_listeners_point(p);
     proxy_generation_unref(old);
     return 0;

@@ -143,6 +143,8 @@ struct route {
     struct rules rules;
     uint64_t revived_ms; /* when one that waits could try all again */
     uint32_t failures;   /* of the policy, in a row */
+    uint32_t asks;       /* of the policy, ever; wraps */
+    bool interpreted;    /* LuaJIT gave its policy up */
     uint64_t aside_ms;   /* after many of them it is not asked before then */
     char *host, *policy; /* as configured; these three for explain.c */
     struct cJSON *params;

@@ -30,8 +30,8 @@ struct script_picker {
     struct script_hot *hot;
     struct script_backend *rows; /* lent */
     uint32_t capacity, count;
-    int pick, resize, scores; /* scores: LUA_REFNIL when the policy has none */
-    char origin[WHERE_BYTES]; /* file, and line of the function once it is known */
+    int pick, resize, look, scores; /* scores: LUA_REFNIL when the policy has none */
+    char origin[WHERE_BYTES];       /* file, and line of the function once it is known */
     char error[LIMIT_REASON_BYTES];
 };
 
@@ -138,7 +138,8 @@ static int body_build(lua_State *L)
     lua_pushlightuserdata(L, picker->rows);
     lua_pushnumber(L, picker->capacity);
     lua_pushlightuserdata(L, &picker->hot->request);
-    lua_call(L, 4, 3);
+    lua_call(L, 4, 4);
+    picker->look = luaL_ref(L, LUA_REGISTRYINDEX);
     picker->scores = luaL_ref(L, LUA_REGISTRYINDEX);
     picker->resize = luaL_ref(L, LUA_REGISTRYINDEX);
     picker->pick = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -158,7 +159,7 @@ int script_picker_new(struct script_hot *hot, const char *policy, const struct c
     picker->hot = hot;
     picker->rows = rows;
     picker->capacity = capacity;
-    picker->pick = picker->resize = picker->scores = LUA_NOREF;
+    picker->pick = picker->resize = picker->scores = picker->look = LUA_NOREF;
     str_copy(picker->origin, sizeof(picker->origin), json_str(build.policy, "origin", policy));
     list_append(&hot->pickers, &picker->link);
     build.picker = picker;
@@ -178,6 +179,7 @@ static int body_forget(lua_State *L)
     luaL_unref(L, LUA_REGISTRYINDEX, picker->pick);
     luaL_unref(L, LUA_REGISTRYINDEX, picker->resize);
     luaL_unref(L, LUA_REGISTRYINDEX, picker->scores);
+    luaL_unref(L, LUA_REGISTRYINDEX, picker->look);
     return 0;
 }
 
@@ -315,6 +317,35 @@ int script_picker_scores(struct script_picker *picker, const struct script_reque
         return -EIO;
     }
     return 0;
+}
+
+struct look {
+    struct script_picker *picker;
+    bool compiled;
+};
+
+static int body_look(lua_State *L)
+{
+    struct look *look = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, look->picker->look);
+    lua_call(L, 0, 1);
+    look->compiled = lua_toboolean(L, -1);
+    return 0;
+}
+
+bool script_picker_compiled(struct script_picker *picker)
+{
+    struct look look = {picker, true};
+    char *why = NULL;
+    (void)state_run(picker->hot->state, body_look, &look, LIMIT_POLICY_LOAD_CPU_MS, picker->origin,
+                    &why);
+    mem_free(why); /* memory was short: no answer is no alarm */
+    return look.compiled;
+}
+
+const char *script_picker_origin(const struct script_picker *picker)
+{
+    return picker->origin;
 }
 
 const char *script_picker_error(const struct script_picker *picker)

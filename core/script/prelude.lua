@@ -186,20 +186,28 @@ end
 
 -- ---- Pickers ------------------------------------------------------------------------------------
 
-local function compiled(...)
-    return host.own "script/driver"(error, type, lib.math.huge)(...)
+local ITS_FUNCTIONS = { "score", "pick", "prepare", "chose" }
+
+local function compiled(parts, policy, ...)
+    local pick, resize, cost = host.own "script/driver"(error, type, lib.math.huge)(policy, ...)
+    parts[#parts + 1] = pick
+    for i = 1, #ITS_FUNCTIONS do
+        parts[#parts + 1] = policy[ITS_FUNCTIONS[i]]
+    end
+    return pick, resize, cost
 end
 
 -- A policy may have several ways, each with its own loop and so with traces of its own: `which` says by the
 -- request which one it is.
-local function driver(policy, rows, backends, request)
+-- The functions that run for a pick go into the list `parts`.
+local function driver(policy, rows, backends, request, parts)
     local which = type(policy) == "table" and policy.which
     if type(which) ~= "function" or type(policy[1]) ~= "table" then
-        return compiled(policy, rows, backends, request)
+        return compiled(parts, policy, rows, backends, request)
     end
     local picks, resizes, costs, n = {}, {}, {}, 0
     for i = 1, #policy do
-        picks[i], resizes[i], costs[i] = compiled(policy[i], rows, backends, request)
+        picks[i], resizes[i], costs[i] = compiled(parts, policy[i], rows, backends, request)
     end
     local function pick()
         local index = picks[which(backends, n, request)]()
@@ -215,6 +223,8 @@ local function driver(policy, rows, backends, request)
         local value = costs[which(backends, n, request)](i)
         return value
     end
+    parts[#parts + 1] = pick
+    parts[#parts + 1] = which
     return pick, resize, #costs == #picks and cost or nil
 end
 
@@ -224,7 +234,7 @@ function P.try(policy, backends, request)
     for i = 1, #backends do
         request.in_flight = request.in_flight + (backends[i].eligible ~= 0 and backends[i].in_flight or 0)
     end
-    local pick, resize = driver(policy, backends, backends, request)
+    local pick, resize = driver(policy, backends, backends, request, {})
     resize(#backends)
     local index = pick()
     return index ~= 0 and index or nil
@@ -258,14 +268,16 @@ struct request {
 assert(ffi.sizeof "struct backend" == host.backend_bytes)
 assert(ffi.sizeof "struct request" == host.request_bytes)
 
+local look = host.own "script/compiled"(host.funcbc)
+
 -- `rows` and `request` are light userdata; the rows stay where they are as long as the picker lives.
 function P.picker(policy, rows, capacity, request)
-    local base, refs, backends = ffi.cast("const struct backend *", rows), {}, {}
+    local base, refs, backends, parts = ffi.cast("const struct backend *", rows), {}, {}, {}
     for i = 1, capacity do
         refs[i] = base[i - 1]
     end
     local view = ffi.cast("const struct request *", request)[0]
-    local pick, resize, cost = driver(policy, base - 1, backends, view)
+    local pick, resize, cost = driver(policy, base - 1, backends, view, parts)
     local function fit(count)
         for i = 1, capacity do
             backends[i] = i <= count and refs[i] or nil
@@ -280,7 +292,9 @@ function P.picker(policy, rows, capacity, request)
             out[i - 1] = type(value) == "number" and value or 0 / 0
         end
     end
-    return pick, fit, cost and scores
+    return pick, fit, cost and scores, function()
+        return look(parts)
+    end
 end
 
 P.reader = host.own "script/reader"(host, nearest)

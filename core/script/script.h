@@ -243,6 +243,11 @@ int script_pick(struct script_picker *picker, const struct script_request *reque
  * -ENOTSUP: the policy decides by a loop of its own; -EIO: it failed (script_picker_error). */
 int script_picker_scores(struct script_picker *picker, const struct script_request *request,
                          double *ret_scores);
+/* Whether its picks run as machine code: to be asked when there were some thousand, and not for each. What
+ * LuaJIT gives up stays interpreted, which takes some ten times as long. */
+bool script_picker_compiled(struct script_picker *picker);
+/* "policies/balance/x.lua:3": where its function stands. Lends. */
+const char *script_picker_origin(const struct script_picker *picker);
 /* "policies/balance/x.lua:12: ..." of the last failure. Lends. */
 const char *script_picker_error(const struct script_picker *picker);
 

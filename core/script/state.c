@@ -191,6 +191,12 @@ static void push_host(lua_State *L, enum state_kind kind)
         lua_pushcfunction(L, luaopen_ffi);
         lua_call(L, 0, 1);
         lua_setfield(L, -2, "ffi");
+        lua_getfield(L, LUA_REGISTRYINDEX, "_PRELOAD");
+        lua_getfield(L, -1, "jit.util");
+        lua_call(L, 0, 1);
+        lua_getfield(L, -1, "funcbc");
+        lua_setfield(L, -4, "funcbc");
+        lua_pop(L, 2);
         set_number(L, "backend_bytes", sizeof(struct script_backend));
         set_number(L, "request_bytes", sizeof(struct script_request));
         set_number(L, "head_bytes", sizeof(struct script_head));

@@ -10,8 +10,8 @@
  * "C round robin" is the same without policy and rows: the difference to it is what Lua adds. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/ban.h"
@@ -27,32 +27,23 @@ enum {
     REQUEST_US = 25
 };
 
-static const char *const names[] = {
-    "round_robin", "weighted_round_robin", "least_connections",  "least_response_time",
-    "ewma",        "zone_aware",           "consistent_hashing", "data_locality_aware"};
-
-enum {
-    NAMES = sizeof names / sizeof *names
-};
-
 static const struct variant {
-    const char *label, *policy, *key, *text;
-    double number;
+    const char *label, *balance; /* as in a configuration */
     bool data;
 } variants[] = {
-    {"round_robin", "round_robin", NULL, NULL, 0, false},
-    {"weighted_round_robin", "weighted_round_robin", NULL, NULL, 0, false},
-    {"least_connections", "least_connections", NULL, NULL, 0, false},
-    {"least_response_time", "least_response_time", NULL, NULL, 0, false},
-    {"ewma", "ewma", NULL, NULL, 0, false},
-    {"ewma, all looked at", "ewma", "choices_above", NULL, 1000000, false},
-    {"zone_aware", "zone_aware", NULL, NULL, 0, false},
-    {"consistent_hashing", "consistent_hashing", NULL, NULL, 0, false},
-    {"consistent_hashing, no bound", "consistent_hashing", "balance_factor", NULL, 0, false},
-    {"data_locality_aware", "data_locality_aware", NULL, NULL, 0, true},
-    {"data_locality_aware, no data", "data_locality_aware", NULL, NULL, 0, false},
-    {"least_response_time, seed", "least_response_time", "scoring", "seed", 0, false},
-    {"data_locality_aware, seed", "data_locality_aware", "scoring", "seed", 0, true},
+    {"round_robin", "'round_robin'", false},
+    {"weighted_round_robin", "'weighted_round_robin'", false},
+    {"least_connections", "'least_connections'", false},
+    {"least_response_time", "'least_response_time'", false},
+    {"ewma", "'ewma'", false},
+    {"ewma, all looked at", "{ 'ewma', choices_above = 1000 }", false},
+    {"zone_aware", "'zone_aware'", false},
+    {"consistent_hashing", "'consistent_hashing'", false},
+    {"consistent_hashing, no bound", "{ 'consistent_hashing', balance_factor = 0 }", false},
+    {"data_locality_aware", "'data_locality_aware'", true},
+    {"data_locality_aware, no data", "'data_locality_aware'", false},
+    {"least_response_time, seed", "{ 'least_response_time', scoring = 'seed' }", false},
+    {"data_locality_aware, seed", "{ 'data_locality_aware', scoring = 'seed' }", true},
 };
 
 enum {
@@ -83,54 +74,28 @@ static void make_requests(void)
     }
 }
 
-static struct cJSON *params_of(const struct variant *v)
-{
-    /* Defaults are filled in when a configuration is loaded, which is not done here. */
-    struct cJSON *params = json_object();
-    bool locality = !strcmp(v->policy, "data_locality_aware");
-    json_set_num(params, "penalty", 1);
-    json_set_num(params, "choices_above", 16);
-    json_set_num(params, "remote", locality ? 3 : 2);
-    json_set_num(params, "slots", 4);
-    json_set_num(params, "balance_factor", locality ? 2 : 1.25);
-    json_set_str(params, "by", "both");
-    json_set_str(params, "scoring", locality ? "cost" : "expected");
-    if (v->text) {
-        json_set_str(params, v->key, v->text);
-    } else if (v->key) {
-        json_set_num(params, v->key, v->number);
-    }
-    return params;
-}
-
 static struct cJSON *config_of(const struct variant *v)
 {
-    struct cJSON *config = json_object(), *services = json_array(), *service = json_object();
-    struct cJSON *routes = json_array(), *route = json_object(), *balance = json_object();
-    struct cJSON *policies = json_array(), *breaker = json_object(), *scale = json_object();
-    json_set_str(balance, "policy", v ? v->policy : names[0]);
-    json_set(balance, "params", v ? params_of(v) : json_object());
-    json_set_num(breaker, "failure_threshold", 5);
-    json_set_str(route, "listen", "127.0.0.1:9");
-    json_set(route, "balance", balance);
-    json_set(route, "circuit_breaker", breaker);
-    json_set(routes, NULL, route);
-    json_set_str(service, "name", "bench");
-    json_set(service, "routes", routes);
-    json_set_num(scale, "max", MOST);
-    json_set(service, "scale", scale);
-    json_set(services, NULL, service);
-    json_set(config, "services", services);
-    for (int i = 0; i < NAMES; i++) {
-        char path[64]; /* "balance/" and the longest of the names */
-        struct cJSON *policy = json_object();
-        snprintf(path, sizeof path, "balance/%s", names[i]);
-        json_set_str(policy, "kind", "balance");
-        json_set_str(policy, "name", names[i]);
-        json_set_str(policy, "source", script_shipped(path, NULL));
-        json_set(policies, NULL, policy);
+    char path[] = "/tmp/balance_bench.XXXXXX", *warnings = NULL, *error = NULL;
+    struct cJSON *config = NULL;
+    int fd = mkstemp(path);
+    if (fd < 0) {
+        perror("balance_bench");
+        exit(1);
     }
-    json_set(config, "policies", policies);
+    dprintf(fd, "cluster { id = 'bench', engine = 'process' }\nservice 'bench' { backends = {");
+    for (unsigned i = 0; i < MOST; i++) {
+        dprintf(fd, " '127.0.0.1:%u',", 10000 + i);
+    }
+    dprintf(fd, " }, route = { listen = '127.0.0.1:9', balance = %s } }\n",
+            v ? v->balance : "'round_robin'");
+    close(fd);
+    if (script_load(path, NULL, &config, &warnings, &error)) {
+        fprintf(stderr, "balance_bench: %s\n", error);
+        exit(1);
+    }
+    unlink(path);
+    mem_free(warnings);
     json_set_bool(config, "builtin_balance", !v);
     return config;
 }

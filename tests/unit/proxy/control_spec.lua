@@ -94,6 +94,30 @@ describe("proxy, configuration, rosters and drain", function()
         assert.equal(requests, tonumber(w:numbers().policy_errors))
     end)
 
+    it("tells of a policy that LuaJIT does not compile", function()
+        for _, case in ipairs { { "closure", 1 }, { "round_robin", 0 } } do
+            world { route = { policy = case[1] } }
+            local c, u = w:client(), nil
+            for i = 1, 2048 do
+                assert.equal(0, tonumber(w:numbers().interpreted))
+                c:get "/"
+                u = u or w:accept(1)
+                u:read_head()
+                u:ok ""
+                assert.equal(200, (c:answer()), i)
+            end
+            assert.equal(case[2], tonumber(w:numbers().interpreted))
+            local fact = w:must "fact"
+            if case[2] == 1 then
+                assert.matches("^1 policy: policies/balance/closure.lua:1: runs interpreted", fact)
+            end
+            w:must(w:configure({ { policy = "round_robin" } }))
+            w:must "commit"
+            assert.equal(0, tonumber(w:numbers().interpreted))
+            w = proxied.finish(w)
+        end
+    end)
+
     it("decides in C when policies are set aside, and counts no error", function()
         world { backends = 2, route = { policy = "none" } }
         w:must(w:configure({ { policy = "none" } }, nil, true))

@@ -144,6 +144,18 @@ WEAK int script_picker_scores(struct script_picker *picker, const struct script_
     return -ENOTSUP;
 }
 
+WEAK bool script_picker_compiled(struct script_picker *picker)
+{
+    (void)picker;
+    return true;
+}
+
+WEAK const char *script_picker_origin(const struct script_picker *picker)
+{
+    (void)picker;
+    return "policies/balance/raises.lua:1";
+}
+
 WEAK const char *script_picker_error(const struct script_picker *picker)
 {
     (void)picker;

@@ -323,8 +323,34 @@ describe("script/hot", function()
                 assert.is_nil(seen[blacklisted], blacklisted)
             end
             assert.is_true(seen.JFUNCF or seen.JFORL or seen.JLOOP)
+            assert.is_true(C.script_picker_compiled(p)) -- the policy's own functions, too
         end)
     end
+
+    it("tells what LuaJIT gives up", function()
+        local bodies = {
+            closure = "local function f() return n end\nreturn f()",
+            rest = "local t = { 1, 2, n }\ntable.sort(t, function(a, b) return a > b end)\nreturn 1",
+        }
+        for label, body in pairs(bodies) do
+            local h = hot { x = source("pick", body) }
+            C.script_hot_live(h)
+            local p = picker(h, "x", script.rows { {}, {} }, 2)
+            local counts, failed = ffi.new "uint32_t[2]", ffi.new "uint32_t[1]"
+            C.script_test_picks(p, 2048, 1, counts, failed)
+            assert.equal(0, failed[0], label)
+            assert.is_false(C.script_picker_compiled(p), label)
+            begins(ffi.string(C.script_picker_origin(p)), X .. ":2")
+        end
+        local one = hot { x = source("pick", "return n"), y = source("score", "return -backend.index") }
+        C.script_hot_live(one)
+        for _, name in ipairs { "x", "y" } do
+            local p = picker(one, name, script.rows { {}, {} }, 2)
+            assert.is_false(C.script_picker_compiled(p)) -- not asked yet
+            C.script_test_picks(p, 2048, 1, ffi.new "uint32_t[2]", ffi.new "uint32_t[1]")
+            assert.is_true(C.script_picker_compiled(p), name)
+        end
+    end)
 
     it("costs so much", function()
         local h = hot(shipped)

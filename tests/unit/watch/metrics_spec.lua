@@ -106,6 +106,7 @@ describe("watch/metrics", function()
     it("tells what workers and master count", function()
         local w = C.board_worker(board, 1)
         w.connections, w.accepted, w.picks, w.pick_ns_sum, w.policy_errors = 3, 50, 40, 2000000000, 5
+        w.interpreted = 1
         counters.reloads_ok, counters.reloads_failed = 2, 1
         counters.decisions, counters.decisions_up, counters.decisions_held = 10, 3, 4
         counters.loop_lag_us_max = 2500
@@ -117,6 +118,7 @@ describe("watch/metrics", function()
         assert.equal(50, s['tidegate_connections_accepted_total{worker="1"}'])
         assert.equal(2, s['tidegate_pick_seconds_total{worker="1"}'])
         assert.equal(5, s['tidegate_balance_errors_total{worker="1"}'])
+        assert.equal(1, s['tidegate_balance_interpreted{worker="1"}'])
         assert.equal(1, s['tidegate_reloads_total{result="refused"}'])
         assert.equal(3, s['tidegate_decisions_total{action="scale_up"}'])
         assert.equal(3, s['tidegate_decisions_total{action="no_change"}'])
