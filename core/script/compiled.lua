@@ -1,8 +1,8 @@
 -- compiled.lua: whether LuaJIT runs functions as machine code; trusted. Returns look(functions) -> boolean.
 --
--- A function or loop that LuaJIT gave up on is marked in its own bytecode, and so is one with a trace. Nothing
--- is attached to the compiler: in some versions that crashes. The numbers of the opcodes are found at functions
--- that are known: behind each plain one stand the one given up and the compiled one.
+-- A function or loop that LuaJIT gave up on is marked in its own bytecode, and so is one with a trace.
+-- Nothing is attached to the compiler: in some versions that crashes. The numbers of the opcodes are found
+-- at functions that are known: behind each plain one stand the one given up and the compiled one.
 local funcbc = ...
 
 local function opcode(f, pc)
