@@ -38,6 +38,8 @@ static const struct command *const COMMANDS[] = {
     &command_check,
     &command_status,
     &command_decisions,
+    &command_events,
+    &command_history,
     &command_explain,
     &command_scale,
     &command_deploy,

@@ -12,6 +12,12 @@
  *      "engine":{...},"services":[...]}                          both as fleet_status has them
  * {"command":"decisions","service"?:"catalog","since_wall_ms":1700000000000}   0 = all
  *     {"ok":true,"decisions":[...]}                              as fleet_decisions has them
+ * {"command":"events","service"?:"catalog","kind"?:"deploy,instance","since_wall_ms":0,"limit":100}
+ *     {"ok":true,"events":[{"at","wall_ms","sequence","kind","service","subject","what","who","detail":{...}|"text","bad"}]}   newest last
+ * {"command":"history","service":"catalog","metric"?:"rate","instance"?:"catalog-7" ("" = the service as a whole,
+ *      absent = all),"from_ms","to_ms","step_ms":60000 (0 = one point for all)}
+ *     {"ok":true,"service","from_ms","to_ms","step_ms","series":[{"instance","metric",
+ *      "points":[[at_ms,min,max,mean,last,count]]}]}              oldest first
  * {"command":"scale","service":"catalog","instances":4,"hold_ms":600000}
  *     {"ok":true,"service":"catalog","was":2,"desired":4,"held_for_ms":600000}
  * {"command":"deploy","service":"catalog","wait":true,"timeout_ms":300000}
@@ -111,6 +117,7 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
 /* The entries. */
 extern const struct command command_run, command_check, command_version;
 extern const struct command command_status, command_decisions, command_explain;
+extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;
 extern const struct command command_anomaly;
@@ -121,5 +128,14 @@ void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned c
                           bool colour);
 void commands_show_decisions(struct buf *to, const struct cJSON *answer, unsigned columns,
                              bool colour);
+/* commands_history.c: likewise; a series' table and its drawing take one of the answer's series. */
+void commands_show_history(struct buf *to, const struct cJSON *answer, unsigned columns,
+                           bool colour);
+void commands_show_series(struct buf *to, const struct cJSON *series, unsigned columns,
+                          bool colour);
+void commands_show_plot(struct buf *to, const struct cJSON *answer, const struct cJSON *series,
+                        unsigned columns);
+void commands_show_events(struct buf *to, const struct cJSON *answer, unsigned columns,
+                          bool colour);
 
 #endif

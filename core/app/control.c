@@ -99,13 +99,7 @@ static void do_status(struct master *m, struct admin_request *request, const str
 
 static void do_decisions(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
-    const char *service = json_str(args, "service", NULL);
-    struct cJSON *out =
-        fleet_decisions(m->fleet, service, (uint64_t)json_int(args, "since_wall_ms", 0));
-    if (out) {
-        json_set_bool(out, "ok", true);
-    }
-    admin_answer(request, out ? out : refusal("no such service: `tidegate status` lists them"));
+    history_ask_decisions(m, request, args);
 }
 
 static void do_scale(struct master *m, struct admin_request *request, const struct cJSON *args)
@@ -204,6 +198,16 @@ static void do_explain(struct master *m, struct admin_request *request, const st
     explain_begin(m, request, args);
 }
 
+static void do_events(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    history_ask_events(m, request, args);
+}
+
+static void do_history(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    history_ask_samples(m, request, args);
+}
+
 static const struct {
     const char *name;
     control_fn *run;
@@ -215,6 +219,7 @@ static const struct {
     {"stop", do_stop, true},        {"reload", do_reload, true},
     {"backend", do_backend, true},  {"weight", do_weight, true},
     {"explain", do_explain, false}, {"version", do_version, false},
+    {"events", do_events, false},   {"history", do_history, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,
@@ -230,6 +235,7 @@ void control_command(void *arg, struct admin_request *request, const char *comma
             if (commands[i].changes) {
                 char *text = json_text(args);
                 log_info("operator", "who=%s asks=%s", admin_who(request), text);
+                history_on_operator(m, admin_who(request), command, args);
                 mem_free(text);
             }
             commands[i].run(m, request, args);

@@ -139,6 +139,7 @@ static void on_exited(void *arg, struct child *child, int status, int signal)
     log_error("the policy process died: decisions hold until it is back",
               "status=%d signal=%d retry_ms=%llu", status, signal,
               (unsigned long long)m->policy_back_off_ms);
+    history_note_exit(m, "policy", 0, status, signal);
 }
 
 void deciders_adopt(struct master *m, struct child *child)

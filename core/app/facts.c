@@ -55,6 +55,7 @@ void facts_take(struct master *m, const struct fact *fact)
     const char *service = *fact->service ? fact->service : NULL;
     const char *backend = *fact->backend ? fact->backend : NULL;
     count(&m->counters, fact);
+    history_on_fact(m, fact);
     if (fact->worker >= 0) {
         log_write(level, fact->what, "kind=%s service=%s instance=%s worker=%d", fact->kind,
                   service, backend, fact->worker);

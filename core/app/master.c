@@ -187,6 +187,7 @@ int master_build(struct master *m, char **reterr)
     m->take_over_by_ms = clock_now_ms() + (uint64_t)json_int(cluster, "grace_ms", 30000) / 2;
     m->worker_count = count_workers(m, cluster);
     if (!rc) {
+        history_open(m, cluster);
         rc = board_new(m->worker_count, &m->board);
     }
     if (!rc) {
@@ -228,6 +229,7 @@ static void close_all(struct master *m)
     m->phase = MASTER_CLOSING;
     control_close(m);
     explain_close(m);
+    history_answers_close(m);
     reload_close(m);
     deciders_close(m);
     admin_close(m->admin);
@@ -242,6 +244,7 @@ static void close_all(struct master *m)
     m->client = NULL;
     collecting_close(m);
     facts_close(m);
+    history_close(m);
     names_close(m->names);
     m->names = NULL;
     workers_close_listeners(m);
@@ -323,6 +326,7 @@ static void on_tick(uv_timer_t *timer)
         control_tick(m, now_ms);
         explain_tick(m, now_ms);
         facts_tick(m, now_ms);
+        history_tick(m, now_ms);
         names_tick(m->names, now_ms);
         collecting_tick(m, now_ms);
     } else if (m->phase != MASTER_STARTING) {

@@ -8,6 +8,7 @@
  *   control.c   what operators ask for
  *   explain.c   questions to workers about requests
  *   facts.c     what happened, from fleet and workers
+ *   history.c   what is remembered of it on disk; history_answers.c what is asked of that
  *   aside.c     balance policies that hang again and again
  *   collecting.c  what services tell of themselves, and the views of it
  *   names.c     host names in rosters
@@ -113,6 +114,7 @@ struct aside {
 };
 
 struct names;      /* names.c */
+struct history;    /* history.c */
 struct collecting; /* collecting.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
@@ -167,6 +169,7 @@ struct master {
     struct admin *admin;
     struct names *names;
     struct collecting *collecting;
+    struct history *history; /* NULL: nothing is kept */
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
@@ -275,6 +278,32 @@ void facts_on_fleet(struct master *m, const struct fleet_fact *fact);
 void facts_on_worker(struct master *m, const struct child *worker, const struct cJSON *fact);
 void facts_tick(struct master *m, uint64_t now_ms);
 void facts_close(struct master *m);
+
+/* ---- history.c ---- */
+/* Opens the store; without one everything goes on, and the log says why. */
+void history_open(struct master *m, const struct cJSON *cluster);
+/* All of these do nothing when there is no history. */
+void history_on_fact(struct master *m, const struct fact *fact);
+/* Something of the daemon itself. `kind` as store.h lists them, `detail` may be NULL. */
+void history_note(struct master *m, const char *kind, const char *subject, const char *what,
+                  const char *detail, bool bad);
+/* A process of ours died: kind "worker" or "policy". */
+void history_note_exit(struct master *m, const char *kind, unsigned index, int status, int signal);
+/* What an operator asked for; `args` is the request. */
+void history_on_operator(struct master *m, const char *who, const char *command,
+                         const struct cJSON *args);
+void history_tick(struct master *m, uint64_t now_ms);
+/* Answers who still waits, writes what there is and closes; frees in the last callback. */
+void history_close(struct master *m);
+
+/* ---- history_answers.c ---- */
+/* Commands as commands.h describes them; answered at once or later. */
+void history_ask_decisions(struct master *m, struct admin_request *request,
+                           const struct cJSON *args);
+void history_ask_events(struct master *m, struct admin_request *request, const struct cJSON *args);
+void history_ask_samples(struct master *m, struct admin_request *request, const struct cJSON *args);
+/* Whoever still waits is refused. */
+void history_answers_close(struct master *m);
 
 /* ---- aside.c ---- */
 /* A worker was killed for it hung inside a policy. */

@@ -88,6 +88,7 @@ static void refuse(struct master *m, const char *errors)
     m->counters.reloads_failed++;
     log_errors(errors);
     log_error("reload refused: the old generation goes on", "generation=%u", m->generation);
+    history_note(m, "reload", "", "reload refused", errors, true);
     struct cJSON *no = json_object();
     json_set_bool(no, "ok", false);
     json_set_str(no, "error", errors);
@@ -116,6 +117,7 @@ static void commit(struct master *m)
         m->counters.reloads_ok++;
         log_info("reloaded", "generation=%u took_ms=%llu", m->generation,
                  (unsigned long long)(clock_now_ms() - r->started_ms));
+        history_note(m, "reload", "", "reloaded", NULL, false);
     }
     note_outcome(m, NULL);
     fleet_apply(m->fleet, m->config, clock_now_ms());

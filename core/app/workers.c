@@ -325,6 +325,7 @@ static void on_worker_exited(void *arg, struct child *w, int status, int signal)
     m->counters.worker_deaths++;
     log_error("worker died: starting another", "worker=%u status=%d signal=%d", w->index, status,
               signal);
+    history_note_exit(m, "worker", w->index, status, signal);
     /* At once, unless it never came up: then a broken start would spin. */
     m->worker_retry_ms[w->index] = clock_now_ms() + (w->generation ? 0 : RETRY_MS);
     on_roster_ack(m);

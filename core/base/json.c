@@ -215,6 +215,11 @@ void json_set_bool(struct cJSON *object, const char *key, bool value)
     json_set(object, key, made(cJSON_CreateBool(value)));
 }
 
+void json_add_num(struct cJSON *array, double number)
+{
+    json_set(array, NULL, made(cJSON_CreateNumber(number)));
+}
+
 void json_add_str(struct cJSON *array, const char *text)
 {
     json_set(array, NULL, text ? made(cJSON_CreateString(text)) : NULL);

@@ -66,6 +66,7 @@ struct cJSON *json_number(double number);
 /* Drops a member; one that is not there is no error. */
 void json_remove(struct cJSON *object, const char *key);
 void json_add_str(struct cJSON *array, const char *text);
+void json_add_num(struct cJSON *array, double number);
 /* A deep copy of `value` (NULL gives null), owned by the caller. */
 struct cJSON *json_copy(const struct cJSON *value);
 

@@ -33,6 +33,8 @@ S.cluster = {
       doc = "how a line is written" },
     { "sample", type = "number", default = 1, min = 0, max = 1, doc = "share of the requests that are told" },
   } },
+  { "history", type = "history", default = {}, example = 'such as { days = 14, bytes = "2g" }, or false',
+    doc = "events and figures that are kept below state_dir; false = nothing; read at the start" },
   { "max_header_bytes", type = "size", out = "max_header_bytes", min = 256, max = 16384, unit = "bytes",
     doc = "longest head of a request: more is answered with 431; 16k when absent" },
   { "max_headers", type = "integer", min = 1, max = 100,
@@ -257,6 +259,15 @@ S.scale = {
     doc = "how often the policy is asked" },
   { "shadow", type = "later", out = false, what = "a shadow policy",
     doc = "a second policy that only reports" },
+}
+
+S.history = {
+  { "enabled", type = "boolean", default = true, doc = "whether anything is kept" },
+  { "days", type = "integer", default = 14, min = 1, max = 3650, doc = "how long figures are kept" },
+  { "bytes", type = "size", default = "2g", min = 1048576, unit = "bytes", out = "bytes",
+    doc = "what all of it takes at most, about" },
+  { "rollup_days", type = "integer", default = 90, min = 1, max = 3650,
+    doc = "how long the figures of each minute are kept" },
 }
 
 S.anomaly = {

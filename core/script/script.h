@@ -16,6 +16,7 @@
  *   "cluster": { "id": "shop", "engine": "docker", "workers": 0 (= one per core),
  *     "admin": "127.0.0.1:9880" ("" = off), "state_dir": "", "runtime_dir": "" ("" = by default), "zone": "",
  *     "sample_interval_ms": 5000, "grace_ms": 30000, "spin_us": 0,
+ *     "history": { "enabled": true, "days": 14, "bytes": 2147483648, "rollup_days": 90 },
  *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
  *                 "tls": { "ca": "", "certificate": "", "key": "" } } },
  *   "services": [ {

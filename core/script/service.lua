@@ -289,6 +289,15 @@ function types.anomaly(value, field, path, ctx)
     return anomaly
 end
 
+function types.history(value, field, path, ctx)
+    if value == false then
+        value = { enabled = false }
+    elseif type(value) ~= "table" then
+        return fail(ctx, path, "a table " .. field.example, value)
+    end
+    return (check.record(schema.history, value, path, ctx))
+end
+
 -- ---- What of a request counts -----------------------------------------------------------------
 
 local PLACES = { header = true, cookie = true, query = true }

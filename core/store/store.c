@@ -30,7 +30,8 @@ enum {
     DEFAULT_EVENT_DAYS = 400,
     MB = 1 << 20,
     QUEUED_BYTES = 64 * MB, /* of events and documents that wait */
-    TICKS_WAKE = 65536,     /* so many samples do not wait for their time */
+    LOCK_WAIT_MS = 1000,
+    TICKS_WAKE = 65536, /* so many samples do not wait for their time */
 };
 
 /* Times beyond the year 10889 are a mistake of the caller's, and would not fit a column. */
@@ -405,6 +406,19 @@ static void fill_options(struct store *s, const struct store_options *o)
     s->options.reserve_bytes = o->reserve_bytes ? o->reserve_bytes : 64ull * MB;
 }
 
+/* One that is just ending has it for another moment. */
+static int lock_fd(int fd)
+{
+    int rc = -EWOULDBLOCK;
+    for (int waited_ms = 0; rc == -EWOULDBLOCK && waited_ms < LOCK_WAIT_MS; waited_ms += 10) {
+        rc = flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0;
+        if (rc == -EWOULDBLOCK) {
+            (void)usleep(10000);
+        }
+    }
+    return rc;
+}
+
 static int take_dir(struct store *s, char **reterr)
 {
     const char *dir = s->options.dir;
@@ -415,7 +429,7 @@ static int take_dir(struct store *s, char **reterr)
     }
     char *path = mem_printf("%s/lock", dir);
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    int rc = s->lock_fd < 0 ? -errno : flock(s->lock_fd, LOCK_EX | LOCK_NB) ? -errno : 0;
+    int rc = s->lock_fd < 0 ? -errno : lock_fd(s->lock_fd);
     if (rc == -EWOULDBLOCK) {
         rc = -EEXIST;
         *reterr = mem_printf("the history in %s is in use by another process", dir);
