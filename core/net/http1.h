@@ -87,6 +87,7 @@ struct http1_head {
     bool has_content_length;
     bool keep_alive; /* the sender is willing to keep the connection */
     bool expect_continue;
+    bool te;      /* has a TE field */
     bool upgrade; /* Connection: upgrade with an Upgrade field */
     uint32_t field_count;
     struct http1_field fields[LIMIT_FIELDS];
@@ -111,18 +112,26 @@ const struct http1_field *http1_find(const struct http1_head *head, enum http1_k
 /* First field of that name (any case), or NULL. */
 const struct http1_field *http1_find_name(const struct http1_head *head, const char *name);
 
-/* Decoder of chunked bodies; zeroed is the start. Trailers are parsed and dropped. */
+/* Decoder of chunked bodies; zeroed is the start. */
 struct http1_chunks {
     uint64_t left;  /* of the present chunk */
     uint32_t extra; /* bytes of extensions and trailers so far: bounded */
     uint8_t state;
     uint8_t digits;
+    uint8_t fields; /* trailer fields so far: bounded */
+    bool
+        trailers; /* the last chunk is over: the next steps consume the trailer section, and nothing else */
     bool done;
 };
 /* Takes a step through `bytes`: sets *ret_data to the next piece of decoded body (may be empty) and
  * *ret_used to the bytes consumed, framing included. 0 (look at c->done), or -EPROTO. */
 int http1_chunks_next(struct http1_chunks *c, struct str bytes, struct str *ret_data,
                       size_t *ret_used);
+/* Parses a whole trailer section, its empty line included, into the fields of ret_head, of which
+ * nothing else is set that counts. -EPROTO. What the decoder took as one is one. */
+int http1_parse_trailers(struct str section, struct http1_head *ret_head);
+/* What the codec or the proxy knows of a field of that name (any case, not empty). */
+enum http1_known http1_known_name(struct str name);
 
 /* "OK" for 200 and so on; "" for unknown ones. */
 const char *http1_reason(int status);

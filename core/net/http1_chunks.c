@@ -22,7 +22,6 @@ enum chunk_state {
 };
 
 enum {
-    EXTRA_BYTES = 8 << 10,
     SIZE_DIGITS = 15
 };
 
@@ -66,7 +65,8 @@ static int take_extra(struct http1_chunks *c, char byte, enum http1_class wanted
         c->state = next;
         return 0;
     }
-    bool fits = http1_classes[(unsigned char)byte] & wanted && ++c->extra <= EXTRA_BYTES;
+    bool fits =
+        http1_classes[(unsigned char)byte] & wanted && ++c->extra <= LIMIT_CHUNK_EXTRA_BYTES;
     return fits ? 0 : -EPROTO;
 }
 
@@ -80,6 +80,7 @@ static int take(struct http1_chunks *c, char byte)
         return take_extra(c, byte, HTTP1_TEXT, '\r', CHUNK_SIZE_LF);
     case CHUNK_SIZE_LF:
         c->digits = 0;
+        c->trailers = !c->left;
         return expect(c, byte, '\n', c->left ? CHUNK_DATA : CHUNK_TRAILER);
     case CHUNK_DATA_CR:
         return expect(c, byte, '\r', CHUNK_DATA_LF);
@@ -91,7 +92,9 @@ static int take(struct http1_chunks *c, char byte)
             return 0;
         }
         c->state = CHUNK_TRAILER_NAME;
-        return byte == ':' ? -EPROTO : take_extra(c, byte, HTTP1_TCHAR, ':', CHUNK_TRAILER_VALUE);
+        return byte == ':' || ++c->fields > LIMIT_FIELDS
+                   ? -EPROTO
+                   : take_extra(c, byte, HTTP1_TCHAR, ':', CHUNK_TRAILER_VALUE);
     case CHUNK_TRAILER_NAME:
         return take_extra(c, byte, HTTP1_TCHAR, ':', CHUNK_TRAILER_VALUE);
     case CHUNK_TRAILER_VALUE:
@@ -126,13 +129,27 @@ int http1_chunks_next(struct http1_chunks *c, struct str bytes, struct str *ret_
             *ret_used = at + len;
             return 0;
         }
+        bool trailers = c->trailers;
         int rc = take(c, bytes.ptr[at]);
         if (rc) {
             return rc;
         }
         at++;
+        if (c->trailers != trailers) {
+            break;
+        }
     }
     *ret_data = (struct str){bytes.ptr + at, 0};
     *ret_used = at;
     return 0;
+}
+
+int http1_parse_trailers(struct str section, struct http1_head *ret_head)
+{
+    struct http1_scan scan = {section.ptr, section.ptr + section.len};
+    struct http1_said said = {0};
+    int status;
+    ret_head->field_count = 0;
+    enum http1_result result = http1_scan_fields(&scan, ret_head, &said, &status);
+    return result == HTTP1_DONE && scan.at == scan.end ? 0 : -EPROTO;
 }

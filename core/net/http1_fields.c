@@ -137,6 +137,11 @@ static enum http1_known known_of(struct str name)
 #undef IS
 }
 
+enum http1_known http1_known_name(struct str name)
+{
+    return known_of(name);
+}
+
 /* Remembers what the field says; true when it concerns this hop only. */
 static bool take_known(struct http1_head *head, struct http1_said *said,
                        const struct http1_field *field)
@@ -168,11 +173,13 @@ static bool take_known(struct http1_head *head, struct http1_said *said,
     case HTTP1_UPGRADE:
         said->upgrade_field = true;
         return true;
+    case HTTP1_TE:
+        head->te = true;
+        return true;
     case HTTP1_KEEP_ALIVE:
     case HTTP1_PROXY_AUTHENTICATE:
     case HTTP1_PROXY_AUTHORIZATION:
     case HTTP1_PROXY_CONNECTION:
-    case HTTP1_TE:
     case HTTP1_TRAILER:
         return true;
     case HTTP1_OTHER:

@@ -245,6 +245,7 @@ enum http1_result http1_parse_request(struct str bytes, struct http1_head *ret_h
     head->field_count = 0;
     head->content_length = 0;
     head->has_content_length = head->expect_continue = head->keep_alive = head->upgrade = false;
+    head->te = false;
     head->status = 0;
     head->reason = (struct str){NULL, 0};
     if (scan.at < scan.end && *scan.at == '\r') {

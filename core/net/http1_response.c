@@ -85,6 +85,7 @@ enum http1_result http1_parse_response(struct str bytes, enum http1_method metho
     head->field_count = 0;
     head->content_length = 0;
     head->has_content_length = head->expect_continue = head->keep_alive = head->upgrade = false;
+    head->te = false;
     head->method = method;
     head->method_text = head->target = head->path = head->query = head->host =
         (struct str){NULL, 0};

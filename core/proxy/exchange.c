@@ -48,6 +48,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
     proxy_pipe_give(p, ex->pipe);
     proxy_pipe_give(p, ex->in_pipe);
     proxy_block_give(p, &ex->request);
+    proxy_block_give(p, &ex->trailer);
     proxy_generation_unref(ex->generation);
     ex->session->ex = NULL;
     proxy_pool_give(&p->exchange_pool, ex);
@@ -207,6 +208,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->client_minor = (uint8_t)head->minor;
     ex->client_keep = head->keep_alive;
     ex->upgrade = wants_websocket(head);
+    ex->te_trailers = !ex->upgrade && proxy_trailer_wanted(head);
     ex->in = (struct body){.framing = head->framing,
                            .left = head->content_length,
                            .done = head->framing == HTTP1_NO_BODY};
@@ -400,6 +402,8 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
     ex->to_client = !streams                ? head->framing
                     : ex->client_minor == 1 ? HTTP1_CHUNKED
                                             : HTTP1_UNTIL_CLOSE;
+    ex->trailers = ex->te_trailers && head->framing == HTTP1_CHUNKED &&
+                   ex->to_client == HTTP1_CHUNKED && proxy_trailer_fits(head);
     s->last = !ex->client_keep || !ex->in.done || ex->to_client == HTTP1_UNTIL_CLOSE || p->draining;
     if (!ex->in.done) {
         s->untidy = true;

@@ -35,6 +35,24 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
 ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head *head, char *to,
                              size_t size);
 
+/* The fields of a trailer section that may go on, and the empty line; 0 when none may. -ENOBUFS. */
+ssize_t proxy_forward_trailers(const struct exchange *ex, const struct http1_head *head, char *to,
+                               size_t size);
+
+/* ---- trailer.c --------------------------------------------------------------------------- */
+
+/* Whether a request says that its client takes trailers. */
+bool proxy_trailer_wanted(const struct http1_head *request);
+/* Whether all fields of an answer's trailer section concern more than this hop, as far as its head tells. */
+bool proxy_trailer_fits(const struct http1_head *answer);
+/* Whether a trailer field, or the announcement of one, may go to the client. */
+bool proxy_trailer_allowed(const struct exchange *ex, struct str name);
+/* Keeps a piece of the answer's trailer section. */
+void proxy_trailer_keep(struct exchange *ex, struct str piece);
+/* The whole section as the client gets it, its empty line included; empty: no field of it goes on. Lends: as long
+ * as the exchange. */
+struct str proxy_trailer_end(struct exchange *ex);
+
 /* ---- exchange.c -------------------------------------------------------------------------- */
 
 enum exchange_state {
@@ -60,6 +78,8 @@ struct body {
     enum http1_framing framing;
     uint64_t left; /* HTTP1_LENGTH */
     struct http1_chunks chunks;
+    struct str
+        trailers; /* what came of the section of HTTP1_CHUNKED in the last proxy_body_take; lends: as `in` there */
     bool done;
 };
 
@@ -101,6 +121,9 @@ struct exchange {
     struct body in;          /* from the client */
     struct body out;         /* from the backend */
     enum http1_framing to_client;
+    bool te_trailers;       /* the client takes trailers, */
+    bool trailers;          /* and this answer's may go on */
+    struct block *trailer;  /* the section so far; NULL: nothing yet */
     struct pipe *pipe;      /* bytes of the answer inside the kernel; NULL = none */
     struct pipe *in_pipe;   /* the same of what goes to the backend */
     bool bulk_in, bulk_out; /* tunnel: much comes that way, it goes through a pipe */

@@ -256,10 +256,31 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
     } else if (head->has_content_length) {
         put_length(&w, head->content_length);
     }
+    if (ex->te_trailers) {
+        put_text(&w, "TE: trailers\r\nConnection: te\r\n");
+    }
     if (ex->upgrade) {
         put_text(&w, "Connection: upgrade\r\nUpgrade: websocket\r\n");
     }
     return finish(&w, to);
+}
+
+/* What a Trailer field announces, less what will not go on. */
+static void put_announced(struct writer *w, const struct exchange *ex, struct str names)
+{
+    struct str name;
+    bool first = true;
+    while (str_next(&names, ',', &name)) {
+        name = str_trim(name);
+        if (name.len && proxy_trailer_allowed(ex, name)) {
+            put_str(w, first ? str_of("Trailer: ") : str_of(", "));
+            put_str(w, name);
+            first = false;
+        }
+    }
+    if (!first) {
+        put_text(w, "\r\n");
+    }
 }
 
 static void put_framing(struct writer *w, const struct exchange *ex, const struct http1_head *head)
@@ -296,6 +317,8 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
         if (!f->hop && !dropped && f->known != HTTP1_CONTENT_LENGTH) {
             put_field(&w, f);
             dated = dated || f->known == HTTP1_DATE;
+        } else if (final && ex->trailers && f->known == HTTP1_TRAILER) {
+            put_announced(&w, ex, f->value);
         }
     }
     if (!dated) {
@@ -311,4 +334,16 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
     }
     put_framing(&w, ex, head);
     return finish(&w, to);
+}
+
+ssize_t proxy_forward_trailers(const struct exchange *ex, const struct http1_head *head, char *to,
+                               size_t size)
+{
+    struct writer w = {to, to + size, false};
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (proxy_trailer_allowed(ex, head->fields[i].name)) {
+            put_field(&w, &head->fields[i]);
+        }
+    }
+    return w.at == to && !w.full ? 0 : finish(&w, to);
 }

@@ -7,7 +7,7 @@
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
- *   hold.c      small answers kept until they are whole
+ *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
  *   forward.c   heads written anew;  answer.c  our own answers

@@ -1,8 +1,8 @@
 /* stream.c: bodies both ways.
  *
  * Invariants: one side is read only while nothing waits to be written to the other, so what is kept
- * for a slow reader is at most one receive. Chunked bodies are decoded and framed anew; a body that
- * ends too early never gets a clean end on the other side. */
+ * for a slow reader is at most one receive. Chunked bodies are decoded and framed anew, a request's
+ * without its trailers; a body that ends too early never gets a clean end on the other side. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -16,15 +16,20 @@
 static ssize_t take_chunks(struct body *body, struct str in, char *to, size_t *ret_used)
 {
     size_t at = 0, len = 0;
+    body->trailers = (struct str){NULL, 0};
     while (at < in.len && !body->chunks.done) {
         struct str piece;
         size_t used;
+        bool trailers = body->chunks.trailers;
         if (http1_chunks_next(&body->chunks, str_sub(in, at, in.len), &piece, &used)) {
             return -EPROTO;
         }
         if (piece.len) {
             memmove(to + len, piece.ptr, piece.len);
             len += piece.len;
+        }
+        if (trailers) {
+            body->trailers = str_sub(in, at, at + used);
         }
         at += used;
     }
@@ -61,9 +66,10 @@ ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_
     return (ssize_t)len;
 }
 
-/* Adds a piece of body in the receiver's framing; `line` (20 bytes) must live as long as iov. */
+/* Adds a piece of body in the receiver's framing, at most 4 parts; `line` (20 bytes) must live as long
+ * as iov. `trailers`: with the empty line behind them; or empty. */
 static int add_body(struct iovec *iov, int count, struct str data, bool chunked, bool last,
-                    char *line)
+                    struct str trailers, char *line)
 {
     static const char ends[] = "\r\n0\r\n\r\n";
     if (data.len && chunked) {
@@ -75,8 +81,11 @@ static int add_body(struct iovec *iov, int count, struct str data, bool chunked,
     }
     if (chunked && (data.len || last)) {
         size_t from = data.len ? 0 : 2;
-        size_t to = last ? 7 : 2;
+        size_t to = !last ? 2 : trailers.len ? 5 : 7;
         iov[count++] = (struct iovec){(char *)(uintptr_t)ends + from, to - from};
+        if (trailers.len) {
+            iov[count++] = (struct iovec){(char *)(uintptr_t)trailers.ptr, trailers.len};
+        }
     }
     return count;
 }
@@ -131,10 +140,10 @@ enum progress proxy_stream_in(struct exchange *ex)
     if (keep_rest(s, str_sub(in, used, in.len))) {
         return proxy_exchange_abort(ex);
     }
-    struct iovec iov[3];
+    struct iovec iov[4];
     char line[20]; /* a size_t in hexadecimal, CR LF and NUL */
     int count = add_body(iov, 0, (struct str){scratch, (size_t)len},
-                         ex->in.framing == HTTP1_CHUNKED, ex->in.done, line);
+                         ex->in.framing == HTTP1_CHUNKED, ex->in.done, (struct str){NULL, 0}, line);
     ex->streamed = true;
     board_add(&ex->backend->row->bytes_in, (uint64_t)len);
     if (count && proxy_upstream_send(u, iov, count)) {
@@ -160,15 +169,20 @@ enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct s
     if (used < bytes.len) {
         ex->up_keep = false; /* more than it had announced */
     }
+    struct str trailers = {NULL, 0};
+    if (ex->trailers && ex->out.trailers.len) {
+        proxy_trailer_keep(ex, ex->out.trailers);
+        trailers = ex->out.done ? proxy_trailer_end(ex) : trailers;
+    }
     ex->head_sent = true;
-    struct iovec iov[4];
+    struct iovec iov[5];
     char line[20];
     int count = 0;
     if (head.len) {
         iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
     }
     count = add_body(iov, count, (struct str){at, (size_t)len}, ex->to_client == HTTP1_CHUNKED,
-                     ex->out.done, line);
+                     ex->out.done, trailers, line);
     board_add(&ex->backend->row->bytes_out, (uint64_t)len);
     ex->sent_bytes += (uint64_t)len;
     if (count && proxy_session_send(s, iov, count)) {

@@ -2,8 +2,8 @@
  *
  * The first byte chooses the parser, for an answer the method of its request, for chunks the size of
  * steps. Beside memory errors it checks that what is accepted lies inside the input, that an accepted
- * head is not accepted without its last byte and has a body only where one may be, and that chunks
- * decode the same in one piece and in steps.
+ * head is not accepted without its last byte and has a body only where one may be, that chunks
+ * decode the same in one piece and in steps, and that the trailers behind them parse as fields.
  * sources: core/net/http1_request.c core/net/http1_response.c core/net/http1_fields.c core/net/http1_chunks.c core/base/str.c
  */
 #include "net/http1.h"
@@ -83,6 +83,7 @@ static void fuzz_head(struct str in, bool request, enum http1_method method)
 struct decoded {
     uint64_t hash;
     size_t used, bytes;
+    uint32_t fields;
     bool done, bad;
 };
 
@@ -90,9 +91,11 @@ static struct decoded decode(struct str in, size_t step)
 {
     struct http1_chunks c = {0};
     struct decoded d = {.hash = 0xcbf29ce484222325u};
+    size_t trailers = 0;
     while (d.used < in.len && !c.done) {
         struct str piece;
         size_t used = 0;
+        bool inside = c.trailers;
         struct str part = str_sub(in, d.used, d.used + step);
         if (http1_chunks_next(&c, part, &piece, &used)) {
             d.bad = true;
@@ -104,8 +107,16 @@ static struct decoded decode(struct str in, size_t step)
         }
         d.bytes += piece.len;
         d.used += used;
+        check(!inside || !piece.len);
+        trailers = inside ? trailers : d.used;
     }
     d.done = c.done;
+    if (c.done) {
+        struct str section = str_sub(in, trailers, d.used);
+        check(!http1_parse_trailers(section, &head) && head.field_count == c.fields);
+        check(head.field_count <= LIMIT_FIELDS && section.len >= 2);
+        d.fields = head.field_count;
+    }
     return d;
 }
 
@@ -114,8 +125,8 @@ static void fuzz_chunks(struct str in, size_t step)
 {
     struct decoded whole = decode(in, in.len), cut = decode(in, step);
     check(whole.bad == cut.bad && whole.done == cut.done);
-    check(whole.bad ||
-          (whole.used == cut.used && whole.bytes == cut.bytes && whole.hash == cut.hash));
+    check(whole.bad || (whole.used == cut.used && whole.bytes == cut.bytes &&
+                        whole.hash == cut.hash && whole.fields == cut.fields));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

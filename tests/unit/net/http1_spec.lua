@@ -365,6 +365,54 @@ describe("net/http1 chunks", function()
     end)
 end)
 
+describe("net/http1 trailers", function()
+    -- Fields of the section that the decoder says is there.
+    local function trailers(bytes, step)
+        local c, data = ffi.new "struct http1_chunks", ffi.new "struct str[1]"
+        local section, at = "", 0
+        while at < #bytes and not c.done do
+            local part, before = bytes:sub(at + 1, at + step), c.trailers
+            if C.http1_chunks_next(c, S(part), data, used) ~= 0 then
+                return nil
+            end
+            local n = tonumber(used[0])
+            if before then
+                assert.equal(0, tonumber(data[0].len))
+                section = section .. part:sub(1, n)
+            end
+            at = at + n
+        end
+        assert.is_true(c.done)
+        assert.equal(0, C.http1_parse_trailers(S(section), head))
+        local got = {}
+        for i = 0, head.field_count - 1 do
+            got[#got + 1] = text(head.fields[i].name) .. "=" .. text(head.fields[i].value)
+        end
+        return table.concat(got, " ")
+    end
+
+    it("are found and parsed however they are cut", function()
+        local cases = {
+            { "0\n\n", "" }, { "1\na\n0;x\nX-T: 1\n\n", "X-T=1" }, { "0\nA:1\nB:\t\nA: 2 \n\n", "A=1 B= A=2" },
+            { "0\n" .. ("A:\n"):rep(100) .. "\n", (("A="):rep(100, " ")) },
+        }
+        for _, case in ipairs(cases) do
+            for _, step in ipairs { 1, 2, 3, 7, 1e6 } do
+                assert.equal(case[2], trailers(crlf(case[1]), step))
+            end
+        end
+    end)
+    it("are limited", function()
+        assert.is_nil(trailers(crlf("0\n" .. ("A:\n"):rep(101) .. "\n"), 1e6))
+        assert.is_nil(trailers(crlf("0\n" .. ("A: " .. ("x"):rep(100) .. "\n"):rep(90) .. "\n"), 1e6))
+    end)
+    it("are not parsed when they are not whole", function()
+        for _, section in ipairs { "", "\r", "X: 1\r\n", "X: 1\r\n\r\nY", "X : 1\r\n\r\n" } do
+            assert.is_true(C.http1_parse_trailers(S(section), head) ~= 0, section)
+        end
+    end)
+end)
+
 describe("net/http1 tables", function()
     it("tells reasons and what may be repeated", function()
         assert.equal("Bad Gateway", ffi.string(C.http1_reason(502)))

@@ -150,7 +150,10 @@ local arriving = {
     { get "Connection: host, x-forwarded-for\n", { "Host: a\r\n", "X-Forwarded-For: 127.0.0.1\r\n" } },
     { get "Connection: content-length\nContent-Length: 5\n" .. "hello", { "Content-Length: 5\r\n" }, {}, "hello" },
     { get "Keep-Alive: timeout=5\nProxy-Connection: keep-alive\n", {}, { "keep-alive:", "proxy-connection:" } },
-    { get "TE: trailers, gzip\nTrailer: X\n", {}, { "\nte:", "trailer:" } },
+    { get "TE: trailers, gzip\nTrailer: X\n", { "TE: trailers\r\nConnection: te\r\n" }, { "gzip", "trailer:" } },
+    { get "TE: gzip, xtrailers, trailers;q=1\n", {}, { "\nte:", "connection:" } },
+    { "GET / HTTP/1.0\nTE: trailers\n\n", {}, { "\nte:", "connection:" } },
+    { post("TE: trailers\n" .. CHUNKED, "5\nhello\n0\nX-T: 1\n\n"), { "TE: trailers\r\n" }, { "x-t" }, "hello" },
     { get "Proxy-Authorization: Basic x\n", {}, { "proxy-authorization" } },
     { get "Upgrade: h2c\nHTTP2-Settings: x\nConnection: upgrade, http2-settings\n", {}, { "upgrade", "http2-settings" } },
     { get "Upgrade: websocket\n", {}, { "upgrade" } },
@@ -293,6 +296,33 @@ local spoiled = {
     "5;a\nb\r\nhello\r\n", "5\r\r\nhello\r\n", "0\r\nX\r\n\r\n", "0\r\nX : 1\r\n\r\n", "0\r\nX: 1\n\r\n", "0\r\n\n",
 }
 
+-- Fields of a request, more of the answer's head, its trailer section, what arrives of it; head has, head has not.
+local TE = "TE: trailers\n"
+local trailing = {
+    { TE, "", "X-T: 1\n", "X-T: 1\n", {}, { "trailer:", "x-t" } },
+    { "te: gzip;q=0.5 ,\tTrailers\nConnection: te\n", "", "X-T:1 \nEmpty:\nX-T: 2\n", "X-T: 1\nEmpty: \nX-T: 2\n" },
+    { "TE: gzip\nTE: trailers\n", "Connection: keep-alive\n", "ETag: \"a\"\nServer-Timing: a;dur=1\n",
+        "ETag: \"a\"\nServer-Timing: a;dur=1\n" },
+    { TE, "Trailer: Content-Digest\n", "Content-Digest: sha-256=:x:\n", "Content-Digest: sha-256=:x:\n",
+        { "Trailer: Content-Digest\r\n" } },
+    { TE, "Trailer: X-T , content-length,, Set-Cookie, X-U\nTrailer: Host\n", "X-T: 1\nContent-Length: 9\nX-U: 2\n",
+        "X-T: 1\nX-U: 2\n", { "Trailer: X-T, X-U\r\n" }, { "content-length", "set-cookie", "host" } },
+    { TE, "", "", "" },
+    -- Nobody asked for them.
+    { "", "Trailer: X-T\n", "X-T: 1\n", "", {}, { "trailer:" } }, { "TE: gzip\n", "", "X-T: 1\n", "" },
+    { "TE: trailers;q=0\n", "", "X-T: 1\n", "" }, { "Connection: te\n", "", "X-T: 1\n", "" },
+    -- A Connection option may be the name of a trailer field.
+    { TE, "Connection: x-t\nTrailer: X-T\n", "X-T: 1\n", "", {}, { "trailer:" } },
+}
+for name in ([[Age Authentication-Info Authorization Cache-Control Connection Content-Encoding Content-Length Content-Range
+    Content-Type Cookie Date Expect Expires Forwarded Host If-Match Keep-Alive Location Max-Forwards Pragma
+    Proxy-Authenticate Proxy-Authorization Proxy-Connection Range Retry-After Set-Cookie TE Trailer Transfer-Encoding
+    Upgrade Vary Via Warning WWW-Authenticate X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Request-Id
+    traceparent]]):gmatch "%S+" do
+    trailing[#trailing + 1] = { TE, "", name .. ": 1\nX-T: 1\n" .. name:lower() .. ": 2\n", "X-T: 1\n" }
+end
+trailing[#trailing + 1] = { TE, "", "Content-Length: 5\nTransfer-Encoding: chunked\n", "" }
+
 describe("proxy, conformance", function()
     local w
 
@@ -422,6 +452,66 @@ describe("proxy, conformance", function()
         end)
     end
 
+    -- The trailer section behind a chunked body of 5 bytes, as it came.
+    local function section_of(c)
+        local got = {}
+        repeat
+            local size = tonumber(c.sock:receive "*l" or "", 16)
+            assert.is_truthy(size, "a chunk is missing")
+            got[#got + 1] = size > 0 and c:read(size + 2) or nil
+        until size == 0
+        assert.equal("hello", (table.concat(got):gsub("\r\n", "")))
+        local section = (c:read_head())
+        return assert(section, "no end of trailers"):sub(1, -3)
+    end
+
+    for i, case in ipairs(trailing) do
+        it(("ends an answer with trailers %d: %s"):format(i, (case[2] .. case[3]):sub(1, 60):gsub("%c", "|")), function()
+            for _, cut in ipairs { 1e6, 1 } do
+                local c = w:client()
+                c:send(crlf(get(case[1])))
+                local u = w:accept()
+                u:read_head()
+                u:send(crlf("HTTP/1.1 200 OK\n" .. case[2] .. CHUNKED .. "\n" .. "5\nhello\n0"))
+                local rest = crlf("\n" .. case[3] .. "\n")
+                for at = 1, #rest, cut do
+                    u:send(rest:sub(at, at + cut - 1))
+                end
+                local head = c:read_head()
+                assert.matches("^HTTP/1.1 200 ", head)
+                has(head, case[5], case[6])
+                assert.equal(crlf(case[4]), section_of(c))
+                if not case[2]:find "x%-t" then -- on the same connections: their framing held
+                    c:get "/next"
+                    assert.matches("^GET /next ", (u:read_head()))
+                    u:ok("fine", "Connection: close\r\n")
+                    assert.equal("fine", select(3, c:answer()))
+                end
+                u:close()
+                c:close()
+            end
+        end)
+    end
+
+    for i, section in ipairs {
+        "X\n\n", "X : 1\n\n", " X: 1\n\n", ": 1\n\n", "X: 1\n 2\n\n", "X: a\0b\n\n", "X: a\1b\n\n", "X\195\132: 1\n\n",
+        "X: 1\n\r\r\n", "X: " .. ("y"):rep(9000) .. "\n\n", ("X: y\n"):rep(101) .. "\n", "X: 1\n", "X: 1\n\r", "X", "\r",
+    } do
+        it(("does not end an answer with broken trailers %d: %s"):format(i, section:sub(1, 30):gsub("%c", "|")), function()
+            local c = w:client()
+            c:send(crlf(get(TE)))
+            local u = w:accept()
+            u:read_head()
+            u:send(crlf("HTTP/1.1 200 OK\n" .. CHUNKED .. "\n5\nhello\n"))
+            assert.matches("^HTTP/1.1 200 ", (c:read_head()))
+            u.sock:send(crlf "0\n" .. crlf(section))
+            u:close()
+            local got = c:read_all()
+            assert.equal("5\r\nhello\r\n", got, "it goes on behind the data")
+            c:close()
+        end)
+    end
+
     for i, chunks in ipairs(spoiled) do
         local name = ("%d: %s"):format(i, chunks:sub(1, 40):gsub("%c", "|"))
 
@@ -453,6 +543,6 @@ describe("proxy, conformance", function()
     end
 
     it("has as many cases as it should", function()
-        assert.is_true(#refused + #arriving + #answers + #spoiled >= 360)
+        assert.is_true(#refused + #arriving + #answers + #spoiled + #trailing >= 410)
     end)
 end)

@@ -105,6 +105,20 @@ describe("proxy, routes", function()
         assert.is_nil(answer:lower():find "\r\nserver:" or answer:find "frame%-options: no")
     end)
 
+    it("change trailers as the answer's head: what is removed or set there does not come behind it", function()
+        world { route = { more = {
+            answer_headers = { set = { { name = "X-Frame-Options", value = "DENY" } }, remove = { "x-internal" } },
+        } } }
+        local c = w:client()
+        c:get("/", "TE: trailers\r\n")
+        local u = w:accept()
+        u:read_head()
+        u:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Internal, X-Sum\r\n\r\n0\r\n"
+            .. "X-Internal: 1\r\nX-Frame-Options: no\r\nX-Sum: 2\r\n\r\n")
+        assert.matches("\r\nTrailer: X%-Sum\r\n", (c:read_head()))
+        assert.equal("0\r\nX-Sum: 2\r\n\r\n", (c:read_head()))
+    end)
+
     it("limit the body: announced, in the first bytes, and while it streams in chunks", function()
         world { route = { more = { max_body_bytes = 10 } } }
         local c = w:client()
