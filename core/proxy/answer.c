@@ -19,14 +19,21 @@ uint64_t proxy_random(struct proxy *p)
     return p->random[1] + b;
 }
 
+/* Eight hexadecimal digits at once: each byte has one in its low half, to which '0' is added, and from
+ * ten on 39 more. */
+static uint64_t digits_of(uint64_t halves)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    halves &= ones * 15;
+    return halves + ones * '0' + (((halves + ones * 6) >> 4) & ones) * ('a' - '0' - 10);
+}
+
 void proxy_request_id(struct proxy *p, char ret_id[33])
 {
-    static const char digits[] = "0123456789abcdef";
     for (int half = 0; half < 2; half++) {
-        uint64_t bits = proxy_random(p);
-        for (int i = 0; i < 16; i++, bits >>= 4) {
-            ret_id[half * 16 + i] = digits[bits & 15];
-        }
+        uint64_t bits = proxy_random(p), low = digits_of(bits), high = digits_of(bits >> 4);
+        memcpy(ret_id + half * 16, &low, 8);
+        memcpy(ret_id + half * 16 + 8, &high, 8);
     }
     ret_id[32] = '\0';
 }
