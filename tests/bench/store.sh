@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # What the history costs: CPU at 10,000 samples a second, bytes a sample, time to open after a kill.
 #
-#   tests/bench/store.sh [SECONDS] [SERIES INTERVAL_S]    60 s of 10,000 series each second, and 50,000 every 5 s
+#   tests/bench/store.sh [SECONDS]      60 s of 2,000 series at 10,000 samples a second, then 10 s each of
+#                                       series that are sampled every 5 s and every 15 s, at ten times the rate,
+#                                       and as much as 50,000 series have in memory at most, for the opening
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,20 +14,20 @@ ninja -C build/release store_bench >/dev/null
 measure() {
     local dir
     dir=$(mktemp -d)
-    echo "store: $1 series every $2 s, 10000 samples a second for $seconds s"
-    build/release/store_bench "$dir" "$1" "$2" 10000 "$seconds" | tee "$dir/out"
+    echo "store: $1 series every $2 s, $3 samples a second for $4 s"
+    build/release/store_bench "$dir" "$@" | tee "$dir/out"
     local filed bytes rollups
     filed=$(sed -n 's/^filed=//p' "$dir/out")
-    bytes=$(cat "$dir"/samples-*.db | wc -c)
-    rollups=$(cat "$dir"/rollups-*.db | wc -c)
-    awk -v n="$filed" -v b="$bytes" -v r="$rollups" 'BEGIN {
-        if (n > 0) printf "bytes a sample: %.2f + %.2f of roll-ups\n", b / n, r / n }'
+    if [ "$filed" -gt 100000 ]; then
+        bytes=$(cat "$dir"/samples-*.db | wc -c)
+        rollups=$(cat "$dir"/rollups-*.db | wc -c)
+        awk -v n="$filed" -v b="$bytes" -v r="$rollups" 'BEGIN {
+            printf "bytes a sample: %.2f + %.2f of roll-ups\n", b / n, r / n }'
+    fi
     rm -rf "$dir"
 }
 
-if [ $# -ge 3 ]; then
-    measure "$2" "$3"
-else
-    measure 10000 1
-    measure 50000 5
-fi
+measure 2000 1 10000 "$seconds"
+measure 200 5 100000 10
+measure 200 15 100000 10
+measure 50000 5 200000 22
