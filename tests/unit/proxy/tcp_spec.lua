@@ -136,6 +136,29 @@ describe("proxy, TCP routes", function()
         assert.equal(1, tonumber(w:numbers().no_backend))
     end)
 
+    it("open the circuit of a backend that refuses, and ask it no more", function()
+        world { backends = 2, more = { circuit_breaker = { failure_threshold = 3, recovery_timeout_ms = 60000 } } }
+        w.servers[1]:close()
+        local row = w:row(1)
+        local function lands_on_the_other()
+            local c = w:client()
+            local u = w:accept(2)
+            u:send "x"
+            assert.equal("x", (c:read(1)))
+            c:close()
+            u:close()
+        end
+        repeat
+            lands_on_the_other()
+        until w:must("news"):find("circuit_opened shop/shop-1", 1, true)
+        local failed = tonumber(row.outcomes[0])
+        assert.is_true(failed >= 3)
+        for _ = 1, 6 do
+            lands_on_the_other()
+        end
+        assert.equal(failed, tonumber(row.outcomes[0]), "it was asked again")
+    end)
+
     it("choose by in-flight connections, end with silence, and go on while draining", function()
         world { backends = 2, more = { idle_timeout_ms = 400, balance = { policy = "least_connections", params = {} } } }
         local a = w:client()

@@ -61,6 +61,40 @@ describe("proxy, time-outs and slow clients", function()
         assert.is_nil(body, "a cut answer looked whole")
     end)
 
+    it("a backend that takes no connection costs its time to connect, then another is asked", function()
+        w = proxied.start { backends = 2, route = { more = { connect_timeout_ms = 150 } } }
+        local full, queued = assert(socket.bind("127.0.0.1", 0, 0)), {}
+        local _, port = full:getsockname()
+        repeat -- until the kernel drops what wants to connect
+            local sock = socket.tcp()
+            sock:settimeout(0)
+            sock:connect("127.0.0.1", port)
+            queued[#queued + 1] = sock
+            local _, through = socket.select(nil, { sock }, 0.1)
+        until not through[1]
+        local deaf = w:entry(1, { address = "127.0.0.1:" .. port })
+        w:roster { deaf, w:entry(2) }
+        for _ = 1, 2 do
+            local c = w:client()
+            c:get "/"
+            local u = w:accept(2)
+            u:read_head()
+            u:ok("x", "Connection: close\r\n")
+            assert.equal("x", select(3, c:answer()))
+        end
+        assert.is_true(tonumber(w:row(1).outcomes[0]) > 0, "it was never asked")
+        w:roster { deaf }
+        local c = w:client()
+        c:get "/"
+        local status, seconds = took(c)
+        assert.equal(504, status)
+        assert.is_true(seconds > 0.1 and seconds < 3, seconds)
+        for _, sock in ipairs(queued) do
+            sock:close()
+        end
+        full:close()
+    end)
+
     it("the total holds while bytes go on, but not for a tunnel", function()
         world { total_timeout_ms = 250 }
         local c = w:client()
