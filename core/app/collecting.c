@@ -129,6 +129,33 @@ struct cJSON *collecting_views(struct master *m, uint64_t now_ms)
     return views;
 }
 
+struct cJSON *collecting_answer(struct master *m, const char *service, const char *instance,
+                                uint64_t now_ms)
+{
+    struct cJSON *views = collecting_views(m, now_ms), *out = json_object();
+    const struct cJSON *view = json_get(views, "tidegate");
+    if (service) {
+        view = json_get(json_get(views, "services"), service);
+    }
+    if (instance) {
+        view = json_get(json_get(view, "instances"), instance);
+    }
+    json_set_bool(out, "ok", view != NULL);
+    if (view) {
+        struct cJSON *shown = json_copy(view);
+        json_remove(shown, "instances");
+        json_set(out, "metrics", shown);
+    } else {
+        char *error = mem_printf("no such %s: %s: `tidegate status` shows all",
+                                 instance ? "instance of that service" : "service",
+                                 instance ? instance : service);
+        json_set_str(out, "error", error);
+        mem_free(error);
+    }
+    json_free(views);
+    return out;
+}
+
 const struct collect *collecting_targets(const struct master *m)
 {
     return m->collecting ? m->collecting->collect : NULL;

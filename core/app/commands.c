@@ -41,6 +41,7 @@ static const struct command *const COMMANDS[] = {
     &command_events,
     &command_history,
     &command_explain,
+    &command_metrics,
     &command_scale,
     &command_deploy,
     &command_drain,

@@ -36,6 +36,8 @@
  * {"command":"explain","request":"3f2a9c..."}
  *     {"ok":true,"request":"...","found":[{...,"worker":0}],"left_out":0}   as proxy_past has it, of all
  *     workers
+ * {"command":"metrics","service"?:"catalog","instance"?:"catalog-7"}
+ *     {"ok":true,"metrics":{...}}        a view as watch/view.h has it; without a service tidegate's own
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
@@ -116,7 +118,7 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
 
 /* The entries. */
 extern const struct command command_run, command_check, command_version;
-extern const struct command command_status, command_decisions, command_explain;
+extern const struct command command_status, command_decisions, command_explain, command_metrics;
 extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;

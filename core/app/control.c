@@ -208,6 +208,12 @@ static void do_history(struct master *m, struct admin_request *request, const st
     history_ask_samples(m, request, args);
 }
 
+static void do_metrics(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    admin_answer(request, collecting_answer(m, json_str(args, "service", NULL),
+                                            json_str(args, "instance", NULL), clock_now_ms()));
+}
+
 static const struct {
     const char *name;
     control_fn *run;
@@ -220,6 +226,7 @@ static const struct {
     {"backend", do_backend, true},  {"weight", do_weight, true},
     {"explain", do_explain, false}, {"version", do_version, false},
     {"events", do_events, false},   {"history", do_history, false},
+    {"metrics", do_metrics, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

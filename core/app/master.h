@@ -320,6 +320,9 @@ void collecting_apply(struct master *m, const struct cJSON *config);
 /* The loop was so late; the worst since the last look counts. */
 void collecting_note_lag(struct master *m, uint64_t lag_us);
 void collecting_tick(struct master *m, uint64_t now_ms);
+/* The answer to an operator's "metrics" (app/commands.h); service and instance may be NULL. */
+struct cJSON *collecting_answer(struct master *m, const char *service, const char *instance,
+                                uint64_t now_ms);
 /* Who is asked, and how often that failed (watch/collect.h); lent, NULL before the start. */
 const struct collect *collecting_targets(const struct master *m);
 void collecting_close(struct master *m);

@@ -176,9 +176,6 @@ local function check_service(load, entry, shared)
     end
     rules.service(s, body, ctx, shared.ports, clean)
     rules.routes(ctx, shared.admin, shared.routes)
-    if body.collect ~= nil then
-        ctx.warn("collect", "is accepted, but this version does nothing with it")
-    end
     return s
 end
 

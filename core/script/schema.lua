@@ -293,10 +293,10 @@ S.backend = {
 
 S.collect = {
   { "health", type = "url_path",
-    doc = "path of its health figures (JSON); the health check's own when absent" },
-  { "performance", type = "url_path", doc = "path of the service's performance figures" },
-  { "data", type = "url_path", doc = "path of its data figures" },
-  { "prometheus", type = "url_path", doc = "path of its metrics" },
+    doc = "path of its health figures (a JSON object)" },
+  { "performance", type = "url_path", doc = "path of its performance figures (a JSON object)" },
+  { "data", type = "url_path", doc = "path of its data figures (a JSON object)" },
+  { "prometheus", type = "url_path", doc = "path of its metrics (Prometheus text)" },
   { "interval", type = "duration", default = "15s", min = 0.1, unit = "s", doc = "how often" },
   { "timeout", type = "duration", min = 0.001, unit = "s",
     doc = "for one of them; interval or 10s when absent" },

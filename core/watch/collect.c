@@ -602,6 +602,7 @@ static void show_service(struct cJSON *view, const struct collect *c, const char
 struct cJSON *collect_view(const struct collect *c, const char *service, const char *instance,
                            uint64_t now_ms)
 {
+    const struct plan *p = map_get(&c->plans, service);
     struct cJSON *view = json_object();
     bool tried = false, up = true;
     if (!*instance) {
@@ -614,6 +615,8 @@ struct cJSON *collect_view(const struct collect *c, const char *service, const c
             show(view, t, now_ms);
             tried = tried || t->tried;
             up = up && (t->up || !t->tried);
+        } else if (p && p->on && p->paths[e] && e == COLLECT_PERFORMANCE) {
+            json_set(view, names[e], NULL); /* asked for, from its next look on */
         }
     }
     if (tried) {

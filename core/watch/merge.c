@@ -24,8 +24,9 @@ enum {
 
 static enum how how_of(const char *name)
 {
-    static const char *const sums[] = {"throughput", "restarts", "restarts_10m", "oom_kills_10m",
-                                       "memory_bytes"};
+    static const char *const sums[] = {"throughput",    "restarts",     "restarts_10m",
+                                       "oom_kills_10m", "memory_bytes", "processing_rate",
+                                       "queue_depth",   "requests"};
     static const char *const endings[] = {"_total", "_count", "_sum", "_per_second", "_processed"};
     struct str s = str_of(name);
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {

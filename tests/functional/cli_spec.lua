@@ -1,7 +1,7 @@
 -- The command line without a daemon: help, wrong words, exit codes, manual page, completions.
 local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
 local COMMANDS = {
-    "run", "check", "status", "decisions", "explain", "scale", "deploy", "drain", "undrain", "backend",
+    "run", "check", "status", "decisions", "explain", "metrics", "scale", "deploy", "drain", "undrain", "backend",
     "weight", "restart", "stop", "reload", "anomaly", "version", "help",
 }
 
@@ -75,6 +75,7 @@ describe("command line", function()
             "scale shop 3 --for", "scale shop 3 --for 3x", "deploy", "status a b", "status --json=yes", "status -j",
             "run --workers x", "run --workers 65", "run --log-format xml", "run --log-level loud",
             "decisions --since yesterday", "explain", "help --completions tcsh", "status --cluster ../x",
+            "metrics a b", "metrics --instance a",
             "anomaly replay", "anomaly forget x.csv", "anomaly replay a.csv b.csv",
         } do
             local code, out, err = run(args)
@@ -86,7 +87,7 @@ describe("command line", function()
     it("answers 3 when there is no daemon", function()
         for _, args in ipairs {
             "status", "status --json", "decisions", "scale shop 3", "deploy shop --wait", "drain a", "undrain a",
-            "backend add a 10.0.0.1:80", "weight a 5", "explain --like GET",
+            "backend add a 10.0.0.1:80", "weight a 5", "explain --like GET", "metrics",
             "restart a", "stop shop", "reload", "status --socket /nonexistent/x", "status --cluster shop",
         } do
             local code, out, err = run(args)

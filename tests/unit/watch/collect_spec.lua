@@ -109,6 +109,7 @@ describe("watch/collect", function()
         server:answer("/data", 200, '{"records_total":100,"data_quality":{"completeness":0.9}}')
         server:answer("/metrics", 200, "# TYPE jobs_total counter\njobs_total 5\ntemperature 21.5\n")
         apply { health = "/health", performance = "/perf", data = "/data", prometheus = "/metrics" }
+        assert.same({ performance = cjson.null }, view()) -- and never the balancer's word in its place
         follow { ["shop-1"] = server:address() }
         assert.is_nil(view().collected)
         wait_tries(1)
