@@ -38,6 +38,13 @@
  *     workers
  * {"command":"metrics","service"?:"catalog","instance"?:"catalog-7"}
  *     {"ok":true,"metrics":{...}}        a view as watch/view.h has it; without a service tidegate's own
+ * {"command":"alerts"}                                       as alerts_status has it (watch/alerts.h)
+ * {"command":"silence","matchers":["service=shop"],"for_ms":7200000,"comment"?:"","author"?:"ann"}
+ *     {"ok":true,"id":"3f2a9c01","ends":"2026-...Z","matches":2}
+ * {"command":"silences"}                                     as alerts_silences has it
+ * {"command":"unsilence","id":"3f2a9c01"}                        {"ok":true,...}
+ * {"command":"ack","alert":"HighCPU" or the beginning of a fingerprint,"comment"?:"","author"?:"ann"}
+ *     {"ok":true,"count":2}
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
@@ -123,6 +130,7 @@ extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;
 extern const struct command command_anomaly;
+extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_help;
 
 /* commands_show.c: human output, appended to `to`. `columns` is the width to keep to. */
@@ -139,5 +147,10 @@ void commands_show_plot(struct buf *to, const struct cJSON *answer, const struct
                         unsigned columns);
 void commands_show_events(struct buf *to, const struct cJSON *answer, unsigned columns,
                           bool colour);
+/* commands_alerts.c: the same of alerts and silences; `all`: also what nobody is told of. */
+void commands_show_alerts(struct buf *to, const struct cJSON *answer, bool all, unsigned columns,
+                          bool colour);
+void commands_show_silences(struct buf *to, const struct cJSON *answer, unsigned columns,
+                            bool colour);
 
 #endif

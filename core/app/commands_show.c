@@ -25,20 +25,8 @@ struct word {
 
 static struct word age(double seconds)
 {
-    struct word w = {"-"};
-    if (!(seconds >= 0 && seconds < 1e12)) {
-        return w;
-    }
-    unsigned long long s = (unsigned long long)seconds;
-    if (s < 60) {
-        snprintf(w.text, sizeof w.text, "%llus", s);
-    } else if (s < 3600) {
-        snprintf(w.text, sizeof w.text, "%llum%02llus", s / 60, s % 60);
-    } else if (s < 86400) {
-        snprintf(w.text, sizeof w.text, "%lluh%02llum", s / 3600, s / 60 % 60);
-    } else {
-        snprintf(w.text, sizeof w.text, "%llud%02lluh", s / 86400, s / 3600 % 24);
-    }
+    struct word w = {""};
+    screen_age(seconds, w.text);
     return w;
 }
 

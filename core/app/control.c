@@ -214,6 +214,11 @@ static void do_metrics(struct master *m, struct admin_request *request, const st
                                             json_str(args, "instance", NULL), clock_now_ms()));
 }
 
+static void do_alerts(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    watching_ask(m, request, json_str(args, "command", ""), args);
+}
+
 static const struct {
     const char *name;
     control_fn *run;
@@ -224,9 +229,11 @@ static const struct {
     {"drain", do_drain, true},      {"restart", do_restart, true},
     {"stop", do_stop, true},        {"reload", do_reload, true},
     {"backend", do_backend, true},  {"weight", do_weight, true},
-    {"explain", do_explain, false}, {"version", do_version, false},
     {"events", do_events, false},   {"history", do_history, false},
-    {"metrics", do_metrics, false},
+    {"metrics", do_metrics, false}, {"alerts", do_alerts, false},
+    {"silences", do_alerts, false}, {"silence", do_alerts, true},
+    {"unsilence", do_alerts, true}, {"ack", do_alerts, true},
+    {"explain", do_explain, false}, {"version", do_version, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

@@ -197,6 +197,7 @@ int master_build(struct master *m, char **reterr)
         m->names = names_new(m);
         m->fleet = fleet_new(&ports, m->board);
         m->probes = probe_set_new(&m->loop, m->client, on_probe, m);
+        watching_open(m);
         rc = collecting_open(m, reterr);
     }
     if (!rc) {
@@ -242,6 +243,7 @@ static void close_all(struct master *m)
     }
     net_client_close(m->client);
     m->client = NULL;
+    watching_close(m);
     collecting_close(m);
     facts_close(m);
     history_close(m);
@@ -329,6 +331,8 @@ static void on_tick(uv_timer_t *timer)
         history_tick(m, now_ms);
         names_tick(m->names, now_ms);
         collecting_tick(m, now_ms);
+        watching_tick(m, now_ms);
+        learned_tick(m, now_ms);
     } else if (m->phase != MASTER_STARTING) {
         end_tick(m, now_ms);
     }

@@ -10,6 +10,7 @@
  *   facts.c     what happened, from fleet and workers
  *   history.c   what is remembered of it on disk; history_answers.c what is asked of that
  *   aside.c     balance policies that hang again and again
+ *   watching.c  alerts: when they are evaluated, and with what
  *   collecting.c  what services tell of themselves, and the views of it
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
@@ -28,6 +29,7 @@
 
 struct admin;
 struct admin_request;
+struct alerts;
 struct board;
 struct cJSON;
 struct collect;
@@ -116,6 +118,7 @@ struct aside {
 struct names;      /* names.c */
 struct history;    /* history.c */
 struct collecting; /* collecting.c */
+struct watching;   /* watching.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
@@ -170,6 +173,7 @@ struct master {
     struct names *names;
     struct collecting *collecting;
     struct history *history; /* NULL: nothing is kept */
+    struct watching *watching;
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
@@ -328,6 +332,18 @@ const struct collect *collecting_targets(const struct master *m);
 void collecting_close(struct master *m);
 /* The views of now (watch/view.h) for rules, functions and policies; the caller owns them. */
 struct cJSON *collecting_views(struct master *m, uint64_t now_ms);
+
+/* ---- watching.c ---- */
+void watching_open(struct master *m);
+/* A configuration is in force. */
+void watching_apply(struct master *m, const struct cJSON *config);
+void watching_tick(struct master *m, uint64_t now_ms);
+void watching_close(struct master *m);
+/* The commands about alerts (commands.h), answered at once. */
+void watching_ask(struct master *m, struct admin_request *request, const char *command,
+                  const struct cJSON *args);
+/* For metrics and pages (watch/alerts.h); lent, NULL before the start. */
+const struct alerts *watching_alerts(const struct master *m);
 
 /* ---- names.c ---- */
 struct names *names_new(struct master *m);

@@ -122,6 +122,7 @@ static void commit(struct master *m)
     note_outcome(m, NULL);
     fleet_apply(m->fleet, m->config, clock_now_ms());
     collecting_apply(m, m->config);
+    watching_apply(m, m->config);
     struct cJSON *yes = json_object();
     json_set_bool(yes, "ok", true);
     json_set_num(yes, "generation", m->generation);

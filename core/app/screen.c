@@ -255,3 +255,21 @@ void screen_table_print(const struct screen_table *t, struct buf *to, unsigned w
         }
     }
 }
+
+void screen_age(double seconds, char ret_text[24])
+{
+    if (!(seconds >= 0 && seconds < 1e12)) {
+        snprintf(ret_text, 24, "-");
+        return;
+    }
+    unsigned s = (unsigned)(seconds < 1e9 ? seconds : 1e9); /* 30 years and more are all the same */
+    if (s < 60) {
+        snprintf(ret_text, 24, "%us", s);
+    } else if (s < 3600) {
+        snprintf(ret_text, 24, "%um%02us", s / 60, s % 60);
+    } else if (s < 86400) {
+        snprintf(ret_text, 24, "%uh%02um", s / 3600, s / 60 % 60);
+    } else {
+        snprintf(ret_text, 24, "%ud%02uh", s / 86400, s / 3600 % 24);
+    }
+}

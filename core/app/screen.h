@@ -36,6 +36,9 @@ void screen_line(struct buf *to, unsigned width, unsigned indent, const char *te
 /* screen_text within colour marks, when `on`. */
 void screen_paint(struct buf *to, enum screen_colour colour, bool on, const char *text);
 
+/* "12s", "3m05s", "2h10m", "4d03h"; "-" when it is negative, that is unknown. */
+void screen_age(double seconds, char ret_text[24]);
+
 struct screen_column {
     const char *title;
     bool right;   /* numbers */

@@ -12,7 +12,7 @@ struct buf;
 struct cJSON;
 
 enum {
-    WATCH_EVENTS = 16
+    WATCH_EVENTS = 24
 };
 
 /* How often something of a kind happened. */
