@@ -53,6 +53,7 @@
 ---@field since_down_s? number                   since the last step down
 ---@field sample_age_s? number                   age of the figures above
 ---@field hash number                            chance of this decision, uniform in 0..1
+---@field metrics tidegate.MetricsView            what alerts see of the service; unknown numbers are NaN
 
 -- How many instances there should be (a whole number), or nil for no opinion: the present state stays. The
 -- reason goes to the log and to `tidegate decisions`. Bounds, cooldowns and work under way are kept by C.

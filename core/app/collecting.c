@@ -7,6 +7,7 @@
 #include "app/master.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "base/ban.h"
@@ -30,6 +31,7 @@ struct collecting {
     struct views *views;
     uint64_t follow_ms, sample_ms, disk_ms; /* next ones */
     struct views_own own;
+    struct cJSON *last; /* views as of the last sample */
 };
 
 static void on_changed(void *arg, const struct collect_target *t)
@@ -113,6 +115,8 @@ void collecting_tick(struct master *m, uint64_t now_ms)
                                                        "sample_interval_ms", 5000);
             look_at_self(m, now_ms);
             views_sample(c->views, status, &c->own, now_ms);
+            json_free(c->last);
+            c->last = views_build(c->views, status, c->collect, now_ms, clock_wall_ms());
             c->own.loop_lag_s = 0;
         }
         json_free(status);
@@ -127,6 +131,19 @@ struct cJSON *collecting_views(struct master *m, uint64_t now_ms)
     struct cJSON *views = views_build(c->views, status, c->collect, now_ms, clock_wall_ms());
     json_free(status);
     return views;
+}
+
+struct cJSON *collecting_metrics(const struct master *m, const char *service)
+{
+    const struct cJSON *views = m->collecting ? m->collecting->last : NULL;
+    const struct cJSON *view = json_get(json_get(views, "services"), service);
+    struct cJSON *copy = view ? json_object() : NULL;
+    for (const struct cJSON *group = json_first(view); group; group = json_next(group)) {
+        if (strcmp(json_name(group), "instances") != 0) {
+            json_add(copy, json_name(group), json_copy(group));
+        }
+    }
+    return copy;
 }
 
 struct cJSON *collecting_answer(struct master *m, const char *service, const char *instance,
@@ -168,6 +185,7 @@ void collecting_close(struct master *m)
         collect_close(c->collect);
         net_client_close(c->client);
         views_free(c->views);
+        json_free(c->last);
         mem_free(c);
         m->collecting = NULL;
     }

@@ -62,6 +62,11 @@ static void port_roster(void *arg, uint64_t version, const char *json)
     workers_roster(arg, version, json);
 }
 
+static struct cJSON *port_metrics(void *arg, const char *service)
+{
+    return collecting_metrics(arg, service);
+}
+
 static void port_ask(void *arg, const char *snapshot_json)
 {
     (void)deciders_ask(arg, CHILD_DECIDE, snapshot_json);
@@ -179,6 +184,7 @@ int master_build(struct master *m, char **reterr)
         .probe_remove = port_probe_remove,
         .probe_reason = port_probe_reason,
         .roster = port_roster,
+        .metrics = port_metrics,
         .ask = port_ask,
         .fact = port_fact,
     };

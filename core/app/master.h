@@ -324,6 +324,8 @@ void collecting_apply(struct master *m, const struct cJSON *config);
 /* The loop was so late; the worst since the last look counts. */
 void collecting_note_lag(struct master *m, uint64_t lag_us);
 void collecting_tick(struct master *m, uint64_t now_ms);
+/* A copy of a service's view as of the last sample, without its instances; NULL: none. Does not ask the fleet. */
+struct cJSON *collecting_metrics(const struct master *m, const char *service);
 /* The answer to an operator's "metrics" (app/commands.h); service and instance may be NULL. */
 struct cJSON *collecting_answer(struct master *m, const char *service, const char *instance,
                                 uint64_t now_ms);

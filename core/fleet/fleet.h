@@ -26,7 +26,8 @@
  * SNAPSHOT as JSON: { "now_ms": 123456, "services": { "catalog": { "service": "catalog", "now": 123.456 (s), "instances": 4 (up),
  *     "desired": 4, "starting": 0, "min": 2, "max": 20, "cpu_percent": 61.2, "memory_percent": 40.1, "in_flight": 12, "rate": 310.5 (requests/s),
  *     "error_rate": 0.001, "p50_ms": 3.1, "p95_ms": 12.0, "p99_ms": 31.0, "queue": 0, "since_up_s": 12.5, "since_down_s": 600.0,
- *     "sample_age_s": 1.2, "hash": 0.4711 } } }    unknown numbers are absent
+ *     "sample_age_s": 1.2, "hash": 0.4711, "metrics": {as watch/view.h has it, of the last sample} } } }
+ *   Unknown numbers are absent; so are metrics before the first sample, and in what is kept with a decision.
  * DECISIONS as JSON: { "services": { "catalog": { "want": 5 | null, "reason": "High resource usage - CPU: 91.0%, Memory: 40.1%",
  *     "policy": "threshold", "origin": "policies/scale/threshold.lua" } | { "error": "policies/scale/x.lua:3: ..." } } }
  */
@@ -68,6 +69,9 @@ struct fleet_ports {
                          uint32_t *ret_attempts);
     /* A new roster for all workers; its version is acknowledged by fleet_on_roster. */
     void (*roster)(void *arg, uint64_t version, const char *json);
+    /* The last metrics view of a service (watch/view.h) for its snapshot; the caller owns it. NULL: there is none; the
+     * function may be NULL, too. */
+    struct cJSON *(*metrics)(void *arg, const char *service);
     /* Wants decisions for this snapshot: fleet_on_decisions, or silence (hold). */
     void (*ask)(void *arg, const char *snapshot_json);
     void (*fact)(void *arg, const struct fleet_fact *fact);

@@ -126,6 +126,10 @@ static void ask(struct fleet *f)
         }
         struct cJSON *v = view(s);
         s->asked = json_text(v);
+        struct cJSON *metrics = f->ports.metrics ? f->ports.metrics(f->ports.arg, s->name) : NULL;
+        if (metrics) {
+            json_set(v, "metrics", metrics);
+        }
         json_set(services, s->name, v);
     }
     struct cJSON *snapshot = json_object();

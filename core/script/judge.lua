@@ -1,6 +1,7 @@
 -- judge.lua: what alert rules and notify policies see; trusted. Called with (host, nearest), returns
 --   judge(f, view) -> firing, value, message, missing
 --   herald(f, notice) -> channels or nil       what a notify policy says, checked
+--   marked(view) -> the same, strict
 --
 -- A rule gets a copy of the view for itself, made for that call. A number that is not known reads as NaN:
 -- every comparison with it is false, and `missing` tells that it was read.
@@ -132,4 +133,4 @@ local function herald(f, notice)
     return answer
 end
 
-return judge, herald
+return judge, herald, marked

@@ -154,7 +154,7 @@ end
 -- Fields that a view may have; policies/meta.lua describes the same ones.
 local declared = {
     service = "service now instances desired starting min max cpu_percent memory_percent in_flight rate "
-        .. "error_rate p50_ms p95_ms p99_ms queue since_up_s since_down_s sample_age_s hash",
+        .. "error_rate p50_ms p95_ms p99_ms queue since_up_s since_down_s sample_age_s hash metrics",
 }
 
 local nearest = lib.base.setfenv(host.nearest, copy(lib.base))()
@@ -180,7 +180,11 @@ for class, names in pairs(declared) do
     }
 end
 
+P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest)
+
+-- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN.
 function P.strict(view, class)
+    view.metrics = P.marked(view.metrics or { service = view.service or "" })
     return setmetatable(view, strict[class])
 end
 
@@ -243,7 +247,6 @@ end
 -- ---- Functions of the configuration, and what they see ------------------------------------------
 
 P.functions = host.own "script/again"(host, P.environment)
-P.judge, P.herald = host.own "script/judge"(host, nearest)
 
 if not host.ffi then
     return P

@@ -51,6 +51,33 @@ describe("collection", function()
         assert.matches("no such service: nobody: `tidegate status` shows all", none.err)
     end))
 
+    it("reaches scale policies", tidegate.test(function(t)
+        t:write("policies/scale/backlog.lua", [[
+-- As many as the records that the service has processed ask for.
+return {
+    name = "backlog", doc = "By records.", params = {},
+    new = function()
+        return function(s)
+            return s.metrics.data_processing.records_processed >= 100 and 3 or 1, "records"
+        end
+    end,
+}]])
+        t:configure(SHOP:gsub("scale = %b{}", 'scale = { policy = "backlog", min = 1, max = 3, interval = "200ms", up_cooldown = 0 }'),
+            { COLLECT = [[data = "/data"]] })
+        t:start()
+        assert.equal(200, t:get("/work?records=60").status)
+        t:wait("the first records", function()
+            local data = metrics(t, "shop").data_processing
+            return data and data.records_processed == 60
+        end)
+        assert.equal(1, t:of("shop").desired)
+        assert.equal(200, t:get("/work?records=60").status)
+        t:wait_up(3)
+        for _, decision in ipairs(t:decisions()) do
+            assert.is_nil(decision.inputs.metrics)
+        end
+    end))
+
     it("leaves out what hangs, lies or talks too much, and goes on with the rest", tidegate.test(function(t)
         t:configure(SHOP, { COLLECT = [[health = "/health", performance = "/bytes/100", data = "/sleep/5000",
             prometheus = "/bytes/2000", max_body = 1024]] })

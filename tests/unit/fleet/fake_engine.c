@@ -385,6 +385,7 @@ static void answer_sample(struct fake_engine *e, struct op *op, struct engine_er
         s.cpu_seconds = c->cpu_seconds;
         s.memory_bytes = (uint64_t)(1000 * fake_engine_image(e, c->image)->memory);
         s.at_us = world_now(e->world) * 1000;
+        s.network_rx_bytes = world_now(e->world) * 2; /* 2,000 bytes/s, and nothing back */
     } else if (!error->code) {
         error->code = -ENOENT;
     }

@@ -42,10 +42,11 @@ describe("fleet status", function()
             id = "string", state = "string", address = "string", slot = "number", index = "number",
             generation = "number", age_s = "number", restarts = "number", oom_kills = "number", reason = "string", drained = "boolean",
             pid = "number", running = "boolean", cpu_percent = "number", memory_percent = "number", memory_bytes = "number",
+            received_bytes_per_second = "number",
             circuit = "string", circuit_opened = "number", ejected = "number",
             in_flight = "number", requests = "number", errors = "number",
         }, kinds(i))
-        assert.same({ 200, 10, 400 }, { i.requests, i.errors, i.memory_bytes })
+        assert.same({ 200, 10, 400, 2000 }, { i.requests, i.errors, i.memory_bytes, i.received_bytes_per_second })
         assert.same({ "done", 1, "" }, { s.deploy.state, s.deploy.generation, s.deploy.reason })
         assert.equal("no_change", s.last_decision.action)
     end)

@@ -215,6 +215,16 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
             assert.equal(FILE .. ":2: the view has no field 'cpu_percnt': did you mean 'cpu_percent'?", text)
         end)
 
+        it("has the metrics in them as alerts see them", function()
+            local given = '{"service":"shop","metrics":{"service":"shop","data_processing":{"queue_depth":7}}}'
+            assert.equal("7", select(2, view(s, "local v = ...\nreturn v.metrics.data_processing.queue_depth", given)))
+            assert.equal("false", select(2, view(s, "local v = ...\nreturn v.metrics.performance.p99 > 1", given)))
+            assert.equal("false", select(2, view(s, "local v = ...\nreturn v.metrics.performance.p99 > 1", "{}")))
+            local code, text = view(s, "local v = ...\nreturn v.metrics.traffic.retrys", given)
+            assert.equal(EINVAL, code)
+            assert.equal(FILE .. ":2: traffic has no field 'retrys': did you mean 'retries'?", text)
+        end)
+
         it("calls the handler of xpcall after the error", function()
             assert.equal("caught " .. FILE .. ":1: x", eval(s,
                 "local function h(e) return 'caught ' .. e end "
