@@ -1,15 +1,19 @@
 /* learned.c: what anomaly detectors learned, kept for the next policy process.
  *
  * Owns: a copy of every series' state by its key, as the policy process told it last. It is asked for
- * every SAVE_MS, before a reload and at the end, and each new process gets all of it before its first
- * question. Does not: understand it. */
+ * every SAVE_MS, before a reload and at the end, is a document of the store each time, and each new process
+ * gets all of it before its first question. Does not: understand it. */
+#include "app/history.h"
 #include "app/master.h"
 
 #include <string.h>
 
 #include "base/ban.h"
+#include "base/err.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "store/store.h"
 
 enum {
     SAVE_MS = 300000,
@@ -28,11 +32,36 @@ void learned_keep(struct master *m, const char *key, const char *state)
 
 void learned_on_portion(struct master *m, const struct cJSON *portion)
 {
+    struct store *store = m->history ? m->history->store : NULL;
     const struct cJSON *one = json_first(json_get(portion, "series"));
+    if (store) {
+        store_batch_begin(store);
+    }
     for (; one; one = json_next(one)) {
         char *state = json_text(one);
         learned_keep(m, json_name(one), state);
+        if (store && map_get(&m->learned, json_name(one))) {
+            (void)store_put(store, "learned", json_name(one), state);
+        }
         mem_free(state);
+    }
+    if (store) {
+        store_batch_commit(store);
+    }
+}
+
+static void restore_one(void *arg, const char *key, const char *json)
+{
+    learned_keep(arg, key, json);
+}
+
+void learned_restore(struct master *m)
+{
+    int rc = m->history ? store_documents(m->history->store, "learned", restore_one, m) : 0;
+    if (rc) {
+        log_warn("what detectors learned is not known: they learn anew", "error=%s", err_text(rc));
+    } else if (m->learned.count) {
+        log_info("detectors go on from what they learned", "series=%zu", m->learned.count);
     }
 }
 

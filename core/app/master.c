@@ -194,6 +194,7 @@ int master_build(struct master *m, char **reterr)
     m->worker_count = count_workers(m, cluster);
     if (!rc) {
         history_open(m, cluster);
+        learned_restore(m);
         rc = board_new(m->worker_count, &m->board);
     }
     if (!rc) {
@@ -338,7 +339,6 @@ static void on_tick(uv_timer_t *timer)
         names_tick(m->names, now_ms);
         collecting_tick(m, now_ms);
         watching_tick(m, now_ms);
-        learned_tick(m, now_ms);
     } else if (m->phase != MASTER_STARTING) {
         end_tick(m, now_ms);
     }

@@ -243,6 +243,8 @@ void deciders_close(struct master *m);
 /* A series' state as JSON text. */
 void learned_keep(struct master *m, const char *key, const char *state);
 void learned_on_portion(struct master *m, const struct cJSON *portion);
+/* Reads what was kept before this start. */
+void learned_restore(struct master *m);
 /* Gives all that is known to a process that was not asked anything yet. */
 void learned_give(struct master *m, struct child *child);
 /* Asks the policy process for what it knows; it comes in portions. */
