@@ -7,6 +7,7 @@
  * {"command":"status","service"?:"catalog"}
  *     {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua",
  *      "generation":3,"policy":"up"|"down","uptime_s":12.5,
+ *      "alerts":{"info":0,"warning":1,"critical":0},              that fire
  *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
  *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
  *      "engine":{...},"services":[...]}                          both as fleet_status has them

@@ -100,6 +100,16 @@ static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
         screen_text(to, about);
     }
     (void)buf_text(to, "\n");
+    const struct cJSON *alerts = json_get(answer, "alerts");
+    int critical = (int)json_int(alerts, "critical", 0);
+    int others = (int)(json_int(alerts, "warning", 0) + json_int(alerts, "info", 0));
+    if (critical + others > 0) {
+        char text[96]; /* two numbers and as much text */
+        snprintf(text, sizeof text, "%d alert%s firing, %d critical: see `tidegate alerts`",
+                 critical + others, critical + others == 1 ? "" : "s", critical);
+        screen_paint(to, critical ? SCREEN_RED : SCREEN_YELLOW, colour, text);
+        (void)buf_text(to, "\n");
+    }
     if (!strcmp(json_str(answer, "policy", "up"), "down")) {
         screen_paint(to, SCREEN_YELLOW, colour,
                      "policy process down: instances are held as they are");

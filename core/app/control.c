@@ -17,6 +17,7 @@
 #include "board/board.h"
 #include "fleet/fleet.h"
 #include "net/net.h"
+#include "watch/alerts.h"
 #include "watch/watch.h"
 
 typedef void control_fn(struct master *m, struct admin_request *request, const struct cJSON *args);
@@ -46,6 +47,18 @@ static struct cJSON *workers_json(struct master *m)
         json_set(list, NULL, one);
     }
     return list;
+}
+
+static struct cJSON *alerts_json(const struct master *m)
+{
+    struct alerts_figures f;
+    struct cJSON *out = json_object();
+    alerts_figures(watching_alerts(m), &f);
+    for (int i = 0; i < ALERTS_SEVERITIES; i++) {
+        json_set_num(out, alerts_severity_name((enum alerts_severity)i),
+                     (double)f.count[ALERTS_FIRING][i]);
+    }
+    return out;
 }
 
 static struct cJSON *reload_json(const struct master *m)
@@ -78,6 +91,7 @@ static struct cJSON *status_json(struct master *m, const char *service)
     json_set_str(out, "policy", m->policy && m->policy->ready ? "up" : "down");
     json_set_num(out, "uptime_s", (double)(clock_now_ms() - m->started_ms) / 1000.0);
     json_set(out, "workers", workers_json(m));
+    json_set(out, "alerts", alerts_json(m));
     json_set_bool(out, "balance_set_aside", m->aside.on);
     if (m->reload.told) {
         json_set(out, "reload", reload_json(m));

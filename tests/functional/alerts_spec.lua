@@ -65,6 +65,7 @@ describe("alerts", function()
         local one = alert(t, "Large")
         assert.same({ "critical", "data", 2, "data has 2, more than 1", true },
             { one.severity, one.service, one.value, one.message, one.told })
+        assert.equal(1, t:status().alerts.critical)
         local shown = t:cli("alerts").out
         assert.matches("1 firing, 0 pending", shown)
         assert.matches("critical%s+Large%s+data%s+%d+s%s+" .. one.fingerprint:sub(1, 8) .. ".-\n%s+data has 2, more than 1\n", shown)
@@ -201,5 +202,57 @@ alert "Fewer" { when = { metric_path = "traffic.backends", operator = "<", thres
         assert.equal(0, t:cli("reload").code)
         wait_state(t, "Large", "inactive")
         wait_state(t, "Big", "firing")
+    end))
+
+    it("that are shipped find their numbers", tidegate.test(function(t)
+        t:configure [[
+service "data" {
+  command = { "@SERVICE@", "--host", "127.0.0.1", "--port", "$PORT" },
+  health_check = { http = "/health", interval = "100ms", timeout = "1s", retries = 2 },
+  resources = { memory = "256m", cpus = 1 },
+  collect = { performance = "/performance", interval = "1s" },
+  scale = { policy = "threshold", min = 1, max = 3, interval = "1h" },
+  route = { listen = "127.0.0.1:@PORT@" },
+}]]
+        t:start()
+        local id = next(t:instances())
+        local missing
+        local _, late = pcall(t.wait, t, "all numbers", function()
+            t:get "/"
+            local views = { service = t:ask("metrics", "data").metrics, tidegate = t:ask("metrics").metrics,
+                instance = t:ask("metrics", "data", "--instance", id).metrics }
+            missing = {}
+            local shipped = assert(loadfile "policies/alerts.lua")
+            setfenv(shipped, { alert = function(name)
+                return function(rule)
+                    local at = views[rule.scope or "service"]
+                    for step in rule.when.metric_path:gmatch "[^.]+" do
+                        at = type(at) == "table" and at[step] or nil
+                    end
+                    if type(at) ~= "number" and name ~= "NotificationsFailing" then -- known where messages wait
+                        missing[#missing + 1] = name
+                    end
+                end
+            end })()
+            return #missing == 0
+        end, 15)
+        assert.equal("", table.concat(missing, " "), late)
+    end))
+
+    it("have detectors that go on from what they learned before a stop", tidegate.test(function(t)
+        configure(t, { MAINTENANCE = "false" })
+        t:start { keep = true }
+        t:wait("figures of a second evaluation", function()
+            t:get "/"
+            return t:ask("metrics", "data").metrics.traffic.p99
+        end)
+        t:wait("what was learned to be on disk", function()
+            assert.equal(0, t:cli("reload").code) -- asks for it
+            t:stop()
+            t:start { keep = true }
+            return t:log():match "detectors go on from what they learned\" series=%d"
+        end)
+        t:stop()
+        t:start()
     end))
 end)

@@ -63,6 +63,16 @@ describe("app/commands_show", function()
         assert.truthy(status(answer):find("hung in a balance policy: least connections until the next reload", 1, true))
     end)
 
+    it("says how many alerts fire", function()
+        local answer = example()
+        answer.alerts = { info = 0, warning = 0, critical = 0 }
+        assert.is_nil(status(answer):find("alert", 1, true))
+        answer.alerts = { info = 0, warning = 1, critical = 0 }
+        assert.matches("1 alert firing, 0 critical: see `tidegate alerts`\n", status(answer))
+        answer.alerts = { info = 1, warning = 1, critical = 2 }
+        assert.truthy(status(answer, 100, true):find("\27[31m4 alerts firing, 2 critical", 1, true))
+    end)
+
     it("shows daemon, services, decisions and instances", function()
         local text = status(example(), 110)
         assert.matches("cluster shop  generation 3  up 2h03m  2 workers", text)

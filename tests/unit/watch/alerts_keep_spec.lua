@@ -90,6 +90,35 @@ describe("alerts over a restart", function()
         assert.same({}, w:told())
     end)
 
+    it("repeat no sooner after a restart or another grouping", function()
+        local w = World.new({ rule("High", { when = WHEN }) }, { repeat_interval_ms = 3600000 })
+        w:shop { n = 11 }
+        w:go(3600000)
+        assert.same({ "firing: High shop firing", "repeat: High shop firing" }, w:heard())
+        w:go(1800000)
+        w:restart()
+        w:shop { n = 11 }
+        w:go(1200000)
+        assert.same({}, w:heard())
+        w:apply({ rule("High", { when = WHEN }) }, { repeat_interval_ms = 3600000, group_by = { "severity" } })
+        w:go(300000)
+        assert.same({}, w:heard())
+        w:go(600000)
+        assert.same({ "repeat: High shop firing" }, w:heard())
+    end)
+
+    it("tell nothing before they know what explains what", function()
+        local w = World.new({ rule("A", { when = WHEN, severity = "critical" }), rule("B", { when = WHEN }) },
+            { inhibit = { { source = { alertname = "A" }, target = { alertname = "B" }, equal = {} } } })
+        w:shop { n = 11 }
+        assert.same({ "firing: A shop firing" }, w:heard())
+        w:restart()
+        w:run(60000) -- the engine is not listed yet
+        assert.same({}, w:heard())
+        w:shop { n = 11 }
+        assert.same({}, w:heard())
+    end)
+
     it("keep silences", function()
         local w = World.new { rule("High", { when = WHEN }) }
         local id = w:silence({ "service=shop" }, 60000).id

@@ -106,6 +106,14 @@ describe("alert states", function()
         end
     end
 
+    it("flap from so many changes on, their firing included", function()
+        local w = world { flap = { changes = 4, window_ms = 600000 } }
+        for i, n in ipairs { 11, 1, 11, 1 } do
+            w:shop { n = n }
+            assert.equal(i == 4 or nil, w:alert("High").flapping)
+        end
+    end)
+
     it("end soon when they do not flap", function()
         local w = world { flap = FLAP }
         w:shop { n = 11 }
@@ -162,6 +170,17 @@ describe("alert states", function()
         w:run(1000)
         assert.same({ "resolved: High a resolved" }, w:heard())
         assert.same({}, w:ask("status").alerts)
+    end)
+
+    it("are the same when their rule comes back before its end was told", function()
+        local w = world(nil, { group_interval_ms = 300000 })
+        w:shop { n = 11 }
+        assert.equal(1, #w:told())
+        w:apply({}, { group_interval_ms = 300000 })
+        assert.equal("resolved", w:state "High")
+        w:apply({ rule("High", { when = WHEN }) }, { group_interval_ms = 300000 })
+        w:go(600000)
+        assert.same({ {}, 1, "firing" }, { w:told(), #w:ask("status").alerts, w:state "High" })
     end)
 
     it("say what happened", function()
