@@ -440,6 +440,9 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
     if (!json_bool(answer, "ok", false)) {
         code = refused(call->command, answer);
     } else if (!command_value(call, "json")) {
+        if (json_str(answer, "warning", NULL)) {
+            fprintf(stderr, "tidegate: %s\n", json_str(answer, "warning", ""));
+        }
         *ret_answer = answer;
         answer = NULL;
     }

@@ -2,7 +2,8 @@
  * it, and help, manual page and completions are made from the same entries.
  *
  * THE CONTROL PROTOCOL, which the master answers (admin.h carries it). Every answer has "ok"; with
- * false it has "error": "what is wrong: what to do". Members with ? are optional.
+ * false it has "error": "what is wrong: what to do". Members with ? are optional. What changes something
+ * that must outlive the daemon is answered when it is on disk; "warning" says when it could not be.
  *
  * {"command":"status","service"?:"catalog"}
  *     {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua",

@@ -125,8 +125,9 @@ static void do_scale(struct master *m, struct admin_request *request, const stru
                                                   : "instances must be a number from 0 to 1000"));
         return;
     }
-    admin_answer(request, fleet_scale(m->fleet, json_str(args, "service", ""), (uint32_t)instances,
-                                      (uint64_t)hold_ms, admin_who(request), clock_now_ms()));
+    kept_answer(m, request,
+                fleet_scale(m->fleet, json_str(args, "service", ""), (uint32_t)instances,
+                            (uint64_t)hold_ms, admin_who(request), clock_now_ms()));
 }
 
 static void do_deploy(struct master *m, struct admin_request *request, const struct cJSON *args)
@@ -148,9 +149,9 @@ static void do_deploy(struct master *m, struct admin_request *request, const str
 
 static void do_drain(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
-    admin_answer(request,
-                 fleet_drain(m->fleet, json_str(args, "backend", ""),
-                             json_bool(args, "drain", true), admin_who(request), clock_now_ms()));
+    kept_answer(m, request,
+                fleet_drain(m->fleet, json_str(args, "backend", ""), json_bool(args, "drain", true),
+                            admin_who(request), clock_now_ms()));
 }
 
 static void do_backend(struct master *m, struct admin_request *request, const struct cJSON *args)
@@ -162,9 +163,9 @@ static void do_backend(struct master *m, struct admin_request *request, const st
         admin_answer(request, refusal("a backend is HOST:PORT or unix:/PATH"));
         return;
     }
-    admin_answer(request,
-                 fleet_backend(m->fleet, json_str(args, "service", ""), rc ? address : addr.text,
-                               json_bool(args, "add", true), admin_who(request), clock_now_ms()));
+    kept_answer(m, request,
+                fleet_backend(m->fleet, json_str(args, "service", ""), rc ? address : addr.text,
+                              json_bool(args, "add", true), admin_who(request), clock_now_ms()));
 }
 
 static void do_weight(struct master *m, struct admin_request *request, const struct cJSON *args)
@@ -174,8 +175,9 @@ static void do_weight(struct master *m, struct admin_request *request, const str
         admin_answer(request, refusal("a weight is a number from 1 to 1000"));
         return;
     }
-    admin_answer(request, fleet_weight(m->fleet, json_str(args, "backend", ""), weight,
-                                       admin_who(request), clock_now_ms()));
+    kept_answer(m, request,
+                fleet_weight(m->fleet, json_str(args, "backend", ""), weight, admin_who(request),
+                             clock_now_ms()));
 }
 
 static void do_restart(struct master *m, struct admin_request *request, const struct cJSON *args)
@@ -186,8 +188,9 @@ static void do_restart(struct master *m, struct admin_request *request, const st
 
 static void do_stop(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
-    admin_answer(request, fleet_stop(m->fleet, json_str(args, "service", ""), admin_who(request),
-                                     clock_now_ms()));
+    kept_answer(
+        m, request,
+        fleet_stop(m->fleet, json_str(args, "service", ""), admin_who(request), clock_now_ms()));
 }
 
 static void do_reload(struct master *m, struct admin_request *request, const struct cJSON *args)

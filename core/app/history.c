@@ -101,6 +101,11 @@ static void on_notice(void *arg, enum store_notice what, const char *text)
     }
 }
 
+static void on_durable(void *arg, uint64_t sequence)
+{
+    kept_on_durable(arg, sequence);
+}
+
 void history_open(struct master *m, const struct cJSON *cluster)
 {
     const struct cJSON *config = json_get(cluster, "history");
@@ -115,7 +120,9 @@ void history_open(struct master *m, const struct cJSON *cluster)
         .days = (uint32_t)json_int(config, "days", 0),
         .bytes = (uint64_t)json_int(config, "bytes", 0),
         .rollup_days = (uint32_t)json_int(config, "rollup_days", 0),
+        .on_durable = on_durable,
         .on_notice = on_notice,
+        .arg = m,
     };
     h->interval_ms = (uint64_t)json_int(cluster, "sample_interval_ms", 5000);
     if (store_open(&options, &h->store, &error)) {

@@ -77,6 +77,22 @@ static void port_fact(void *arg, const struct fleet_fact *fact)
     facts_on_fleet(arg, fact);
 }
 
+static void port_keep(void *arg, const char *kind, const char *key, const char *json)
+{
+    kept_put(arg, kind, key, json);
+}
+
+static uint64_t port_wall_ms(void *arg)
+{
+    (void)arg;
+    return clock_wall_ms();
+}
+
+static void on_kept(struct master *m, const char *kind, const char *key, const char *json)
+{
+    fleet_restore(m->fleet, kind, key, json);
+}
+
 /* ---- What engine and probes tell --------------------------------------------------------- */
 
 static void on_engine_up(void *arg, const char *description)
@@ -187,6 +203,8 @@ int master_build(struct master *m, char **reterr)
         .metrics = port_metrics,
         .ask = port_ask,
         .fact = port_fact,
+        .keep = port_keep,
+        .wall_ms = port_wall_ms,
     };
     int rc = make_places(m, cluster, reterr);
     /* Its workers go on for grace_ms after its death; take over before. */
@@ -203,6 +221,9 @@ int master_build(struct master *m, char **reterr)
     if (!rc) {
         m->names = names_new(m);
         m->fleet = fleet_new(&ports, m->board);
+        for (const char *const *kind = fleet_kept_kinds(); *kind; kind++) {
+            kept_recall(m, *kind, on_kept);
+        }
         m->probes = probe_set_new(&m->loop, m->client, on_probe, m);
         watching_open(m);
         rc = collecting_open(m, reterr);
@@ -238,6 +259,7 @@ static void close_all(struct master *m)
     control_close(m);
     explain_close(m);
     history_answers_close(m);
+    kept_close(m);
     reload_close(m);
     deciders_close(m);
     admin_close(m->admin);
@@ -336,6 +358,7 @@ static void on_tick(uv_timer_t *timer)
         explain_tick(m, now_ms);
         facts_tick(m, now_ms);
         history_tick(m, now_ms);
+        kept_tick(m, now_ms);
         names_tick(m->names, now_ms);
         collecting_tick(m, now_ms);
         watching_tick(m, now_ms);

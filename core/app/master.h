@@ -9,6 +9,7 @@
  *   explain.c   questions to workers about requests
  *   facts.c     what happened, from fleet and workers
  *   history.c   what is remembered of it on disk; history_answers.c what is asked of that
+ *   kept.c      what must outlive us, as documents in the same store
  *   aside.c     balance policies that hang again and again
  *   watching.c  alerts: when they are evaluated, and with what
  *   collecting.c  what services tell of themselves, and the views of it
@@ -115,10 +116,11 @@ struct aside {
     bool due; /* ... and the workers have not been told */
 };
 
-struct names;      /* names.c */
-struct history;    /* history.c */
-struct collecting; /* collecting.c */
-struct watching;   /* watching.c */
+struct names;       /* names.c */
+struct history;     /* history.c */
+struct kept_answer; /* kept.c */
+struct collecting;  /* collecting.c */
+struct watching;    /* watching.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
@@ -195,6 +197,7 @@ struct master {
     uint64_t drain_deadline_ms;
 
     struct deploy_wait *waits;
+    struct kept_answer *kept_answers;
     struct explain_wait *explains;
     uint64_t explained; /* questions so far: their ids */
     struct panic *panics;
@@ -310,6 +313,18 @@ void history_ask_events(struct master *m, struct admin_request *request, const s
 void history_ask_samples(struct master *m, struct admin_request *request, const struct cJSON *args);
 /* Whoever still waits is refused. */
 void history_answers_close(struct master *m);
+
+/* ---- kept.c ---- */
+/* A document: what must outlive us. json NULL: not any more. */
+void kept_put(struct master *m, const char *kind, const char *key, const char *json);
+/* Calls back for each document of that kind before it returns; at the start only. */
+typedef void kept_fn(struct master *m, const char *kind, const char *key, const char *json);
+void kept_recall(struct master *m, const char *kind, kept_fn *fn);
+/* Answers an operator's word that changed something, when all of it is on disk. */
+void kept_answer(struct master *m, struct admin_request *request, struct cJSON *takes);
+void kept_on_durable(struct master *m, uint64_t sequence);
+void kept_tick(struct master *m, uint64_t now_ms);
+void kept_close(struct master *m);
 
 /* ---- aside.c ---- */
 /* A worker was killed for it hung inside a policy. */

@@ -359,18 +359,18 @@ void watching_ask(struct master *m, struct admin_request *request, const char *c
     const char *who = json_str(args, "author", admin_who(request));
     const char *comment = json_str(args, "comment", "");
     struct cJSON *out;
+    if (str_same(command, "alerts") || str_same(command, "silences")) {
+        admin_answer(request, *command == 'a' ? alerts_status(a, at) : alerts_silences(a, at));
+        return;
+    }
     if (str_same(command, "silence")) {
         double for_ms = json_num(args, "for_ms", 0);
         out = alerts_silence(a, json_get(args, "matchers"),
                              for_ms > 0 && for_ms < 1e15 ? (uint64_t)for_ms : 0, who, comment, at);
     } else if (str_same(command, "unsilence")) {
         out = alerts_unsilence(a, json_str(args, "id", ""), who, at);
-    } else if (str_same(command, "silences")) {
-        out = alerts_silences(a, at);
-    } else if (str_same(command, "ack")) {
-        out = alerts_acknowledge(a, json_str(args, "alert", ""), who, comment, at);
     } else {
-        out = alerts_status(a, at);
+        out = alerts_acknowledge(a, json_str(args, "alert", ""), who, comment, at);
     }
-    admin_answer(request, out);
+    kept_answer(m, request, out);
 }

@@ -123,6 +123,7 @@ static void on_listed(void *arg, const struct engine_error *error,
     f->list_ms = f->now_ms + (f->buried_seq > f->list_seq ? FLEET_RETRY_MS : FLEET_LIST_MS);
     if (f->engine_up) {
         f->listed = true;
+        fleet_kept_drop(f);
     }
     settle_services(f);
     if (first) {

@@ -55,6 +55,7 @@ static struct cJSON *take_list(struct service *s, struct cJSON *list, const char
     struct fleet *f = s->fleet;
     json_set(s->config, "backends", list);
     s->edited = true;
+    fleet_keep_backends(s);
     fleet_service_apply_backends(s);
     f->roster_due = true;
     fleet_service_reconcile(s);
@@ -105,6 +106,7 @@ struct cJSON *fleet_weight(struct fleet *f, const char *backend, double weight, 
             if (!strcmp(i->id, backend) || !strcmp(i->address, backend)) {
                 json_add_str(ids, i->id);
                 i->weight = weight;
+                fleet_keep_weight(i);
                 char *what = mem_printf("weight %g", weight);
                 tell(s, what, i->id, who);
                 mem_free(what);

@@ -48,6 +48,7 @@ void fleet_free(struct fleet *f)
         fleet_service_free(list_owner(f->services.next, struct service, node));
     }
     fleet_audit_free(f);
+    fleet_kept_free(f);
     map_free(&f->by_name);
     map_free(&f->instances);
     map_free(&f->names);
@@ -138,6 +139,7 @@ void fleet_apply(struct fleet *f, const struct cJSON *config, uint64_t now_ms)
     bool first = !f->applied;
     f->applied = true;
     apply_services(f, config);
+    fleet_kept_drop(f);
     f->roster_due = true;
     if (first && f->engine_up) {
         fleet_list(f);
@@ -207,6 +209,7 @@ void fleet_tick(struct fleet *f, uint64_t now_ms)
         struct service *s = list_owner(n, struct service, node);
         fleet_service_reconcile(s);
         if (s->gone && list_empty(&s->instances)) {
+            fleet_keep_forget_service(s);
             fleet_service_free(s);
         }
     }

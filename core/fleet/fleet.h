@@ -75,6 +75,11 @@ struct fleet_ports {
     /* Wants decisions for this snapshot: fleet_on_decisions, or silence (hold). */
     void (*ask)(void *arg, const char *snapshot_json);
     void (*fact)(void *arg, const struct fleet_fact *fact);
+    /* Something that must outlive this process is so from now on; json NULL: not any more. Keys are
+     * unique within a kind, and the JSON is for fleet_restore alone. */
+    void (*keep)(void *arg, const char *kind, const char *key, const char *json);
+    /* Milliseconds since 1970, for what is kept. */
+    uint64_t (*wall_ms)(void *arg);
 };
 
 struct fleet *fleet_new(const struct fleet_ports *ports, struct board *board);
@@ -83,6 +88,12 @@ void fleet_free(struct fleet *f);
 
 /* Sets or changes the engine; lent until fleet_free. */
 void fleet_set_engine(struct fleet *f, struct engine *engine);
+/* What a fleet before this one kept, before the first fleet_apply: holds that have not run out, cooldowns,
+ * stopped services, drains, backends and weights as operators set them. What is of a service, instance or list
+ * of backends that is not there any more is forgotten, and so is (told as a bad fact) what makes no sense. */
+void fleet_restore(struct fleet *f, const char *kind, const char *key, const char *json);
+/* The kinds that are kept, ended by NULL. */
+const char *const *fleet_kept_kinds(void);
 /* Applies a configuration (script.h), first or changed: what needs no new instance (scale, routes, tags,
  * weights) takes effect in place, a changed specification rolls, a service that is gone is drained and removed.
  * Borrows. */
@@ -128,7 +139,7 @@ struct cJSON *fleet_weight(struct fleet *f, const char *backend, double weight, 
 /* Replaces an instance: new one healthy first, then the old one drained. */
 struct cJSON *fleet_restart(struct fleet *f, const char *instance, const char *who,
                             uint64_t now_ms);
-/* Drains and removes all instances of a service until the next deploy of it. */
+/* Drains and removes all instances of a service until the next deploy of it, also over restarts of ours. */
 struct cJSON *fleet_stop(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
 /* Stops all services of ours (--stop-services); fleet_idle tells when it is done. */
 void fleet_stop_all(struct fleet *f, uint64_t now_ms);

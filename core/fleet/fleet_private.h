@@ -8,6 +8,7 @@
  *   roster.c    who gets traffic                            sample.c    load
  *   scale.c     decisions and their guard rails             audit.c     the ring of decisions
  *   operate.c   what operators ask for                      report.c    status
+ *   backends.c  what they change of backends                keep.c      what outlives the process
  *
  * Every public entry sets fleet.now_ms and ends in fleet_settle. Callbacks of the engine bring no
  * time; the last known one counts (at most a tick old). */
@@ -37,6 +38,7 @@ enum {
     FLEET_BACK_OFF_MOST_MS = 300000,
     FLEET_LOG_LINES = 50,
     FLEET_LOG_BYTES = 16 << 10, /* kept of a failed instance's log */
+    FLEET_WEIGHT_MOST = 1000,
     FLEET_NO_SLOT = -1
 };
 
@@ -230,6 +232,7 @@ struct service {
     bool gone;                         /* not in the configuration any more */
     bool stopped;                      /* until the next deploy */
     bool settled;                      /* `desired` is set */
+    bool desired_kept;                 /* ... to what was so before our start */
     bool deploying;                    /* not all instances are of the wanted generation yet */
     bool announced;                    /* ... and that was told */
     uint32_t desired;
@@ -245,7 +248,7 @@ struct service {
 
     uint64_t ask_ms;                         /* next snapshot */
     char *asked;                             /* inputs of the question under way, or NULL */
-    uint64_t changed_up_ms, changed_down_ms; /* 0 = never */
+    uint64_t changed_up_ms, changed_down_ms; /* 0 = never; may be before boot: wrapped */
     uint64_t manual_until_ms;
     uint64_t decision;    /* 1 + number of the last record; 0 = none */
     enum fleet_held told; /* last reason to hold that was told as a fact */
@@ -283,6 +286,7 @@ struct fleet {
     struct map by_name;   /* service name -> service */
     struct map instances; /* instance id -> instance */
     struct map names;     /* engine name -> instance */
+    struct map kept;      /* from before our start, not taken yet: kind \n key -> struct cJSON */
     struct list graves;   /* gone, but a call is still under way */
     unsigned launches;    /* instances CREATING or STARTING */
 
@@ -428,6 +432,24 @@ uint64_t fleet_service_queue(const struct service *s);
 void fleet_scale_tick(struct fleet *f);
 /* Sets how many there should be, remembers when and which way. */
 void fleet_scale_set(struct service *s, uint32_t desired);
+
+/* ---- keep.c ---- */
+/* These keep what is so now, or forget what is not. */
+void fleet_keep_scale(struct service *s); /* also ends a hold that has run out */
+void fleet_keep_stopped(const struct service *s);
+void fleet_keep_backends(const struct service *s);
+void fleet_keep_weight(const struct instance *i);
+void fleet_keep_drain(const struct instance *i);
+void fleet_keep_forget_instance(const struct instance *i);
+void fleet_keep_forget_service(const struct service *s);
+/* These set what was kept of it, if there is something: a service before it is settled, its backends when its
+ * configuration and backends_hash are there, an instance when it is made. */
+void fleet_kept_take_service(struct service *s);
+void fleet_kept_take_backends(struct service *s);
+void fleet_kept_take_instance(struct instance *i);
+/* Forgets what nobody will take any more. */
+void fleet_kept_drop(struct fleet *f);
+void fleet_kept_free(struct fleet *f);
 
 /* ---- audit.c ---- */
 /* Keeps a copy; tells it as a fact when something new happened. */

@@ -59,6 +59,7 @@ struct instance *fleet_instance_new(struct service *s, uint32_t serial, const ch
     if (serial > s->serial) {
         s->serial = serial;
     }
+    fleet_kept_take_instance(i);
     return i;
 }
 
@@ -85,6 +86,7 @@ static bool launching(enum fleet_state state)
 static void bury(struct instance *i)
 {
     struct fleet *f = i->fleet;
+    fleet_keep_forget_instance(i);
     fleet_slot_release(i);
     map_remove(&f->instances, i->id);
     if (i->name) {

@@ -108,8 +108,8 @@ struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instanc
     json_set_num(answer, "was", s->desired);
     json_set_num(answer, "instances", instances);
     json_set_num(answer, "held_for_ms", (double)hold_ms);
-    fleet_scale_set(s, instances);
     s->manual_until_ms = now_ms + hold_ms;
+    fleet_scale_set(s, instances);
     fleet_service_reconcile(s);
     fleet_settle(f);
     return answer;
@@ -152,6 +152,7 @@ static struct cJSON *mark_drained(struct fleet *f, const char *backend, bool dra
             ids = ids ? ids : json_array();
             json_add_str(ids, i->id);
             i->drained = drain;
+            fleet_keep_drain(i);
             tell(s, i, drain ? "drained" : "undrained", who);
         }
     }
@@ -205,6 +206,7 @@ struct cJSON *fleet_stop(struct fleet *f, const char *service, const char *who, 
         return answer;
     }
     s->stopped = true;
+    fleet_keep_stopped(s);
     tell(s, NULL, "stop wanted", who);
     answer = fine();
     json_set_str(answer, "service", s->name);

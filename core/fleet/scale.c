@@ -22,6 +22,7 @@ void fleet_scale_set(struct service *s, uint32_t desired)
         s->changed_down_ms = s->fleet->now_ms;
     }
     s->desired = desired;
+    fleet_keep_scale(s);
 }
 
 /* ---- Asking ---- */
@@ -141,8 +142,19 @@ static void ask(struct fleet *f)
     mem_free(text);
 }
 
+static void end_holds(struct fleet *f)
+{
+    for (struct list *n = f->services.next; n != &f->services; n = n->next) {
+        struct service *s = list_owner(n, struct service, node);
+        if (s->manual_until_ms && f->now_ms >= s->manual_until_ms) {
+            fleet_keep_scale(s);
+        }
+    }
+}
+
 void fleet_scale_tick(struct fleet *f)
 {
+    end_holds(f);
     for (struct list *n = f->services.next; n != &f->services; n = n->next) {
         const struct service *s = list_owner(n, struct service, node);
         if (nearly_due(s, f->now_ms) && f->now_ms >= s->ask_ms) {

@@ -95,7 +95,10 @@ void fleet_service_renew(struct service *s, const char *why)
     s->generation = ++s->generation_most;
     s->deploying = true;
     s->announced = false;
-    s->stopped = false;
+    if (s->stopped) {
+        s->stopped = false;
+        fleet_keep_stopped(s);
+    }
     fleet_failure_clear(&s->failure);
     fleet_service_back_off_reset(s);
     fleet_tell(s->fleet, "deploy", s, NULL, "deploy wanted", why, false);
@@ -144,7 +147,8 @@ void fleet_service_settle_desired(struct service *s)
         return;
     }
     s->settled = true;
-    s->desired = clamp(running_places(s), &s->spec);
+    s->desired = clamp(s->desired_kept ? s->desired : running_places(s), &s->spec);
+    s->desired_kept = false;
     find_generation(s);
 }
 
@@ -221,10 +225,18 @@ static void keep_edits(struct service *s, const struct cJSON *old)
         json_set(s->config, "backends", json_copy(json_get(old, "backends")));
         return;
     }
-    s->edited = false;
-    for (struct list *n = s->instances.next; !same && n != &s->instances; n = n->next) {
-        list_owner(n, struct instance, node)->weight = 0;
+    if (s->edited) {
+        s->edited = false;
+        fleet_keep_backends(s);
     }
+    for (struct list *n = s->instances.next; !same && n != &s->instances; n = n->next) {
+        struct instance *i = list_owner(n, struct instance, node);
+        if (i->weight > 0) {
+            i->weight = 0;
+            fleet_keep_weight(i);
+        }
+    }
+    fleet_kept_take_backends(s);
 }
 
 static void check_again(struct service *s)
@@ -250,6 +262,7 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
     fleet_spec_read(&s->spec, s->config);
     bool changed = strcmp(before.hash, s->spec.hash) != 0;
     s->gone = false;
+    fleet_kept_take_service(s);
     fleet_service_apply_backends(s);
     if (before.check_hash != s->spec.check_hash && (!changed || s->spec.is_static)) {
         check_again(s); /* a roll lets the old ones be checked as they were */

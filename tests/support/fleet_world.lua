@@ -108,6 +108,8 @@ function World:boot() C.world_boot(self.w) end
 function World:forget() C.world_forget(self.w) end
 function World:facts() return ffi.string(C.world_facts(self.w)) end
 function World:log() return ffi.string(C.world_log(self.w)) end
+function World:kept() return value(C.world_kept(self.w)) end
+function World:keep(kind, key, json) C.world_keep(self.w, kind, key, json) end
 function World:containers() return value(C.world_containers(self.w)) end
 function World:engine() return value(C.world_engine(self.w)) end
 function World:roster() return value(C.world_roster(self.w)) end

@@ -40,6 +40,8 @@ struct world {
     uint64_t roster_version, ack_ms, acked;
     char *roster, *asked, *answer, *policy;
     struct buf facts;
+    struct map kept;        /* kind \n key -> text: what a store would have on disk */
+    uint64_t wall_ahead_ms; /* of the wall clock: 1970 + now + that */
     uint32_t crash_delay_ms;
     uint64_t crash_ms;
 };
@@ -119,6 +121,20 @@ static void fact_port(void *arg, const struct fleet_fact *fact)
     struct world *w = arg;
     (void)buf_printf(&w->facts, "%llu %s %s %s: %s: %s\n", (unsigned long long)w->now_ms,
                      fact->kind, fact->service, fact->instance, fact->what, fact->detail);
+}
+
+static void keep_port(void *arg, const char *kind, const char *key, const char *json)
+{
+    struct world *w = arg;
+    char *at = mem_printf("%s\n%s", kind, key);
+    mem_free(json ? map_put(&w->kept, at, mem_copy(json)) : map_remove(&w->kept, at));
+    mem_free(at);
+}
+
+static uint64_t wall_port(void *arg)
+{
+    const struct world *w = arg;
+    return w->now_ms + w->wall_ahead_ms;
 }
 
 /* ---- Health checks ---- */
@@ -215,6 +231,26 @@ void world_event(struct world *w, enum engine_event_kind kind, const struct cont
     }
 }
 
+/* Of a copy: what makes no sense is forgotten meanwhile. */
+static void restore(struct world *w)
+{
+    struct map before = {0};
+    size_t at = 0;
+    const char *where;
+    void *text;
+    while (map_next(&w->kept, &at, &where, &text)) {
+        map_put(&before, where, mem_copy(text));
+    }
+    for (at = 0; map_next(&before, &at, &where, &text);) {
+        const char *key = strchr(where, '\n');
+        char *kind = mem_copy_bytes(where, (size_t)(key - where));
+        fleet_restore(w->fleet, kind, key + 1, text);
+        mem_free(kind);
+        mem_free(text);
+    }
+    map_free(&before);
+}
+
 void world_boot(struct world *w)
 {
     const struct fleet_ports ports = {
@@ -225,12 +261,15 @@ void world_boot(struct world *w)
         .roster = roster_port,
         .ask = ask_port,
         .fact = fact_port,
+        .keep = keep_port,
+        .wall_ms = wall_port,
     };
     must(board_new(2, &w->board) == 0);
     w->fleet = fleet_new(&ports, w->board);
     w->roster_version = w->acked = 0;
     w->told_up = false;
     fleet_set_engine(w->fleet, &w->engine.head);
+    restore(w);
     if (w->config) {
         fleet_apply(w->fleet, w->config, w->now_ms);
     }
@@ -312,6 +351,7 @@ struct world *world_new(void)
     struct world *w = mem_new(sizeof *w);
     w->now_ms = 1000000;
     w->acks = true;
+    w->wall_ahead_ms = 1700000000000;
     fake_engine_init(&w->engine, w);
     w->engine.up = true;
     buf_init(&w->facts, 4 << 20);
@@ -325,6 +365,13 @@ void world_free(struct world *w)
     fake_engine_free(&w->engine);
     json_free(w->config);
     map_free(&w->hosts);
+    size_t at = 0;
+    const char *where;
+    void *text;
+    while (map_next(&w->kept, &at, &where, &text)) {
+        mem_free(text);
+    }
+    map_free(&w->kept);
     mem_free(w->roster);
     mem_free(w->answer);
     mem_free(w->policy);
@@ -350,6 +397,7 @@ void world_set(struct world *w, const char *text)
     must(set);
     w->engine.up = json_bool(set, "engine_up", w->engine.up);
     w->acks = json_bool(set, "acks", w->acks);
+    w->wall_ahead_ms += (uint64_t)json_int(set, "wall_ms", 0);
     w->engine.crash_in = json_int(set, "crash_in", w->engine.crash_in);
     w->crash_delay_ms = (uint32_t)json_int(set, "crash_delay_ms", w->crash_delay_ms);
     const struct cJSON *fault = json_get(set, "fault");
@@ -591,6 +639,26 @@ const char *world_operate(struct world *w, const char *what, const char *object,
         return lend(w, mem_copy(fleet_surveyed(f) ? "true" : "false"));
     }
     return lend(w, mem_copy(fleet_idle(f) ? "true" : "false"));
+}
+
+void world_keep(struct world *w, const char *kind, const char *key, const char *json)
+{
+    keep_port(w, kind, key, json);
+}
+
+const char *world_kept(struct world *w)
+{
+    struct cJSON *all = json_object();
+    size_t at = 0;
+    const char *where;
+    void *text;
+    while (map_next(&w->kept, &at, &where, &text)) {
+        char *name = mem_copy(where);
+        *strchr(name, '\n') = ' ';
+        json_set(all, name, json_parse(text, strlen(text)));
+        mem_free(name);
+    }
+    return lend_json(w, all);
 }
 
 uint64_t world_tick_cost_us(struct world *w, unsigned count)

@@ -20,6 +20,7 @@ void world_boot(struct world *w);
 /* ---- Changes ---- */
 void world_apply(struct world *w, const char *config);
 /* {"engine_up":true,"acks":true,"crash_in":3,"crash_delay_ms":0, crash at the third changing call
+ *  "wall_ms":5000, the wall clock goes on by that
  *  "fault":{"op":0,"times":1,"code":-110,"happens":true,"text":"..."},"delay":{"op":1,"ms":500}} */
 void world_set(struct world *w, const char *text);
 /* {"missing":false,"has_check":false,"restarts":false,"status":200,"ready_ms":200,"dies_ms":0,
@@ -62,6 +63,9 @@ const char *world_asked(struct world *w);
 const char *world_status(struct world *w, const char *service);
 const char *world_deploy_state(struct world *w, const char *service);
 const char *world_decisions(struct world *w, const char *service);
+/* What the fleet wants to be kept: {"hold shop":{...}}; and another document among it. */
+const char *world_kept(struct world *w);
+void world_keep(struct world *w, const char *kind, const char *key, const char *json);
 /* CPU time of `count` ticks in which nothing happens. */
 uint64_t world_tick_cost_us(struct world *w, unsigned count);
 
