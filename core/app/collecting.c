@@ -15,8 +15,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "app/history.h"
 #include "fleet/fleet.h"
 #include "net/net.h"
+#include "store/store.h"
 #include "watch/collect.h"
 #include "watch/view.h"
 
@@ -85,6 +87,11 @@ static void look_at_self(struct master *m, uint64_t now_ms)
     c->own.policy_errors = m->counters.policy_errors;
     c->own.reload_failed = m->reload.told && !m->reload.ok;
     c->own.workers = workers_alive(m);
+    if (m->history && m->history->store) {
+        struct store_figures figures;
+        store_figures(m->history->store, &figures);
+        c->own.store_errors = (double)figures.errors;
+    }
     if (now_ms >= c->disk_ms) {
         c->disk_ms = now_ms + DISK_MS;
         look_at_disk(m, &c->own);
@@ -97,6 +104,13 @@ void collecting_note_lag(struct master *m, uint64_t lag_us)
     double lag_s = (double)lag_us / 1e6;
     if (c && lag_s > c->own.loop_lag_s) {
         c->own.loop_lag_s = lag_s;
+    }
+}
+
+void collecting_note_waiting(struct master *m, uint64_t waiting)
+{
+    if (m->collecting) {
+        m->collecting->own.notifications_waiting = (double)waiting;
     }
 }
 
@@ -116,7 +130,9 @@ void collecting_tick(struct master *m, uint64_t now_ms)
             look_at_self(m, now_ms);
             views_sample(c->views, status, &c->own, now_ms);
             json_free(c->last);
-            c->last = views_build(c->views, status, c->collect, now_ms, clock_wall_ms());
+            uint64_t wall_ms = clock_wall_ms();
+            c->last = views_build(c->views, status, c->collect, now_ms, wall_ms);
+            history_on_views(m, c->last, wall_ms);
             c->own.loop_lag_s = 0;
         }
         json_free(status);

@@ -376,6 +376,7 @@ void history_close(struct master *m)
     }
     map_free(&h->decided);
     map_free(&h->places);
+    history_collected_free(h);
     history_note(m, "reload", "", "tidegate ended", NULL, false);
     m->history = NULL;
     store_close(h->store, on_closed, h);

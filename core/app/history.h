@@ -1,4 +1,4 @@
-/* history.h: the history's state, shared by history.c and history_answers.c. */
+/* history.h: the history's state, shared by the files of that name. */
 #ifndef APP_HISTORY_H
 #define APP_HISTORY_H
 
@@ -16,6 +16,11 @@ struct history {
     uint64_t decided_ms; /* wall clock: of the newest decision that was seen */
     uint64_t decisions_due_ms, figures_due_ms, interval_ms, round;
     struct history_wait *waits;
+    struct map collected; /* service, instance and path -> what history_collected.c knows of it */
+    uint64_t collected_round;
 };
+
+/* ---- history_collected.c ---- */
+void history_collected_free(struct history *h);
 
 #endif

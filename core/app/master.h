@@ -10,6 +10,8 @@
  *   facts.c     what happened, from fleet and workers
  *   history.c   what is remembered of it on disk; history_answers.c what is asked of that
  *   kept.c      what must outlive us, as documents in the same store
+ *   history.c   what is remembered of it on disk; history_answers.c what is asked of that,
+ *               history_collected.c what services tell of themselves
  *   aside.c     balance policies that hang again and again
  *   watching.c  alerts: when they are evaluated, and with what
  *   collecting.c  what services tell of themselves, and the views of it
@@ -326,6 +328,10 @@ void kept_on_durable(struct master *m, uint64_t sequence);
 void kept_tick(struct master *m, uint64_t now_ms);
 void kept_close(struct master *m);
 
+/* ---- history_collected.c ---- */
+/* Views of a sample (watch/view.h): keeps what services tell of themselves. */
+void history_on_views(struct master *m, const struct cJSON *views, uint64_t wall_ms);
+
 /* ---- aside.c ---- */
 /* A worker was killed for it hung inside a policy. */
 void aside_note_kill(struct master *m, uint64_t now_ms);
@@ -340,6 +346,8 @@ int collecting_open(struct master *m, char **reterr);
 void collecting_apply(struct master *m, const struct cJSON *config);
 /* The loop was so late; the worst since the last look counts. */
 void collecting_note_lag(struct master *m, uint64_t lag_us);
+/* Notifications that could not be delivered yet; unknown until it is told. */
+void collecting_note_waiting(struct master *m, uint64_t waiting);
 void collecting_tick(struct master *m, uint64_t now_ms);
 /* A copy of a service's view as of the last sample, without its instances; NULL: none. Does not ask the fleet. */
 struct cJSON *collecting_metrics(const struct master *m, const char *service);

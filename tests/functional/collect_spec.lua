@@ -1,4 +1,5 @@
 -- What services tell of themselves is collected, and what does not tell it stops nothing.
+local json = require "cjson"
 local tidegate = require "tidegate"
 
 local SHOP = [[
@@ -42,6 +43,13 @@ describe("collection", function()
             assert.same({ id, "healthy", 1 }, { one.instance, one.health.status, one.health.collected })
             assert.equal(id, one.labels.instance)
         end
+        local figures = { "history", "shop", "data_processing.records_processed", "--since", "10m", "--instance", "", "--json" }
+        t:wait("the history to have it", function()
+            local answer = t:cli(unpack(figures)) -- refused until there are figures at all
+            local series = answer.code == 0 and json.decode(answer.out).series[1]
+            local points = series and series.points or {}
+            return #points > 0 and points[#points][5] == 500 -- its last value
+        end)
         local own = metrics(t)
         assert.same({ 1, 0, 2, 0 }, { own.engine_up, own.reload_failed, own.workers, own.policy_errors_5m })
         assert.is_true(own.disk_free > 0 and own.disk_free < 1)
@@ -117,7 +125,10 @@ return {
             local there, collected = known()
             return not there and collected == 0
         end)
-        assert.is_true(metrics(t, "shop").performance.window_s > 0) -- of the other one
+        t:wait("those of the other one all the same", function()
+            local performance = metrics(t, "shop").performance
+            return performance and performance.window_s
+        end)
         t:kill(pid, 18)
         t:wait("its figures again", function()
             return known()
