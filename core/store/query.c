@@ -293,9 +293,18 @@ static int read_chunks(struct answer *a, struct sqlite3_stmt *chunks, struct gat
     return rc ? rc : step == SQLITE_DONE ? 0 : -EIO;
 }
 
+/* Whether the writer has just made the file and no table in it yet. */
+static bool is_empty(struct sqlite3 *db)
+{
+    return sql_number(db, "SELECT count(*) FROM sqlite_master WHERE name='chunk'", 1) == 0;
+}
+
 static int read_series(struct answer *a, struct sqlite3 *db, enum period_kind kind,
                        const uint64_t bounds[2])
 {
+    if (is_empty(db)) {
+        return 0;
+    }
     const struct store_range *r = a->range;
     struct sqlite3_stmt *series =
         sql_prepare(db, "SELECT sid, instance, metric FROM series WHERE service=?1 AND "

@@ -201,6 +201,12 @@ describe("samples", function()
         assert.is_true(total(ask("noise", today - 4 * DAY, today, MINUTE)) >= 15800)
     end)
 
+    it("are found beside a day's file that has just been made and has no tables yet", function()
+        fill("rate", today, 10, 1000)
+        assert(io.open(dir .. "/" .. os.date("!samples-%Y%m%d.db", today / 1000), "w")):close()
+        assert.equal(10, total(ask("rate", today, today + DAY, 1000)))
+    end)
+
     it("a damaged day is moved aside and the samples go on", function()
         fill("rate", today, 300, 1000)
         chunks(1)
