@@ -1,67 +1,181 @@
-/* learned.c: what anomaly detectors learned, kept for the next policy process.
+/* learned.c: what anomaly detectors learned, kept for the next policy process and the next daemon.
  *
- * Owns: a copy of every series' state by its key, as the policy process told it last. It is asked for
- * every SAVE_MS, before a reload and at the end, is a document of the store each time, and each new process
- * gets all of it before its first question. Does not: understand it. */
+ *   policy process  --portions-->  series  --some a tick-->  documents "learned" of the store
+ *                   <--all of it, before its first question--
+ *
+ * Owns: a copy of every series' state by its key, as the policy process told it last. It is asked for every
+ * SAVE_MS, before a reload and at the end. Invariants: what is written never fills the store's queue, where
+ * events wait too. A series is forgotten with its service, instance or policy. Does not: understand states. */
 #include "app/history.h"
 #include "app/master.h"
 
 #include <string.h>
 
 #include "base/ban.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fleet/fleet.h"
 #include "store/store.h"
 
 enum {
     SAVE_MS = 300000,
-    PORTION = 1000,        /* series in one message */
-    SERIES_MOST = 100000,  /* more are learned anew */
-    SERIES_BYTES = 1 << 17 /* longest state that is kept */
+    ANSWER_MS = 1000,       /* what is asked for at the end is waited for so long */
+    PORTION = 1000,         /* series in one message */
+    SERIES_MOST = 100000,   /* more are learned anew */
+    SERIES_BYTES = 1 << 17, /* longest state that is kept */
+    WRITE_BYTES = 1 << 20,  /* in one tick */
+    QUEUED_MOST = 1000,     /* more than that waits in the store: not now */
+    END_BYTES = 32 << 20    /* at the end all at once, but no more */
 };
 
-void learned_keep(struct master *m, const char *key, const char *state)
+struct learned_series {
+    char *state;  /* JSON text */
+    bool changed; /* since it was written */
+};
+
+static void set(struct master *m, const char *key, const char *state, bool changed)
 {
-    bool room = m->learned.count < SERIES_MOST || map_get(&m->learned, key);
-    if (room && strlen(state) <= SERIES_BYTES) {
-        mem_free(map_put(&m->learned, key, mem_copy(state)));
+    struct learned_series *s = map_get(&m->learned.series, key);
+    if (strlen(state) > SERIES_BYTES || (!s && m->learned.series.count >= SERIES_MOST)) {
+        return;
+    }
+    if (!s) {
+        s = mem_new(sizeof *s);
+        (void)map_put(&m->learned.series, key, s);
+    } else if (!strcmp(s->state, state)) {
+        return;
+    }
+    mem_free(s->state);
+    s->state = mem_copy(state);
+    m->learned.changed += changed && !s->changed;
+    s->changed = s->changed || changed;
+}
+
+/* ---- Writing ---- */
+
+/* Some of what changed, in one transaction. */
+static void write_changed(struct master *m, size_t most_bytes)
+{
+    struct learned *l = &m->learned;
+    const char *key;
+    void *value;
+    size_t bytes = 0;
+    if (!m->history || !l->changed) {
+        return;
+    }
+    store_batch_begin(m->history->store);
+    for (unsigned rounds = 0; l->changed && bytes < most_bytes;) {
+        if (!map_next(&l->series, &l->at, &key, &value)) {
+            l->at = 0;
+            must(++rounds <= 2);
+            continue;
+        }
+        struct learned_series *s = value;
+        if (s->changed) {
+            s->changed = false;
+            l->changed--;
+            bytes += strlen(key) + strlen(s->state);
+            kept_put(m, "learned", key, s->state);
+        }
+    }
+    store_batch_commit(m->history->store);
+}
+
+static void write_some(struct master *m)
+{
+    struct store_figures figures = {0};
+    if (m->history && m->learned.changed) {
+        store_figures(m->history->store, &figures);
+        if (figures.sequence - figures.durable < QUEUED_MOST) {
+            write_changed(m, WRITE_BYTES);
+        }
     }
 }
+
+/* ---- Forgetting ---- */
+
+/* What is watched: "policy|service|" and "policy|service|instance", as keys begin. */
+static void list_watched(struct master *m, struct map *to)
+{
+    struct map policies = {0};
+    const struct cJSON *s = json_first(json_get(m->config, "services"));
+    for (; s; s = json_next(s)) {
+        const char *policy = json_str(json_get(s, "anomaly"), "policy", "");
+        if (*policy) {
+            (void)map_put(&policies, json_str(s, "name", ""), (void *)policy);
+        }
+    }
+    struct cJSON *status = fleet_status(m->fleet, NULL, clock_now_ms());
+    for (s = json_first(json_get(status, "services")); s; s = json_next(s)) {
+        const char *name = json_str(s, "name", ""), *policy = map_get(&policies, name);
+        const struct cJSON *i = policy ? json_first(json_get(s, "instances")) : NULL;
+        char *begin = mem_printf("%s|%s|", policy ? policy : "", name);
+        (void)map_put(to, begin, m);
+        for (; i; i = json_next(i)) {
+            char *one = mem_printf("%s%s", begin, json_str(i, "id", ""));
+            (void)map_put(to, one, m);
+            mem_free(one);
+        }
+        mem_free(begin);
+    }
+    json_free(status);
+    map_free(&policies);
+}
+
+static bool is_watched(const struct map *watched, const char *key)
+{
+    const char *end = key;
+    for (int bars = 0; *end && (bars += *end == '|') < 3; end++) {
+    }
+    char *begin = mem_copy_bytes(key, (size_t)(end - key));
+    bool is = map_get(watched, begin) != NULL;
+    mem_free(begin);
+    return is;
+}
+
+static void drop(struct master *m, const char *key, struct learned_series *s)
+{
+    m->learned.changed -= s->changed;
+    (void)map_remove(&m->learned.series, key);
+    kept_put(m, "learned", key, NULL);
+    mem_free(s->state);
+    mem_free(s);
+}
+
+/* Not before it is known what runs, else all of it would seem gone. */
+static void forget_gone(struct master *m)
+{
+    struct map watched = {0};
+    const char *key;
+    void *series;
+    if (m->phase != MASTER_SERVING || !fleet_surveyed(m->fleet)) {
+        return;
+    }
+    list_watched(m, &watched);
+    for (size_t at = 0; map_next(&m->learned.series, &at, &key, &series);) {
+        if (!is_watched(&watched, key)) {
+            drop(m, key, series);
+        }
+    }
+    map_free(&watched);
+}
+
+/* ---- The policy process ---- */
 
 void learned_on_portion(struct master *m, const struct cJSON *portion)
 {
-    struct store *store = m->history ? m->history->store : NULL;
     const struct cJSON *one = json_first(json_get(portion, "series"));
-    if (store) {
-        store_batch_begin(store);
-    }
     for (; one; one = json_next(one)) {
         char *state = json_text(one);
-        learned_keep(m, json_name(one), state);
-        if (store && map_get(&m->learned, json_name(one))) {
-            (void)store_put(store, "learned", json_name(one), state);
-        }
+        set(m, json_name(one), state, true);
         mem_free(state);
     }
-    if (store) {
-        store_batch_commit(store);
-    }
-}
-
-static void restore_one(void *arg, const char *key, const char *json)
-{
-    learned_keep(arg, key, json);
-}
-
-void learned_restore(struct master *m)
-{
-    int rc = m->history ? store_documents(m->history->store, "learned", restore_one, m) : 0;
-    if (rc) {
-        log_warn("what detectors learned is not known: they learn anew", "error=%s", err_text(rc));
-    } else if (m->learned.count) {
-        log_info("detectors go on from what they learned", "series=%zu", m->learned.count);
+    if (json_bool(portion, "last", true)) {
+        m->learned.asked_ms = 0;
+        forget_gone(m);
     }
 }
 
@@ -80,9 +194,10 @@ void learned_give(struct master *m, struct child *child)
     struct cJSON *series = json_object();
     size_t at = 0, count = 0;
     const char *key;
-    void *state;
-    while (map_next(&m->learned, &at, &key, &state)) {
-        json_set(series, key, json_parse(state, strlen(state)));
+    void *value;
+    while (map_next(&m->learned.series, &at, &key, &value)) {
+        const struct learned_series *s = value;
+        json_add(series, key, json_parse(s->state, strlen(s->state)));
         if (++count % PORTION == 0) {
             give(child, series);
             series = json_object();
@@ -94,25 +209,57 @@ void learned_give(struct master *m, struct child *child)
 void learned_ask(struct master *m)
 {
     if (m->policy && m->policy->ready) {
+        m->learned.asked_ms = clock_now_ms();
         child_send(m->policy, IPC_LEARNED, m->generation, "{\"save\":true}");
+    }
+}
+
+/* ---- Life ---- */
+
+static void on_kept(struct master *m, const char *kind, const char *key, const char *json)
+{
+    (void)kind;
+    struct cJSON *state = json_parse(json, strlen(json));
+    if (state) {
+        set(m, key, json, false);
+    } else {
+        log_warn("what a detector learned is damaged: it learns anew", "series=%s", key);
+        kept_put(m, "learned", key, NULL);
+    }
+    json_free(state);
+}
+
+void learned_open(struct master *m)
+{
+    kept_recall(m, "learned", on_kept);
+    if (m->learned.series.count) {
+        log_info("detectors go on from what they learned", "series=%zu", m->learned.series.count);
     }
 }
 
 void learned_tick(struct master *m, uint64_t now_ms)
 {
-    if (now_ms >= m->learned_ms) {
-        m->learned_ms = now_ms + SAVE_MS;
+    if (!m->learned.due_ms || now_ms >= m->learned.due_ms) {
+        m->learned.due_ms = now_ms + SAVE_MS;
         learned_ask(m);
     }
+    write_some(m);
 }
 
-void learned_free(struct master *m)
+bool learned_awaited(const struct master *m, uint64_t now_ms)
 {
-    size_t at = 0;
+    return m->learned.asked_ms && m->policy && now_ms < m->learned.asked_ms + ANSWER_MS;
+}
+
+void learned_close(struct master *m)
+{
     const char *key;
-    void *state;
-    while (map_next(&m->learned, &at, &key, &state)) {
-        mem_free(state);
+    void *value;
+    write_changed(m, END_BYTES);
+    for (size_t at = 0; map_next(&m->learned.series, &at, &key, &value);) {
+        struct learned_series *s = value;
+        mem_free(s->state);
+        mem_free(s);
     }
-    map_free(&m->learned);
+    map_free(&m->learned.series);
 }

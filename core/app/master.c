@@ -212,7 +212,7 @@ int master_build(struct master *m, char **reterr)
     m->worker_count = count_workers(m, cluster);
     if (!rc) {
         history_open(m, cluster);
-        learned_restore(m);
+        learned_open(m);
         rc = board_new(m->worker_count, &m->board);
     }
     if (!rc) {
@@ -275,6 +275,7 @@ static void close_all(struct master *m)
     watching_close(m);
     collecting_close(m);
     facts_close(m);
+    learned_close(m);
     history_close(m);
     names_close(m->names);
     m->names = NULL;
@@ -315,6 +316,9 @@ void master_stop(struct master *m, int exit_code)
 static void end_tick(struct master *m, uint64_t now_ms)
 {
     if (m->phase == MASTER_DRAINING && !workers_alive(m)) {
+        if (learned_awaited(m, now_ms)) {
+            return;
+        }
         if (!m->options->stop_services) {
             close_all(m);
             return;
@@ -404,7 +408,6 @@ static void release(struct master *m)
 {
     fleet_free(m->fleet);
     board_free(m->board);
-    learned_free(m);
     json_free(m->config);
     mem_free(m->config_text);
     mem_free(m->roster);

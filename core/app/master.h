@@ -118,6 +118,15 @@ struct aside {
     bool due; /* ... and the workers have not been told */
 };
 
+/* What anomaly detectors learned. */
+struct learned {
+    struct map series; /* key -> struct learned_series */
+    size_t changed;    /* of them, since they were written */
+    size_t at;         /* where writing goes on */
+    uint64_t due_ms;   /* when it is asked for next */
+    uint64_t asked_ms; /* 0 = no answer is awaited */
+};
+
 struct names;       /* names.c */
 struct history;     /* history.c */
 struct kept_answer; /* kept.c */
@@ -159,8 +168,7 @@ struct master {
     bool
         had_predecessor; /* a master before us left without cleaning up: its workers may still listen */
 
-    struct map learned;  /* what detectors learned: text by series */
-    uint64_t learned_ms; /* when it is asked for next */
+    struct learned learned;
 
     struct cJSON *config; /* in force */
     char *config_text;
@@ -245,17 +253,19 @@ void deciders_tick(struct master *m, uint64_t now_ms);
 void deciders_close(struct master *m);
 
 /* ---- learned.c ---- */
-/* A series' state as JSON text. */
-void learned_keep(struct master *m, const char *key, const char *state);
-void learned_on_portion(struct master *m, const struct cJSON *portion);
 /* Reads what was kept before this start. */
-void learned_restore(struct master *m);
+void learned_open(struct master *m);
+/* A part of what the policy process was asked for. */
+void learned_on_portion(struct master *m, const struct cJSON *portion);
 /* Gives all that is known to a process that was not asked anything yet. */
 void learned_give(struct master *m, struct child *child);
 /* Asks the policy process for what it knows; it comes in portions. */
 void learned_ask(struct master *m);
+/* Whether they are still worth waiting for. */
+bool learned_awaited(const struct master *m, uint64_t now_ms);
 void learned_tick(struct master *m, uint64_t now_ms);
-void learned_free(struct master *m);
+/* Writes what there is; before the history closes. */
+void learned_close(struct master *m);
 
 /* ---- reload.c ---- */
 /* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: an asker is refused
