@@ -28,8 +28,10 @@ local ROOMS = {
 
 -- Headers that other rooms may see. The leaf modules of base are all public.
 local PUBLIC = {
-    ["board/circuit.h"] = true, ["board/share.h"] = true, ["net/net.h"] = true, ["net/http1.h"] = true,
-    ["watch/alerts.h"] = true, ["watch/view.h"] = true, ["watch/collect.h"] = true,
+    ["board/circuit.h"] = true, ["board/share.h"] = true, ["board/traffic.h"] = true,
+    ["net/http1.h"] = true, ["net/net.h"] = true, ["watch/alerts.h"] = true, ["watch/catalog.h"] = true,
+    ["watch/collect.h"] = true, ["watch/exposition.h"] = true, ["watch/families.h"] = true,
+    ["watch/page.h"] = true, ["watch/view.h"] = true,
 }
 
 -- Narrower than their room: what a process must not be able to reach.

@@ -193,7 +193,7 @@ void admin_close(struct admin *a)
     a->closing = true;
     a->handles++; /* ours, so that nothing is freed on the way */
     remove_socket(a);
-    admin_control_forget(a);
+    admin_requests_forget(a);
     while (!list_empty(&a->conns)) {
         admin_conn_close(list_owner(a->conns.next, struct admin_conn, link));
     }

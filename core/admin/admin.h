@@ -3,8 +3,8 @@
  *
  * Control: {"command":"status","service":"catalog"}\n -> {"ok":true, ...}\n or
  * {"ok":false,"error":"..."}\n; then the server closes. A request that is not such a line, or over
- * LIMIT_CONTROL_BYTES, is answered with an error and closed. Answers may come later (deploy --wait,
- * reload); a client that left meanwhile costs nothing.
+ * LIMIT_CONTROL_BYTES, is answered with an error and closed. Answers of both sides may come later (deploy --wait,
+ * reload, a large page); a client that left meanwhile costs nothing.
  *
  * Only processes of our own user or root are heard. At most LIMIT_ADMIN_CLIENTS are served at once
  * on each side; one that has not sent its request within timeout_ms, or does not take its answer
@@ -20,14 +20,14 @@ struct uv_loop_s;
 struct cJSON;
 struct admin;
 struct admin_request;
-struct buf;
 
 /* Called with each request; the handler answers now or later, exactly once, by admin_answer.
  * `command` and `args` (the whole object) are borrowed until it answers. */
 typedef void admin_command_fn(void *arg, struct admin_request *request, const char *command,
                               const struct cJSON *args);
-/* GET of the HTTP side: fills body and content type (static storage), returns the status code. */
-typedef int admin_page_fn(void *arg, const char *path, struct buf *body, const char **ret_type);
+/* Called with each GET or HEAD of the HTTP side; the handler answers now or later, exactly once, by
+ * admin_answer_page. `path` is borrowed until return. */
+typedef void admin_page_fn(void *arg, struct admin_request *request, const char *path);
 
 struct admin_options {
     struct uv_loop_s *loop;
@@ -44,6 +44,12 @@ struct admin_options {
 int admin_open(const struct admin_options *options, struct admin **ret_admin, char **reterr);
 /* Takes `answer` (json object). The request is gone afterwards. */
 void admin_answer(struct admin_request *request, struct cJSON *answer);
+/* A field of the GET's head, several of that name as one by commas; "" when there is none. `name` in lower
+ * case. Lends: until answered. */
+const char *admin_field(const struct admin_request *request, const char *name);
+/* Takes `body` (NULL: the status as text). `encoding` may be "". */
+void admin_answer_page(struct admin_request *request, int status, const char *type,
+                       const char *encoding, char *body, size_t len);
 /* Who asks: "uid 0 pid 1234" from the socket's credentials. Lends: until answered. */
 const char *admin_who(const struct admin_request *request);
 /* Unanswered requests are answered with an error and gone: the handler forgets them. Removes the

@@ -29,6 +29,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct admin *a = c->listener->admin;
     buf_free(&c->in);
     mem_free(c->out);
+    mem_free(c->body);
     mem_free(c);
     admin_released(a);
 }
@@ -182,11 +183,18 @@ void admin_conn_accept(uv_stream_t *server, int status)
 
 void admin_conn_write(struct admin_conn *c, char *bytes, size_t len)
 {
+    admin_conn_write_both(c, bytes, len, NULL, 0);
+}
+
+void admin_conn_write_both(struct admin_conn *c, char *head, size_t head_len, char *body,
+                           size_t body_len)
+{
     c->state = ADMIN_WRITING;
-    c->out = bytes;
+    c->out = head;
+    c->body = body;
     uv_timer_start(&c->timer, on_timer, timeout_of(c), 0);
-    uv_buf_t out = uv_buf_init(bytes, (unsigned)len);
-    if (uv_write(&c->write, (uv_stream_t *)&c->pipe, &out, 1, on_written)) {
+    uv_buf_t out[] = {uv_buf_init(head, (unsigned)head_len), uv_buf_init(body, (unsigned)body_len)};
+    if (uv_write(&c->write, (uv_stream_t *)&c->pipe, out, body_len ? 2 : 1, on_written)) {
         admin_conn_close(c);
     }
 }
@@ -204,7 +212,7 @@ void admin_conn_close(struct admin_conn *c)
     }
     c->state = ADMIN_CLOSING;
     c->listener->clients--;
-    admin_control_left(c);
+    admin_request_left(c);
     list_remove(&c->link);
     uv_close((uv_handle_t *)&c->pipe, on_handle_closed);
     uv_close((uv_handle_t *)&c->timer, on_handle_closed);

@@ -8,23 +8,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-struct admin_request {
-    struct list link;        /* of admin->requests */
-    struct admin_conn *conn; /* NULL: the client has left */
-    struct cJSON *args;
-    char who[ADMIN_WHO_BYTES];
-};
-
-static void request_free(struct admin_request *r)
-{
-    if (r->conn) {
-        r->conn->request = NULL;
-    }
-    list_remove(&r->link);
-    json_free(r->args);
-    mem_free(r);
-}
-
 static char *line_of(const struct cJSON *answer)
 {
     char *text = json_text(answer);
@@ -61,13 +44,7 @@ static void refuse(struct admin_conn *c, const char *why)
 static void handle(struct admin_conn *c, struct cJSON *args)
 {
     struct admin *a = c->listener->admin;
-    struct admin_request *r = mem_new(sizeof *r);
-    r->conn = c;
-    r->args = args;
-    memcpy(r->who, c->who, sizeof r->who);
-    list_append(&a->requests, &r->link);
-    c->request = r;
-    admin_conn_wait(c);
+    struct admin_request *r = admin_request_new(c, args);
     a->options.on_command(a->options.arg, r, json_str(args, "command", ""), args);
 }
 
@@ -113,35 +90,10 @@ const struct admin_side admin_control_side = {
 
 void admin_answer(struct admin_request *r, struct cJSON *answer)
 {
-    struct admin_conn *c = r->conn;
-    request_free(r);
+    struct admin_conn *c = admin_request_end(r);
     if (c) {
         char *line = line_of(answer);
         admin_conn_write(c, line, strlen(line));
     }
     json_free(answer);
-}
-
-const char *admin_who(const struct admin_request *r)
-{
-    return r->who;
-}
-
-void admin_control_left(struct admin_conn *c)
-{
-    if (c->request) {
-        c->request->conn = NULL;
-        c->request = NULL;
-    }
-}
-
-void admin_control_forget(struct admin *a)
-{
-    while (!list_empty(&a->requests)) {
-        struct admin_request *r = list_owner(a->requests.next, struct admin_request, link);
-        if (r->conn) {
-            refuse(r->conn, "the daemon is ending: ask again when it is back");
-        }
-        request_free(r);
-    }
 }

@@ -4,58 +4,88 @@
 #include <string.h>
 
 #include "base/ban.h"
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "net/http1.h"
 
-/* Writes an answer; `body` is borrowed, and only its length told when `head_only`. */
-static void answer(struct admin_conn *c, int status, const char *type, const struct buf *body,
-                   bool head_only)
+/* Writes an answer. Takes body; only its length is told when `head_only`. */
+static void answer(struct admin_conn *c, int status, const char *type, const char *encoding,
+                   char *body, size_t len, bool head_only)
 {
-    struct buf out;
-    buf_init(&out, LIMIT_ANSWER_BYTES + LIMIT_HEAD_BYTES);
-    (void)buf_printf(&out,
-                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
-                     "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-                     "Connection: close\r\n\r\n",
-                     status, http1_reason(status), type, body->len,
-                     status == 405 ? "Allow: GET, HEAD\r\n" : "");
-    if (!head_only) {
-        (void)buf_append(&out, buf_str(body), body->len);
+    struct buf head;
+    buf_init(&head, LIMIT_HEAD_BYTES);
+    (void)buf_printf(&head, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status,
+                     http1_reason(status), type, len);
+    if (*encoding) {
+        (void)buf_printf(&head, "Content-Encoding: %s\r\n", encoding);
     }
-    size_t len = out.len;
-    admin_conn_write(c, buf_take(&out), len);
+    (void)buf_printf(&head,
+                     "%sVary: Accept, Accept-Encoding\r\nCache-Control: no-store\r\n"
+                     "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+                     status == 405 ? "Allow: GET, HEAD\r\n" : "");
+    size_t head_len = head.len;
+    admin_conn_write_both(c, buf_take(&head), head_len, body, head_only ? 0 : len);
 }
 
 static void answer_status(struct admin_conn *c, int status, bool head_only)
 {
-    struct buf body;
-    buf_init(&body, LIMIT_HEAD_BYTES);
-    (void)buf_printf(&body, "%d %s\n", status, http1_reason(status));
-    answer(c, status, "text/plain; charset=utf-8", &body, head_only);
-    buf_free(&body);
+    char *text = mem_printf("%d %s\n", status, http1_reason(status));
+    answer(c, status, "text/plain; charset=utf-8", "", text, strlen(text), head_only);
+}
+
+static struct cJSON *fields_of(const struct http1_head *head)
+{
+    struct cJSON *fields = json_object();
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct http1_field *f = &head->fields[i];
+        char *name = mem_copy_bytes(f->name.ptr, f->name.len);
+        for (char *c = name; *c; c++) {
+            *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+        }
+        const char *before = json_str(fields, name, NULL);
+        char *value = mem_printf("%s%s%.*s", before ? before : "", before ? ", " : "",
+                                 (int)f->value.len, f->value.ptr);
+        json_set_str(fields, name, value);
+        mem_free(name);
+        mem_free(value);
+    }
+    return fields;
 }
 
 static void page(struct admin_conn *c, const struct http1_head *head)
 {
     const struct admin_options *o = &c->listener->admin->options;
     bool head_only = head->method == HTTP1_HEAD;
-    if (head->method != HTTP1_GET && !head_only) {
-        answer_status(c, 405, false);
+    if ((head->method != HTTP1_GET && !head_only) || !o->on_page) {
+        answer_status(c, o->on_page ? 405 : 404, head_only);
         return;
     }
-    struct buf body;
-    buf_init(&body, LIMIT_ANSWER_BYTES);
-    const char *type = "text/plain; charset=utf-8";
     char *path = mem_copy_bytes(head->path.ptr, head->path.len);
-    int status = o->on_page ? o->on_page(o->arg, path, &body, &type) : 404;
+    struct admin_request *r = admin_request_new(c, fields_of(head));
+    r->head_only = head_only;
+    o->on_page(o->arg, r, path);
     mem_free(path);
-    if (body.len) {
-        answer(c, status, type, &body, head_only);
-    } else {
+}
+
+const char *admin_field(const struct admin_request *r, const char *name)
+{
+    return json_str(r->args, name, "");
+}
+
+void admin_answer_page(struct admin_request *r, int status, const char *type, const char *encoding,
+                       char *body, size_t len)
+{
+    bool head_only = r->head_only;
+    struct admin_conn *c = admin_request_end(r);
+    if (c && body) {
+        answer(c, status, type, encoding, body, len, head_only);
+        return;
+    }
+    mem_free(body);
+    if (c) {
         answer_status(c, status, head_only);
     }
-    buf_free(&body);
 }
 
 static void bytes(struct admin_conn *c)

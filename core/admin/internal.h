@@ -68,6 +68,15 @@ struct admin {
     char scratch[ADMIN_SCRATCH_BYTES];
 };
 
+struct admin_request {
+    struct list link;        /* of admin->requests */
+    struct admin_conn *conn; /* NULL: the client has left */
+    struct cJSON
+        *args;      /* the command's; of a GET {"accept": "..."}: its fields, names in lower case */
+    bool head_only; /* HEAD */
+    char who[ADMIN_WHO_BYTES];
+};
+
 struct admin_conn {
     struct list link;
     struct admin_listener *listener;
@@ -80,7 +89,7 @@ struct admin_conn {
     struct buf in;
     bool ended;                    /* the peer sends no more */
     bool overflow;                 /* it sent more than the side's limit */
-    char *out;                     /* being written */
+    char *out, *body;              /* being written, one behind the other; body may be NULL */
     struct admin_request *request; /* WAITING for its answer */
     char who[ADMIN_WHO_BYTES];     /* "uid 4294967295 pid 4294967295" at most */
 };
@@ -89,14 +98,21 @@ struct admin_conn {
 void admin_conn_accept(uv_stream_t *server, int status);
 /* Writes `bytes` (takes them) as the whole answer. */
 void admin_conn_write(struct admin_conn *conn, char *bytes, size_t len);
+/* The same of two parts. */
+void admin_conn_write_both(struct admin_conn *conn, char *head, size_t head_len, char *body,
+                           size_t body_len);
 /* No answer yet: the time-out rests. */
 void admin_conn_wait(struct admin_conn *conn);
 void admin_conn_close(struct admin_conn *conn);
 /* One handle of the room has closed; frees it with the last. */
 void admin_released(struct admin *admin);
+/* Its answer may come later. Takes args. */
+struct admin_request *admin_request_new(struct admin_conn *conn, struct cJSON *args);
+/* Frees it; the connection that is to be answered, NULL: its client has left. */
+struct admin_conn *admin_request_end(struct admin_request *request);
 /* The client has left: its request, if any, is answered into the void. */
-void admin_control_left(struct admin_conn *conn);
+void admin_request_left(struct admin_conn *conn);
 /* Tells everybody who waits for an answer that none comes, and frees the requests. */
-void admin_control_forget(struct admin *admin);
+void admin_requests_forget(struct admin *admin);
 
 #endif

@@ -45,8 +45,10 @@ struct child {
     uint64_t acked_roster; /* workers: last roster version applied */
     uint32_t generation;   /* workers: committed; policy: loaded */
     uint32_t prepared;     /* workers: acknowledged generation */
-    unsigned open[CHILD_QUESTIONS];      /* policy: questions without an answer yet, by kind */
-    uint64_t asked_ms;                   /* ... since when, or since the last answer; 0 = none */
+    unsigned open[CHILD_QUESTIONS]; /* policy: questions without an answer yet, by kind */
+    uint64_t
+        question_us[CHILD_QUESTIONS]; /* ... since when, by kind, or since the last answer of it */
+    uint64_t asked_ms;                /* ... since when, or since the last answer; 0 = none */
     uint64_t stuck_beat, stuck_since_ms; /* workers: heartbeat watch */
 };
 

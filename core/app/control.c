@@ -2,13 +2,13 @@
  * over HTTP. One table entry and one function a command. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
 #include "app/master.h"
 #include "base/ban.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -18,7 +18,6 @@
 #include "fleet/fleet.h"
 #include "net/net.h"
 #include "watch/alerts.h"
-#include "watch/watch.h"
 
 typedef void control_fn(struct master *m, struct admin_request *request, const struct cJSON *args);
 
@@ -336,32 +335,25 @@ void control_close(struct master *m)
 
 /* ---- HTTP ------------------------------------------------------------------------------- */
 
-int control_page(void *arg, const char *path, struct buf *body, const char **ret_type)
+static void answer_text(struct admin_request *request, int status, const char *type, char *text)
 {
+    admin_answer_page(request, status, type, "", text, strlen(text));
+}
+
+void control_page(void *arg, struct admin_request *request, const char *path)
+{
+    static const char TEXT[] = "text/plain; charset=utf-8";
     struct master *m = arg;
-    *ret_type = "text/plain; charset=utf-8";
     if (str_same(path, "/healthz")) {
         bool well = m->phase == MASTER_SERVING && m->serving_told && workers_alive(m) > 0;
-        (void)buf_text(body, well ? "ok\n" : "not serving\n");
-        return well ? 200 : 503;
-    }
-    if (str_same(path, "/metrics")) {
-        struct cJSON *status = fleet_status(m->fleet, NULL, clock_now_ms());
-        int rc = watch_metrics(body, m->board, status, &m->counters);
-        m->counters.loop_lag_us_max = 0;
-        json_free(status);
-        *ret_type = "text/plain; version=0.0.4; charset=utf-8";
-        return rc ? 500 : 200;
-    }
-    if (str_same(path, "/status")) {
+        answer_text(request, well ? 200 : 503, TEXT, mem_copy(well ? "ok\n" : "not serving\n"));
+    } else if (str_same(path, "/metrics")) {
+        metrics_ask(m, request);
+    } else if (str_same(path, "/status")) {
         struct cJSON *status = status_json(m, NULL);
-        char *text = json_text(status);
-        (void)buf_text(body, text);
-        mem_free(text);
+        answer_text(request, 200, "application/json", json_text(status));
         json_free(status);
-        *ret_type = "application/json";
-        return 200;
+    } else {
+        answer_text(request, 404, TEXT, mem_copy("here are /healthz, /metrics and /status\n"));
     }
-    (void)buf_text(body, "here are /healthz, /metrics and /status\n");
-    return 404;
 }

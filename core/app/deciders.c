@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "fleet/fleet.h"
+#include "watch/catalog.h"
 
 enum {
     ANSWER_MS = 2000,
@@ -78,6 +79,10 @@ static void on_answer(struct master *m, struct child *child, enum child_question
 {
     struct cJSON *answer = json_parse(message->data, message->len);
     m->policy_back_off_ms = 0;
+    uint64_t now_us = clock_now_us();
+    watch_time(&m->counters.answers[question], FAMILY_POLICY_ANSWER,
+               (double)(now_us - child->question_us[question]) / 1e6);
+    child->question_us[question] = now_us;
     child->open[question] -= child->open[question] > 0;
     child->asked_ms = open_questions(child) ? clock_now_ms() : 0;
     if (question == CHILD_DECIDE) {
@@ -160,7 +165,9 @@ bool deciders_ask(struct master *m, enum child_question question, const char *te
         return false;
     }
     child->asked_ms = open_questions(child) ? child->asked_ms : clock_now_ms();
-    child->open[question]++;
+    if (!child->open[question]++) {
+        child->question_us[question] = clock_now_us();
+    }
     child_send(child, QUESTIONS[question].ask, m->generation, text);
     return true;
 }

@@ -29,6 +29,7 @@
 #include "fleet/fleet.h"
 #include "net/net.h"
 #include "probe/probe.h"
+#include "watch/catalog.h"
 
 enum {
     TICK_MS = 100,
@@ -226,6 +227,7 @@ int master_build(struct master *m, char **reterr)
         }
         m->probes = probe_set_new(&m->loop, m->client, on_probe, m);
         watching_open(m);
+        metrics_open(m);
         rc = collecting_open(m, reterr);
     }
     if (!rc) {
@@ -257,6 +259,7 @@ static void close_all(struct master *m)
 {
     m->phase = MASTER_CLOSING;
     control_close(m);
+    metrics_close(m);
     explain_close(m);
     history_answers_close(m);
     kept_close(m);
@@ -339,18 +342,25 @@ static void end_tick(struct master *m, uint64_t now_ms)
     }
 }
 
+/* How late this tick is, by the one before. */
+static void note_lag(struct master *m, uint64_t now_us)
+{
+    uint64_t due_us = m->last_tick_us + TICK_MS * 1000,
+             lag_us = now_us > due_us ? now_us - due_us : 0;
+    if (m->last_tick_us) {
+        struct watch_counters *c = &m->counters;
+        watch_time(&c->loop_lag, FAMILY_LOOP_LAG, (double)lag_us / 1e6);
+        c->loop_lag_us_max = lag_us > c->loop_lag_us_max ? lag_us : c->loop_lag_us_max;
+        collecting_note_lag(m, lag_us);
+    }
+    m->last_tick_us = now_us;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct master *m = timer->data;
     uint64_t now_us = clock_now_us(), now_ms = now_us / 1000;
-    if (m->last_tick_us &&
-        now_us - m->last_tick_us > TICK_MS * 1000 + m->counters.loop_lag_us_max) {
-        m->counters.loop_lag_us_max = now_us - m->last_tick_us - TICK_MS * 1000;
-    }
-    if (m->last_tick_us && now_us - m->last_tick_us > TICK_MS * 1000) {
-        collecting_note_lag(m, now_us - m->last_tick_us - TICK_MS * 1000);
-    }
-    m->last_tick_us = now_us;
+    note_lag(m, now_us);
     reload_tick(m, now_ms);
     if (m->phase == MASTER_SERVING) {
         workers_tick(m, now_ms);

@@ -14,6 +14,7 @@
  *               history_collected.c what services tell of themselves
  *   aside.c     balance policies that hang again and again
  *   watching.c  alerts: when they are evaluated, and with what
+ *   metrics.c   the /metrics page
  *   collecting.c  what services tell of themselves, and the views of it
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
@@ -132,6 +133,7 @@ struct history;     /* history.c */
 struct kept_answer; /* kept.c */
 struct collecting;  /* collecting.c */
 struct watching;    /* watching.c */
+struct metrics;     /* metrics.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
@@ -184,6 +186,7 @@ struct master {
     struct admin *admin;
     struct names *names;
     struct collecting *collecting;
+    struct metrics *metrics;
     struct history *history; /* NULL: nothing is kept */
     struct watching *watching;
     bool engine_up;
@@ -278,7 +281,7 @@ void reload_close(struct master *m);
 /* ---- control.c ---- */
 void control_command(void *arg, struct admin_request *request, const char *command,
                      const struct cJSON *args);
-int control_page(void *arg, const char *path, struct buf *body, const char **ret_type);
+void control_page(void *arg, struct admin_request *request, const char *path);
 void control_tick(struct master *m, uint64_t now_ms);
 void control_close(struct master *m);
 
@@ -348,6 +351,14 @@ void aside_note_kill(struct master *m, uint64_t now_ms);
 void aside_tick(struct master *m);
 /* Another generation is in force. */
 void aside_clear(struct master *m);
+
+/* ---- metrics.c ---- */
+void metrics_open(struct master *m);
+/* Another configuration is in force. */
+void metrics_apply(struct master *m);
+/* Answers with the page, later. */
+void metrics_ask(struct master *m, struct admin_request *request);
+void metrics_close(struct master *m);
 
 /* ---- collecting.c ---- */
 /* -errno with a sentence. */

@@ -123,6 +123,7 @@ static void commit(struct master *m)
     fleet_apply(m->fleet, m->config, clock_now_ms());
     collecting_apply(m, m->config);
     watching_apply(m, m->config);
+    metrics_apply(m);
     struct cJSON *yes = json_object();
     json_set_bool(yes, "ok", true);
     json_set_num(yes, "generation", m->generation);

@@ -18,10 +18,11 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "board/board_private.h"
 
 enum {
     MAGIC = 0x74696465, /* "tide" */
-    VERSION = 5,
+    VERSION = 6,
     SUB_BITS = 4, /* 16 sub-buckets a power of two */
     SUBS = 1 << SUB_BITS,
     LINE = 64, /* bytes of a cache line: rows of different writers never share one */
@@ -41,7 +42,7 @@ struct board {
     size_t size;
     char *base;
     size_t row_size, workers_at, routes_at, clients_at, circuits_at, recents_at, rows_at,
-        histograms_at;
+        histograms_at, traffic_at;
 };
 
 static size_t to_line(size_t bytes)
@@ -61,8 +62,9 @@ static void lay_out(struct board *b, unsigned workers)
     b->recents_at = b->circuits_at + LIMIT_BACKENDS * to_line(sizeof(struct board_circuit));
     b->rows_at = b->recents_at + LIMIT_BACKENDS * to_line(sizeof(struct board_recent));
     b->histograms_at = b->rows_at + (size_t)workers * LIMIT_BACKENDS * b->row_size;
-    b->size =
-        b->histograms_at + (size_t)workers * LIMIT_BACKENDS * BOARD_BUCKETS * sizeof(uint32_t);
+    b->traffic_at = to_line(b->histograms_at +
+                            (size_t)workers * LIMIT_BACKENDS * BOARD_BUCKETS * sizeof(uint64_t));
+    b->size = b->traffic_at + (size_t)workers * to_line(sizeof(struct board_traffic_rows));
 }
 
 static int map(struct board *b)
@@ -226,11 +228,18 @@ double board_recent_mean(const struct board_recent *r)
     return n ? sum / (double)n : 0;
 }
 
-static uint32_t *histogram(const struct board *b, unsigned worker, unsigned slot)
+struct board_traffic_rows *board_traffic_rows(const struct board *b, unsigned worker)
+{
+    must(worker < b->workers);
+    size_t at = b->traffic_at + worker * to_line(sizeof(struct board_traffic_rows));
+    return (struct board_traffic_rows *)(void *)(b->base + at);
+}
+
+static uint64_t *histogram(const struct board *b, unsigned worker, unsigned slot)
 {
     must(worker < b->workers && slot < LIMIT_BACKENDS);
-    size_t at = ((size_t)worker * LIMIT_BACKENDS + slot) * BOARD_BUCKETS * sizeof(uint32_t);
-    return (uint32_t *)(void *)(b->base + b->histograms_at + at);
+    size_t at = ((size_t)worker * LIMIT_BACKENDS + slot) * BOARD_BUCKETS * sizeof(uint64_t);
+    return (uint64_t *)(void *)(b->base + b->histograms_at + at);
 }
 
 unsigned board_bucket_of(uint64_t latency_us)
@@ -256,8 +265,7 @@ uint64_t board_bucket_floor_us(unsigned bucket)
 
 void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us)
 {
-    uint32_t *bucket = &histogram(b, worker, slot)[board_bucket_of(latency_us)];
-    __atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELAXED);
+    board_add(&histogram(b, worker, slot)[board_bucket_of(latency_us)], 1);
 }
 
 uint64_t board_in_flight(const struct board *b, unsigned slot)
@@ -307,9 +315,9 @@ void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum)
 void board_histogram(const struct board *b, unsigned slot, uint64_t *buckets)
 {
     for (unsigned w = 0; w < b->workers; w++) {
-        const uint32_t *from = histogram(b, w, slot);
+        const uint64_t *from = histogram(b, w, slot);
         for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
-            buckets[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+            buckets[i] += board_get(&from[i]);
         }
     }
 }
@@ -356,6 +364,10 @@ void board_worker_reset(struct board *b, unsigned worker)
             clear(&board_clients(b, worker, bucket)[cell]);
         }
     }
+    struct board_traffic_rows *traffic = board_traffic_rows(b, worker);
+    for (unsigned i = 0; i < traffic->times_used; i++) {
+        clear(&traffic->times[i].in_flight);
+    }
     for (unsigned slot = 0; slot < LIMIT_BACKENDS; slot++) {
         clear(&board_row(b, worker, slot)->in_flight);
         clear(&board_row(b, worker, slot)->pooled);
@@ -366,7 +378,7 @@ void board_slot_reset(struct board *b, unsigned slot)
 {
     for (unsigned w = 0; w < b->workers; w++) {
         memset(board_row(b, w, slot), 0, sizeof(struct board_row));
-        memset(histogram(b, w, slot), 0, BOARD_BUCKETS * sizeof(uint32_t));
+        memset(histogram(b, w, slot), 0, BOARD_BUCKETS * sizeof(uint64_t));
     }
     memset(board_circuit(b, slot), 0, sizeof(struct board_circuit));
     memset(recent_of(b, slot), 0, sizeof(struct board_recent));

@@ -1,10 +1,10 @@
 /* board.h: the scoreboard, numbers that master and workers share without messages.
  *
- *   memfd:  header | worker[W] | route[W][R] | clients[W] | circuit[N] | recent[N] | row[W][N] | histogram[W][N]
+ *   memfd:  header | worker[W] | route[W][R] | clients[W] | circuit[N] | recent[N] | row[W][N] | histogram[W][N] | traffic[W]
  *
  * Every field but those of `circuit` and `recent` has one writer: `row[w][*]`, `route[w][*]`,
- * `clients[w]` and `worker[w]` belong to worker w, the header to the master; those two are written by
- * all (circuit.h); share.h is about routes and clients. Readers sum over the workers, so what a reader
+ * `clients[w]`, `worker[w]` and `traffic[w]` belong to worker w, the header to the master; those two are written by
+ * all (circuit.h); share.h is about routes and clients, traffic.h about what clients were answered. Readers sum over the workers, so what a reader
  * sees is never stale by more than the store in flight. A dead worker's gauges are zeroed by the master
  * (board_worker_reset); its counters stay, so sums never go back.
  *

@@ -99,6 +99,7 @@ static void on_listed(void *arg, const struct engine_error *error,
                       const struct engine_instance *instances, size_t count)
 {
     struct fleet *f = arg;
+    fleet_call_note(f, FLEET_CALL_LIST, error->code);
     f->listing = false;
     if (fleet_call_lost(f, error->code)) {
         f->list_again = false;

@@ -26,6 +26,29 @@ bool fleet_call_lost(struct fleet *f, int code)
     return code == -ECANCELED || code == -ECONNREFUSED;
 }
 
+void fleet_call_note(struct fleet *f, enum fleet_call call, int code)
+{
+    f->call_counts[call][code != 0]++;
+}
+
+bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_calls)
+{
+    static const char *const NAMES[FLEET_CALLS] = {
+        [FLEET_CALL_NONE] = "",         [FLEET_CALL_CREATE] = "create",
+        [FLEET_CALL_START] = "start",   [FLEET_CALL_INSPECT] = "inspect",
+        [FLEET_CALL_LOGS] = "logs",     [FLEET_CALL_STOP] = "stop",
+        [FLEET_CALL_LIST] = "list",     [FLEET_CALL_SAMPLE] = "sample",
+        [FLEET_CALL_REMOVE] = "remove",
+    };
+    unsigned call = at + 1; /* without FLEET_CALL_NONE */
+    if (call >= FLEET_CALLS) {
+        return false;
+    }
+    *ret_calls =
+        (struct fleet_calls){NAMES[call], f->call_counts[call][0], f->call_counts[call][1]};
+    return true;
+}
+
 static void begin(struct instance *i, enum fleet_call call)
 {
     must(i->call == FLEET_CALL_NONE);
@@ -34,8 +57,9 @@ static void begin(struct instance *i, enum fleet_call call)
     i->seq = ++i->fleet->seq;
 }
 
-static void end(struct instance *i)
+static void end(struct instance *i, int code)
 {
+    fleet_call_note(i->fleet, i->call, code);
     i->call = FLEET_CALL_NONE;
     i->calls--;
     i->seq = ++i->fleet->seq;
@@ -100,7 +124,7 @@ static void failed(struct instance *i, const struct engine_error *error, const c
 static void on_created(void *arg, const struct engine_error *error, const char *id)
 {
     struct instance *i = arg;
-    end(i);
+    end(i, error->code);
     if (!error->code) {
         str_copy(i->engine_id, sizeof i->engine_id, id ? id : "");
     }
@@ -134,7 +158,7 @@ void fleet_call_create(struct instance *i)
     begin(i, FLEET_CALL_CREATE);
     int rc = f->engine->kind->create(f->engine, &spec, on_created, i);
     if (rc) {
-        end(i);
+        end(i, rc);
         failed(i, &(struct engine_error){.code = rc, .text = ""}, "create");
     }
 }
@@ -147,7 +171,7 @@ static const char *id_of(const struct instance *i)
 static void on_started(void *arg, const struct engine_error *error)
 {
     struct instance *i = arg;
-    end(i);
+    end(i, error->code);
     if (i->state == FLEET_STARTING) {
         if (!error->code) {
             fleet_instance_to(i, FLEET_WAITING, NULL);
@@ -164,7 +188,7 @@ void fleet_call_start(struct instance *i)
     begin(i, FLEET_CALL_START);
     int rc = i->fleet->engine->kind->start(i->fleet->engine, id_of(i), on_started, i);
     if (rc) {
-        end(i);
+        end(i, rc);
         failed(i, &(struct engine_error){.code = rc, .text = ""}, "start");
     }
 }
@@ -173,7 +197,7 @@ static void on_inspected(void *arg, const struct engine_error *error,
                          const struct engine_instance *seen)
 {
     struct instance *i = arg;
-    end(i);
+    end(i, error->code);
     if (i->state == FLEET_GONE) {
         go_on(i);
         return;
@@ -194,7 +218,7 @@ void fleet_call_inspect(struct instance *i)
     i->inspect_ms = 0;
     begin(i, FLEET_CALL_INSPECT);
     if (i->fleet->engine->kind->inspect(i->fleet->engine, id_of(i), on_inspected, i)) {
-        end(i);
+        end(i, -EIO);
         i->inspect_ms = i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
     }
 }
@@ -214,7 +238,7 @@ static void logs_read(struct instance *i, const char *text, size_t len)
 static void on_logs(void *arg, const struct engine_error *error, const char *text, size_t len)
 {
     struct instance *i = arg;
-    end(i);
+    end(i, error->code);
     if (i->state == FLEET_FAILED && !lost(i, error)) {
         logs_read(i, error->code || !text ? "" : text, error->code || !text ? 0 : len);
     }
@@ -225,7 +249,7 @@ void fleet_call_logs(struct instance *i)
 {
     begin(i, FLEET_CALL_LOGS);
     if (i->fleet->engine->kind->logs(i->fleet->engine, id_of(i), FLEET_LOG_LINES, on_logs, i)) {
-        end(i);
+        end(i, -EIO);
         logs_read(i, "", 0);
     }
 }
@@ -246,7 +270,7 @@ static void again_later(struct instance *i, const struct engine_error *error, co
 static void on_stopped(void *arg, const struct engine_error *error)
 {
     struct instance *i = arg;
-    end(i);
+    end(i, error->code);
     if (i->state == FLEET_STOPPING) {
         if (!error->code || error->code == -ENOENT || i->tries >= FLEET_TRIES) {
             fleet_instance_to(i, FLEET_REMOVING, i->reason);
@@ -262,7 +286,7 @@ void fleet_call_stop(struct instance *i)
     uint32_t timeout_s = (i->service->spec.stop_timeout_ms + 999) / 1000;
     begin(i, FLEET_CALL_STOP);
     if (i->fleet->engine->kind->stop(i->fleet->engine, id_of(i), timeout_s, on_stopped, i)) {
-        end(i);
+        end(i, -EIO);
         i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
     }
 }
@@ -270,7 +294,7 @@ void fleet_call_stop(struct instance *i)
 static void on_removed(void *arg, const struct engine_error *error)
 {
     struct instance *i = arg;
-    end(i);
+    end(i, error->code);
     if (i->state == FLEET_REMOVING) {
         if (!error->code || error->code == -ENOENT) {
             fleet_instance_to(i, FLEET_GONE, i->reason);
@@ -285,7 +309,7 @@ void fleet_call_remove(struct instance *i)
 {
     begin(i, FLEET_CALL_REMOVE);
     if (i->fleet->engine->kind->remove(i->fleet->engine, id_of(i), on_removed, i)) {
-        end(i);
+        end(i, -EIO);
         i->retry_ms = i->fleet->now_ms + FLEET_RETRY_MS;
     }
 }

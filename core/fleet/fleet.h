@@ -145,12 +145,24 @@ struct cJSON *fleet_stop(struct fleet *f, const char *service, const char *who, 
 void fleet_stop_all(struct fleet *f, uint64_t now_ms);
 bool fleet_idle(const struct fleet *f);
 
+/* Names of all services as an array; the caller owns it. */
+struct cJSON *fleet_names(const struct fleet *f);
+
+/* Calls of the engine of one kind. */
+struct fleet_calls {
+    const char *name; /* "create", "start", "inspect", "logs", "stop", "remove", "list", "sample" */
+    uint64_t succeeded, failed;
+};
+
+/* Those of kind `at`, from 0; false: there are no more. */
+bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_calls);
+
 /* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
  *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"last_decision":{...} or null,
  *   "deploy":{"state","generation","reason","instance","failures","next_try_s"},
  *   "resources":{"cpu_percent","memory_percent"},
  *   "traffic":{"rate","in_flight","queue","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval; in_flight and queue: now
- *   "instances":[{"id","state","address","slot" (row of the board, -1 = none),"index" (place 1 .. n),
+ *   "instances":[{"id","engine_id" (a container's, as the engine has it),"state","address","slot" (row of the board, -1 = none),"index" (place 1 .. n),
  *     "generation","age_s","restarts","oom_kills","reason","drained" (by an operator),"pid","running" (unless static),
  *     "cpu_percent","memory_percent","memory_bytes","received_bytes_per_second","sent_bytes_per_second" (all: when
  *     fresh),"circuit":"closed"|"half-open"|"open","circuit_opened","ejected" (how often),

@@ -65,6 +65,8 @@ enum fleet_call {
     FLEET_CALL_LOGS,
     FLEET_CALL_STOP,
     FLEET_CALL_REMOVE,
+    FLEET_CALL_LIST, /* these two are of no instance's state */
+    FLEET_CALL_SAMPLE,
     FLEET_CALLS
 };
 
@@ -290,6 +292,8 @@ struct fleet {
     struct list graves;   /* gone, but a call is still under way */
     unsigned launches;    /* instances CREATING or STARTING */
 
+    uint64_t call_counts[FLEET_CALLS][2]; /* of the engine: succeeded, failed */
+
     bool roster_due;
     uint64_t roster_version, roster_acked;
     uint64_t roster_hash;
@@ -382,6 +386,8 @@ void fleet_call_inspect(struct instance *i);
 void fleet_call_logs(struct instance *i);
 void fleet_call_stop(struct instance *i);
 void fleet_call_remove(struct instance *i);
+/* Counts the outcome of one. */
+void fleet_call_note(struct fleet *f, enum fleet_call call, int code);
 /* The engine was closed, or does not answer. Returns whether `code` says so. */
 bool fleet_call_lost(struct fleet *f, int code);
 

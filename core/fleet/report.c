@@ -78,6 +78,7 @@ static struct cJSON *instance_json(const struct instance *i, uint64_t now_ms)
 {
     struct cJSON *j = json_object();
     json_set_str(j, "id", i->id);
+    json_set_str(j, "engine_id", i->engine_id);
     json_set_str(j, "state", fleet_state_name(i->state));
     json_set_str(j, "address", i->address);
     json_set_num(j, "slot", i->slot);
@@ -196,6 +197,15 @@ static struct cJSON *engine_json(const struct fleet *f)
     json_set_str(e, "state", f->engine_up ? "up" : "down");
     json_set_str(e, "description", f->engine_text);
     return e;
+}
+
+struct cJSON *fleet_names(const struct fleet *f)
+{
+    struct cJSON *names = json_array();
+    for (const struct list *n = f->services.next; n != &f->services; n = n->next) {
+        json_add_str(names, list_owner(n, struct service, node)->name);
+    }
+    return names;
 }
 
 struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t now_ms)

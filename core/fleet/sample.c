@@ -48,6 +48,7 @@ static void on_sampled(void *arg, const struct engine_error *error,
                        const struct engine_sample *sample)
 {
     struct instance *i = arg;
+    fleet_call_note(i->fleet, FLEET_CALL_SAMPLE, error->code);
     i->calls--;
     i->usage.calling = false;
     if (!error->code && i->state == FLEET_UP) {

@@ -158,6 +158,9 @@ void proxy_tally_answer(struct exchange *ex, int status);
 void proxy_tally_failure(struct exchange *ex, bool repeated);
 /* The attempt is over, whatever it came to. */
 void proxy_tally_end(struct exchange *ex);
+/* A request of a client begins; it is over, and answered with ex->status (0: the client left before). */
+void proxy_tally_request(struct exchange *ex);
+void proxy_tally_request_end(struct exchange *ex);
 /* At most one a second. */
 void proxy_fact(struct proxy *p, const char *kind, const char *text);
 /* One that must not be lost: the caller bounds how often. */

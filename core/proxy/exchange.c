@@ -34,6 +34,7 @@ static bool unsent(const struct exchange *ex)
 static void drop(struct exchange *ex, bool keep_upstream)
 {
     struct proxy *p = proxy_of(ex);
+    proxy_tally_request_end(ex);
     proxy_queue_leave(ex);
     if (ex->backend) {
         proxy_tally_end(ex);
@@ -209,6 +210,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->client_keep = head->keep_alive;
     ex->upgrade = wants_websocket(head);
     ex->te_trailers = !ex->upgrade && proxy_trailer_wanted(head);
+    proxy_tally_request(ex);
     ex->in = (struct body){.framing = head->framing,
                            .left = head->content_length,
                            .done = head->framing == HTTP1_NO_BODY};

@@ -15,6 +15,7 @@
 #include "proxy/loop.h"
 
 struct backend;
+struct board_times;
 struct generation;
 struct proxy;
 struct route;
@@ -97,6 +98,7 @@ struct exchange {
     uint64_t held_bytes;     /* of its body */
     uint16_t held_status;
     struct board_ticket ticket; /* of the backend's circuit */
+    struct board_times *times;  /* counted in flight there; NULL: TCP */
     uint64_t attempt_us;
     uint64_t past; /* position of its last decision, 0 = none; see past.h */
     enum http1_method method;

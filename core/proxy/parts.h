@@ -53,6 +53,7 @@ enum {
 struct proxy {
     struct proxy_options options;
     struct board_worker *numbers;
+    struct board_traffic *traffic;
     int epoll;
     int reserve; /* a descriptor to give up when accepting needs one */
     struct conn uv;

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "board/board.h"
+#include "board/traffic.h"
 
 enum {
     SESSIONS_MOST = 32768,
@@ -76,6 +77,7 @@ int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
     struct proxy *p = mem_new(sizeof *p);
     p->options = *options;
     p->numbers = board_worker(options->board, options->worker);
+    p->traffic = board_traffic_new(options->board, options->worker);
     p->epoll = epoll_create1(EPOLL_CLOEXEC);
     p->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     init_lists(p);
@@ -120,6 +122,7 @@ void proxy_free(struct proxy *p)
     proxy_pool_free(&p->upstream_pool);
     proxy_pool_free(&p->block_pool);
     proxy_past_close(p);
+    board_traffic_free(p->traffic);
     while (p->timeouts) {
         struct timeout *t = p->timeouts;
         p->timeouts = t->next;

@@ -12,10 +12,10 @@
 
 #include "base/ban.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "board/board.h"
+#include "board/traffic.h"
 
 enum {
     ROWS_LEAST = 64,
@@ -190,19 +190,6 @@ static void shorter(struct timeout **of, struct timeout *other)
     }
 }
 
-/* The service and what the route asks of a request. */
-static uint64_t identity_of(const char *service, const struct cJSON *route)
-{
-    static const char *const KEYS[] = {"listen", "host", "path", "methods", "headers"};
-    uint64_t hash = hash_bytes(service, strlen(service));
-    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
-        char *text = json_text(json_get(route, KEYS[i]));
-        hash = hash_more(hash, text, strlen(text));
-        mem_free(text);
-    }
-    return hash;
-}
-
 /* What decides over it: the policy, and the request function where it has one. */
 static int build_scripts(struct generation *g, struct route *r, const struct cJSON *json,
                          uint32_t place, char **reterr)
@@ -229,7 +216,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     const struct cJSON *balance = json_get(json, "balance");
     r->generation = g;
     r->number = (g->route_count - 1) % BOARD_ROUTES;
-    r->identity = identity_of(name, json);
+    r->identity = board_route_identity(name, json);
     list_init(&r->node);
     list_init(&r->queue);
     list_init(&r->queue_node);
@@ -395,6 +382,17 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     return 0;
 }
 
+/* Its routes are those that are counted from now on. */
+static void keep_traffic(struct proxy *p, const struct generation *g)
+{
+    uint64_t *routes = mem_array(g->route_count ? g->route_count : 1, sizeof *routes);
+    for (uint32_t i = 0; i < g->route_count; i++) {
+        routes[i] = g->routes[i].identity;
+    }
+    board_traffic_keep(p->traffic, routes, g->route_count, p->now_ms);
+    mem_free(routes);
+}
+
 int proxy_commit(struct proxy *p)
 {
     if (!p->prepared) {
@@ -406,6 +404,7 @@ int proxy_commit(struct proxy *p)
     script_hot_live(p->current->hot);
     board_set(&p->numbers->interpreted, 0);
     proxy_listeners_point(p);
+    keep_traffic(p, p->current);
     proxy_generation_unref(old);
     return 0;
 }

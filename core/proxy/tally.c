@@ -12,11 +12,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "board/board.h"
+#include "board/traffic.h"
 
 enum {
     FADE_MS = 5000,
     MOST_RESPONSES = 400, /* of a worker */
-    MOST_RESULTS = 100
+    MOST_RESULTS = 100,
+    CLIENT_LEFT = 499 /* as nginx calls it */
 };
 
 double proxy_faded(double value, double age_ms)
@@ -117,6 +119,28 @@ void proxy_tally_fill(struct proxy *p, struct backend *b, bool mean, struct scri
     row->response_mean_ms = mean ? recent_mean(p, b) : 0;
 }
 
+/* ---- A request --------------------------------------------------------------------------- */
+
+void proxy_tally_request(struct exchange *ex)
+{
+    struct proxy *p = ex->session->proxy;
+    ex->times = board_traffic_times(p->traffic, ex->route->identity, ex->method);
+    board_add(&ex->times->in_flight, 1);
+}
+
+void proxy_tally_request_end(struct exchange *ex)
+{
+    struct proxy *p = ex->session->proxy;
+    if (!ex->times) {
+        return;
+    }
+    board_sub(&ex->times->in_flight, 1);
+    board_traffic_observe(ex->times, p->now_us > ex->began_us ? p->now_us - ex->began_us : 0);
+    board_traffic_count(p->traffic, ex->route->identity, ex->method,
+                        ex->status ? ex->status : CLIENT_LEFT);
+    ex->times = NULL;
+}
+
 /* ---- An attempt -------------------------------------------------------------------------- */
 
 void proxy_tally_begin(struct exchange *ex, struct backend *b)
@@ -181,6 +205,9 @@ void proxy_tally_failure(struct exchange *ex, bool repeated)
     board_set(&b->row->last_failure_ms, p->now_ms);
     if (repeated) {
         board_add(&b->row->retries, 1);
+        if (ex->times) {
+            board_add(&ex->times->repeated, 1);
+        }
     }
     note(p, &b->row->failed, 1, MOST_RESULTS);
     b->news = true;

@@ -1,422 +1,248 @@
-/* metrics.c: the /metrics page: what fleet knows of services and instances, what the workers count
- * on the scoreboard, what the master counts itself.
- *
- * Invariants: every counter of a backend carries the backend as a label, histograms too. Its row on
- * the board starts at zero and goes with it, so a series never falls while it exists; sums over a
- * service would. */
+/* metrics.c: what the page tells of the daemon, its workers, services and backends. Each family is a line
+ * of a table here: which number it is. What it is called stands in catalog.c. */
 #include "watch/watch.h"
 
 #include <dirent.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/ban.h"
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/limits.h"
-#include "base/map.h"
-#include "base/mem.h"
 #include "board/circuit.h"
-#include "watch/exposition.h"
+#include "store/store.h"
+#include "watch/alerts.h"
+#include "watch/families.h"
 
 enum {
-    LABEL_BYTES = 4096
+    CONTAINER_DIGITS = 12
 };
 
-/* A backend with its figures, summed over the workers. */
-struct row {
-    char *labels; /* service="...",backend="..." */
-    unsigned slot;
-    struct board_sum sum;
-    uint64_t circuit, opened, ejected;
-};
-
-struct service {
-    char *labels;               /* service="..." */
-    const struct cJSON *status; /* borrowed */
-};
-
-/* What the page is made of. */
-struct page {
-    struct exposition x;
-    struct board *board;
-    struct service *services;
-    struct row *rows;
-    size_t service_count, count, cap;
-};
-
-static const char *const OUTCOMES[BOARD_OUTCOMES] = {
-    [BOARD_NO_ANSWER] = "none", [BOARD_1XX] = "1xx", [BOARD_2XX] = "2xx",
-    [BOARD_3XX] = "3xx",        [BOARD_4XX] = "4xx", [BOARD_5XX] = "5xx",
-};
-
-/* Bounds of the histogram, with the text that Prometheus keeps verbatim. */
-static const struct {
-    uint64_t us;
-    const char *text;
-} BOUNDS[] = {
-    {500, "0.0005"},  {1000, "0.001"},  {2500, "0.0025"}, {5000, "0.005"},    {10000, "0.01"},
-    {25000, "0.025"}, {50000, "0.05"},  {100000, "0.1"},  {250000, "0.25"},   {500000, "0.5"},
-    {1000000, "1.0"}, {2500000, "2.5"}, {5000000, "5.0"}, {10000000, "10.0"},
-};
-
-static const char *const STATES[] = {"new",  "creating", "starting", "waiting",  "up",
-                                     "down", "failed",   "draining", "stopping", "removing"};
-enum {
-    STATE_COUNT = sizeof STATES / sizeof *STATES
-};
-
-/* `labels` with one more; the caller owns it. */
-static char *labelled(const char *labels, const char *name, const char *value)
+static void add_as(struct families *f, enum family family, const struct labels *base,
+                   const char *name, const char *value, double number)
 {
-    struct buf text;
-    buf_init(&text, LABEL_BYTES);
-    (void)buf_text(&text, labels);
-    exposition_label(&text, name, value);
-    return buf_take(&text);
-}
-
-static void counted(struct exposition *x, const char *name, const char *labels, const char *label,
-                    const char *value, uint64_t count)
-{
-    char *all = labelled(labels, label, value);
-    exposition_count(x, name, all, count);
-    mem_free(all);
-}
-
-/* ---- Backends ----------------------------------------------------------------------------- */
-
-/* Whether the labels are new: two samples of one series would make the page worthless. Frees them
- * when they are not. */
-static bool fresh(struct map *seen, char *labels)
-{
-    if (map_get(seen, labels)) {
-        mem_free(labels);
-        return false;
+    struct labels labels;
+    labels_begin(&labels);
+    if (base) {
+        labels.len = base->len;
+        labels.count = base->count;
+        memcpy(labels.text, base->text, base->len);
     }
-    (void)map_put(seen, labels, labels);
-    return true;
+    labels_add(&labels, name, value);
+    families_add(f, family, &labels, number);
 }
 
-static void add_row(struct page *p, struct map *seen, const char *service,
+static double whole(const void *row, size_t offset)
+{
+    return (double)board_get((const uint64_t *)(const void *)((const char *)row + offset));
+}
+
+/* ---- Backends ---------------------------------------------------------------------------- */
+
+static void durations(struct families *f, struct board *board, unsigned slot,
+                      const struct labels *labels, const struct board_sum *sum)
+{
+    const struct family_bound *bounds = family_kind(FAMILY_BACKEND_REQUEST_DURATION)->bounds;
+    uint64_t buckets[BOARD_BUCKETS] = {0}, counts[FAMILY_BUCKETS] = {0};
+    unsigned to = 0;
+    board_histogram(board, slot, buckets);
+    for (unsigned b = 0; b < BOARD_BUCKETS; b++) {
+        /* A bucket counts below a bound when its middle does; the last one has none. */
+        double floor_us = (double)board_bucket_floor_us(b);
+        double middle_us = b + 1 < BOARD_BUCKETS
+                               ? (floor_us + (double)board_bucket_floor_us(b + 1)) / 2
+                               : INFINITY;
+        while (bounds[to].text && middle_us > bounds[to].value * 1e6) {
+            to++;
+        }
+        counts[to] += buckets[b];
+    }
+    families_histogram(f, FAMILY_BACKEND_REQUEST_DURATION, labels, counts,
+                       (double)sum->latency_us_sum / 1e6);
+}
+
+static void backend(struct families *f, struct board *board, unsigned slot,
+                    const struct labels *labels)
+{
+    static const char *const OUTCOMES[BOARD_OUTCOMES] = {
+        [BOARD_NO_ANSWER] = "none", [BOARD_1XX] = "1xx", [BOARD_2XX] = "2xx",
+        [BOARD_3XX] = "3xx",        [BOARD_4XX] = "4xx", [BOARD_5XX] = "5xx",
+    };
+    static const struct {
+        enum family family;
+        size_t offset;
+    } SUMS[] = {
+        {FAMILY_BACKEND_IN_FLIGHT, offsetof(struct board_sum, in_flight)},
+        {FAMILY_BACKEND_IDLE_CONNECTIONS, offsetof(struct board_sum, pooled)},
+        {FAMILY_BACKEND_RETRIES, offsetof(struct board_sum, retries)},
+        {FAMILY_BACKEND_RECEIVED_BYTES, offsetof(struct board_sum, bytes_in)},
+        {FAMILY_BACKEND_SENT_BYTES, offsetof(struct board_sum, bytes_out)},
+    };
+    struct board_sum sum;
+    board_sum(board, slot, &sum);
+    for (unsigned o = 0; o < BOARD_OUTCOMES; o++) {
+        add_as(f, FAMILY_BACKEND_REQUESTS, labels, "code", OUTCOMES[o], (double)sum.outcomes[o]);
+    }
+    for (size_t i = 0; i < sizeof SUMS / sizeof *SUMS; i++) {
+        families_add(f, SUMS[i].family, labels, whole(&sum, SUMS[i].offset));
+    }
+    const struct board_circuit *circuit = board_circuit(board, slot);
+    families_add(f, FAMILY_CIRCUIT_STATE, labels, board_circuit_state(circuit));
+    families_add(f, FAMILY_CIRCUIT_OPENED, labels, (double)board_get(&circuit->opened));
+    families_add(f, FAMILY_BACKEND_EJECTIONS, labels, (double)board_get(&circuit->ejected));
+    durations(f, board, slot, labels, &sum);
+}
+
+/* What the engine calls it: of a container's id the part that is shown, of anything else the instance. */
+static void container_of(const struct cJSON *instance, char to[LIMIT_NAME_BYTES + 1])
+{
+    const char *id = json_str(instance, "engine_id", "");
+    bool container = strspn(id, "0123456789abcdef") == 64 && !id[64];
+    snprintf(to, LIMIT_NAME_BYTES + 1, "%.*s", container ? CONTAINER_DIGITS : LIMIT_NAME_BYTES,
+             container ? id : json_str(instance, "id", "?"));
+}
+
+static void usage(struct families *f, const char *service, const struct cJSON *instance)
+{
+    char container[LIMIT_NAME_BYTES + 1];
+    struct labels labels;
+    container_of(instance, container);
+    labels_begin(&labels);
+    labels_add(&labels, "service_name", service);
+    labels_add(&labels, "container_id", container);
+    families_add(f, FAMILY_DATA_SERVICE_CPU_USAGE, &labels, json_num(instance, "cpu_percent", NAN));
+    families_add(f, FAMILY_DATA_SERVICE_MEMORY_USAGE, &labels,
+                 json_num(instance, "memory_bytes", NAN));
+}
+
+void watch_instance(struct families *f, struct board *board, const char *service,
                     const struct cJSON *instance)
 {
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "service", service);
+    labels_add(&labels, "backend", json_str(instance, "id", "?"));
     int64_t slot = json_int(instance, "slot", -1);
-    if (slot < 0 || slot >= LIMIT_BACKENDS) {
-        return;
+    if (slot >= 0 && slot < LIMIT_BACKENDS) {
+        backend(f, board, (unsigned)slot, &labels);
     }
-    char *labels = labelled(service, "backend", json_str(instance, "id", "?"));
-    if (!fresh(seen, labels)) {
-        return;
-    }
-    if (p->count == p->cap) {
-        p->cap = p->cap ? p->cap * 2 : 64;
-        p->rows = mem_resize(p->rows, p->cap * sizeof *p->rows);
-    }
-    struct row *row = &p->rows[p->count++];
-    row->labels = labels;
-    row->slot = (unsigned)slot;
-    board_sum(p->board, row->slot, &row->sum);
-    const struct board_circuit *circuit = board_circuit(p->board, row->slot);
-    row->circuit = board_circuit_state(circuit);
-    row->opened = board_get(&circuit->opened);
-    row->ejected = board_get(&circuit->ejected);
+    usage(f, service, instance);
 }
 
-static void gather(struct page *p, const struct cJSON *services)
-{
-    struct map seen = {0};
-    p->services = mem_array(json_count(services) + 1, sizeof *p->services);
-    for (const struct cJSON *s = json_first(services); s; s = json_next(s)) {
-        char *labels = labelled("", "service", json_str(s, "name", "?"));
-        if (!fresh(&seen, labels)) {
-            continue;
-        }
-        p->services[p->service_count++] = (struct service){labels, s};
-        for (const struct cJSON *i = json_first(json_get(s, "instances")); i; i = json_next(i)) {
-            add_row(p, &seen, labels, i);
-        }
-    }
-    map_free(&seen);
-}
+/* ---- Services ---------------------------------------------------------------------------- */
 
-static void histogram(struct page *p, const struct row *row)
+static void states(struct families *f, const struct cJSON *service, const struct labels *labels)
 {
-    static const char BUCKET[] = "tidegate_request_duration_seconds_bucket";
-    uint64_t buckets[BOARD_BUCKETS] = {0};
-    board_histogram(p->board, row->slot, buckets);
-    uint64_t total = 0;
-    unsigned next = 0;
-    for (unsigned b = 0; b < BOARD_BUCKETS; b++) {
-        /* A bucket counts below a bound when its middle does. */
-        uint64_t floor_us = board_bucket_floor_us(b);
-        uint64_t end_us = b + 1 < BOARD_BUCKETS ? board_bucket_floor_us(b + 1) : UINT64_MAX;
-        uint64_t middle_us = floor_us + (end_us - floor_us) / 2;
-        while (next < sizeof BOUNDS / sizeof *BOUNDS && middle_us > BOUNDS[next].us) {
-            counted(&p->x, BUCKET, row->labels, "le", BOUNDS[next++].text, total);
-        }
-        total += buckets[b];
-    }
-    while (next < sizeof BOUNDS / sizeof *BOUNDS) {
-        counted(&p->x, BUCKET, row->labels, "le", BOUNDS[next++].text, total);
-    }
-    counted(&p->x, BUCKET, row->labels, "le", "+Inf", total);
-    exposition_number(&p->x, "tidegate_request_duration_seconds_sum", row->labels,
-                      (double)row->sum.latency_us_sum / 1e6);
-    exposition_count(&p->x, "tidegate_request_duration_seconds_count", row->labels, total);
-}
-
-/* One family of a figure of every backend. */
-static void backend_family(struct page *p, const char *name, enum exposition_type type,
-                           const char *help, size_t offset)
-{
-    exposition_family(&p->x, name, type, help);
-    for (size_t i = 0; i < p->count; i++) {
-        const uint64_t *value = (const uint64_t *)((const char *)&p->rows[i] + offset);
-        exposition_count(&p->x, name, p->rows[i].labels, *value);
-    }
-}
-
-static void backends(struct page *p)
-{
-    exposition_family(
-        &p->x, "tidegate_backend_requests_total", EXPOSITION_COUNTER,
-        "Requests sent to a backend, by the class of its answer; none: it gave none.");
-    for (size_t i = 0; i < p->count; i++) {
-        for (unsigned o = 0; o < BOARD_OUTCOMES; o++) {
-            counted(&p->x, "tidegate_backend_requests_total", p->rows[i].labels, "code",
-                    OUTCOMES[o], p->rows[i].sum.outcomes[o]);
-        }
-    }
-    backend_family(p, "tidegate_backend_in_flight", EXPOSITION_GAUGE,
-                   "Requests at a backend whose answer is not finished.",
-                   offsetof(struct row, sum.in_flight));
-    backend_family(p, "tidegate_backend_idle_connections", EXPOSITION_GAUGE,
-                   "Connections to a backend that wait for a request.",
-                   offsetof(struct row, sum.pooled));
-    backend_family(p, "tidegate_backend_retries_total", EXPOSITION_COUNTER,
-                   "Attempts at a backend that were repeated at another.",
-                   offsetof(struct row, sum.retries));
-    backend_family(p, "tidegate_backend_received_bytes_total", EXPOSITION_COUNTER,
-                   "Bytes of request bodies taken from clients for a backend.",
-                   offsetof(struct row, sum.bytes_in));
-    backend_family(p, "tidegate_backend_sent_bytes_total", EXPOSITION_COUNTER,
-                   "Bytes of answer bodies of a backend passed on to clients.",
-                   offsetof(struct row, sum.bytes_out));
-    backend_family(p, "tidegate_circuit_state", EXPOSITION_GAUGE,
-                   "Circuit of a backend: 0 closed, 1 half-open, 2 open.",
-                   offsetof(struct row, circuit));
-    backend_family(p, "tidegate_circuit_opened_total", EXPOSITION_COUNTER,
-                   "Times that a backend's circuit opened because it failed.",
-                   offsetof(struct row, opened));
-    backend_family(p, "tidegate_backend_ejections_total", EXPOSITION_COUNTER,
-                   "Times that a backend was put out because it did worse than others.",
-                   offsetof(struct row, ejected));
-    exposition_family(&p->x, "tidegate_request_duration_seconds", EXPOSITION_HISTOGRAM,
-                      "Time from a request's dispatch to a backend until its answer.");
-    for (size_t i = 0; i < p->count; i++) {
-        histogram(p, &p->rows[i]);
-    }
-}
-
-/* ---- Services ----------------------------------------------------------------------------- */
-
-static void states_of(struct exposition *x, const struct cJSON *service, const char *labels)
-{
-    uint64_t counts[STATE_COUNT] = {0}, other = 0;
+    static const char *const STATES[] = {"new",  "creating", "starting", "waiting",  "up",
+                                         "down", "failed",   "draining", "stopping", "removing"};
+    enum {
+        COUNT = sizeof STATES / sizeof *STATES
+    };
+    double counts[COUNT] = {0};
     for (const struct cJSON *i = json_first(json_get(service, "instances")); i; i = json_next(i)) {
         const char *state = json_str(i, "state", "");
         unsigned s = 0;
-        while (s < STATE_COUNT && strcmp(STATES[s], state) != 0) {
+        while (s < COUNT && strcmp(STATES[s], state) != 0) {
             s++;
         }
-        if (s < STATE_COUNT) {
+        if (s < COUNT) {
             counts[s]++;
         } else {
-            other++;
+            add_as(f, FAMILY_INSTANCES, labels, "state", "other", 1);
         }
     }
-    for (unsigned s = 0; s < STATE_COUNT; s++) {
-        counted(x, "tidegate_instances", labels, "state", STATES[s], counts[s]);
-    }
-    if (other) {
-        counted(x, "tidegate_instances", labels, "state", "other", other);
+    for (unsigned s = 0; s < COUNT; s++) {
+        add_as(f, FAMILY_INSTANCES, labels, "state", STATES[s], counts[s]);
     }
 }
 
-/* One gauge of every service that has the number at `path`, times `factor`. */
-static void service_family(struct page *p, const char *name, const char *help, const char *path,
-                           double factor)
-{
-    exposition_family(&p->x, name, EXPOSITION_GAUGE, help);
-    for (size_t i = 0; i < p->service_count; i++) {
-        const struct cJSON *value = json_path(p->services[i].status, path);
-        if (value) {
-            exposition_number(&p->x, name, p->services[i].labels,
-                              json_value_num(value, NAN) * factor);
-        }
-    }
-}
-
-static void services(struct page *p)
-{
-    exposition_family(&p->x, "tidegate_instances", EXPOSITION_GAUGE,
-                      "Instances of a service by state.");
-    for (size_t i = 0; i < p->service_count; i++) {
-        states_of(&p->x, p->services[i].status, p->services[i].labels);
-    }
-    service_family(p, "tidegate_instances_desired", "Instances that a service should have.",
-                   "desired", 1);
-    service_family(p, "tidegate_instances_min", "Fewest instances that scaling may leave.", "min",
-                   1);
-    service_family(p, "tidegate_instances_max", "Most instances that scaling may make.", "max", 1);
-    service_family(p, "tidegate_service_generation",
-                   "Generation of a service, rises with each deploy.", "generation", 1);
-    service_family(p, "tidegate_service_queue_length",
-                   "Requests of a service that wait for a backend, over all workers.",
-                   "traffic.queue", 1);
-    service_family(p, "tidegate_service_cpu_ratio",
-                   "Mean CPU use of a service's instances, as a part of their allotment.",
-                   "resources.cpu_percent", 0.01);
-    service_family(p, "tidegate_service_memory_ratio",
-                   "Mean memory use of a service's instances, as a part of their limit.",
-                   "resources.memory_percent", 0.01);
-}
-
-/* ---- Workers ------------------------------------------------------------------------------ */
-
-static void worker_family(struct page *p, const char *name, enum exposition_type type,
-                          const char *help, size_t offset, double factor)
-{
-    exposition_family(&p->x, name, type, help);
-    for (unsigned w = 0; w < board_workers(p->board); w++) {
-        const char *row = (const char *)board_worker(p->board, w);
-        char labels[32]; /* worker="4294967295" at most */
-        snprintf(labels, sizeof labels, "worker=\"%u\"", w);
-        uint64_t value = board_get((const uint64_t *)(row + offset));
-        if (factor == 1) {
-            exposition_count(&p->x, name, labels, value);
-        } else {
-            exposition_number(&p->x, name, labels, (double)value * factor);
-        }
-    }
-}
-
-static void workers(struct page *p)
+void watch_service(struct families *f, const struct cJSON *service)
 {
     static const struct {
-        const char *name;
-        enum exposition_type type;
+        enum family family;
+        const char *path;
+        double factor;
+    } NUMBERS[] = {
+        {FAMILY_INSTANCES_DESIRED, "desired", 1},
+        {FAMILY_INSTANCES_MIN, "min", 1},
+        {FAMILY_INSTANCES_MAX, "max", 1},
+        {FAMILY_SERVICE_GENERATION, "generation", 1},
+        {FAMILY_SERVICE_QUEUE_LENGTH, "traffic.queue", 1},
+        {FAMILY_SERVICE_CPU, "resources.cpu_percent", 0.01},
+        {FAMILY_SERVICE_MEMORY, "resources.memory_percent", 0.01},
+    };
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "service", json_str(service, "name", "?"));
+    states(f, service, &labels);
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+        double value = json_value_num(json_path(service, NUMBERS[i].path), NAN);
+        families_add(f, NUMBERS[i].family, &labels, value * NUMBERS[i].factor);
+    }
+}
+
+void watch_collected(struct families *f, const struct watch_target *t)
+{
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "service", t->service);
+    labels_add(&labels, "instance", t->instance);
+    labels_add(&labels, "endpoint", t->endpoint);
+    families_add(f, FAMILY_COLLECT_FAILURES, &labels, (double)t->failures);
+    if (t->tried) {
+        families_add(f, FAMILY_COLLECT_UP, &labels, t->up);
+        families_add(f, FAMILY_COLLECT_DURATION, &labels, t->took_s);
+        families_add(f, FAMILY_COLLECT_SAMPLES, &labels, (double)t->samples);
+    }
+}
+
+/* ---- Workers ----------------------------------------------------------------------------- */
+
+static void workers(struct families *f, struct board *board)
+{
+    static const struct {
+        enum family family;
         size_t offset;
         double factor;
-        const char *help;
-    } FAMILIES[] = {
-        {"tidegate_connections", EXPOSITION_GAUGE, offsetof(struct board_worker, connections), 1,
-         "Open connections of clients."},
-        {"tidegate_connections_accepted_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, accepted), 1, "Connections of clients that were accepted."},
-        {"tidegate_requests_no_route_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, no_route), 1, "Requests answered 404 for want of a route."},
-        {"tidegate_requests_no_backend_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, no_backend), 1,
-         "Requests answered 503 for want of a backend."},
-        {"tidegate_requests_bad_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, bad_requests), 1, "Requests refused as malformed."},
-        {"tidegate_requests_aborted_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, aborted), 1,
-         "Exchanges cut off in the middle of an answer."},
-        {"tidegate_access_log_lost_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, access_lost), 1,
-         "Lines of the access log that could not be written."},
-        {"tidegate_queue_length", EXPOSITION_GAUGE, offsetof(struct board_worker, queued), 1,
-         "Requests that wait because all backends are full."},
-        {"tidegate_requests_queued_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, queued_total), 1, "Requests that had to wait so."},
-        {"tidegate_queue_refused_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, queue_refused), 1,
-         "Requests answered 503 because the queue was full or the wait too long."},
-        {"tidegate_retries_denied_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, retries_denied), 1,
-         "Attempts not repeated because the retry budget was spent."},
-        {"tidegate_circuit_panics_total", EXPOSITION_COUNTER, offsetof(struct board_worker, panics),
-         1, "Picks that ignored the circuits because too few were closed."},
-        {"tidegate_exhausted_total", EXPOSITION_COUNTER, offsetof(struct board_worker, exhausted),
-         1, "Connections and requests refused for want of file descriptors or memory."},
-        {"tidegate_picks_total", EXPOSITION_COUNTER, offsetof(struct board_worker, picks), 1,
-         "Backends picked by balance policies."},
-        {"tidegate_pick_seconds_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, pick_ns_sum), 1e-9, "Time spent in balance policies."},
-        {"tidegate_balance_errors_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, policy_errors), 1,
-         "Picks that fell back because the balance policy failed."},
-        {"tidegate_balance_interpreted", EXPOSITION_GAUGE,
-         offsetof(struct board_worker, interpreted), 1,
-         "Routes whose balance policy LuaJIT does not compile: it costs more than it should."},
-        {"tidegate_request_function_errors_total", EXPOSITION_COUNTER,
-         offsetof(struct board_worker, reader_errors), 1,
-         "Requests that went on without data because their route's request function failed."},
+    } NUMBERS[] = {
+        {FAMILY_CONNECTIONS, offsetof(struct board_worker, connections), 1},
+        {FAMILY_CONNECTIONS_ACCEPTED, offsetof(struct board_worker, accepted), 1},
+        {FAMILY_REQUESTS_NO_ROUTE, offsetof(struct board_worker, no_route), 1},
+        {FAMILY_REQUESTS_NO_BACKEND, offsetof(struct board_worker, no_backend), 1},
+        {FAMILY_REQUESTS_BAD, offsetof(struct board_worker, bad_requests), 1},
+        {FAMILY_REQUESTS_ABORTED, offsetof(struct board_worker, aborted), 1},
+        {FAMILY_QUEUE_LENGTH, offsetof(struct board_worker, queued), 1},
+        {FAMILY_REQUESTS_QUEUED, offsetof(struct board_worker, queued_total), 1},
+        {FAMILY_QUEUE_REFUSED, offsetof(struct board_worker, queue_refused), 1},
+        {FAMILY_RETRIES_DENIED, offsetof(struct board_worker, retries_denied), 1},
+        {FAMILY_CIRCUIT_PANICS, offsetof(struct board_worker, panics), 1},
+        {FAMILY_EXHAUSTED, offsetof(struct board_worker, exhausted), 1},
+        {FAMILY_ACCESS_LOG_LOST, offsetof(struct board_worker, access_lost), 1},
+        {FAMILY_PICKS, offsetof(struct board_worker, picks), 1},
+        {FAMILY_PICK_SECONDS, offsetof(struct board_worker, pick_ns_sum), 1e-9},
+        {FAMILY_BALANCE_ERRORS, offsetof(struct board_worker, policy_errors), 1},
+        {FAMILY_BALANCE_INTERPRETED, offsetof(struct board_worker, interpreted), 1},
+        {FAMILY_REQUEST_FUNCTION_ERRORS, offsetof(struct board_worker, reader_errors), 1},
     };
-    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
-        worker_family(p, FAMILIES[i].name, FAMILIES[i].type, FAMILIES[i].help, FAMILIES[i].offset,
-                      FAMILIES[i].factor);
+    for (unsigned w = 0; w < board_workers(board); w++) {
+        char number[16]; /* of LIMIT_WORKERS */
+        struct labels labels;
+        snprintf(number, sizeof number, "%u", w);
+        labels_begin(&labels);
+        labels_add(&labels, "worker", number);
+        for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+            double value = whole(board_worker(board, w), NUMBERS[i].offset);
+            families_add(f, NUMBERS[i].family, &labels, value * NUMBERS[i].factor);
+        }
     }
 }
 
-/* ---- The daemon itself -------------------------------------------------------------------- */
-
-static void one(struct exposition *x, const char *name, enum exposition_type type, const char *help,
-                double value)
-{
-    exposition_family(x, name, type, help);
-    exposition_number(x, name, "", value);
-}
-
-static void master(struct page *p, const struct watch_counters *c, bool engine_up)
-{
-    struct exposition *x = &p->x;
-    uint64_t now_ms = clock_wall_ms(),
-             acted = c->decisions_up + c->decisions_down + c->decisions_held;
-    exposition_family(x, "tidegate_build_info", EXPOSITION_GAUGE,
-                      "Always 1; its label tells the version.");
-    exposition_number(x, "tidegate_build_info", "version=\"" TIDEGATE_VERSION "\"", 1);
-    one(x, "tidegate_uptime_seconds", EXPOSITION_GAUGE, "Time since the daemon started.",
-        now_ms > c->started_wall_ms ? (double)(now_ms - c->started_wall_ms) / 1000 : 0);
-    one(x, "tidegate_generation", EXPOSITION_GAUGE, "Generation of the configuration in force.",
-        c->generation);
-    exposition_family(x, "tidegate_reloads_total", EXPOSITION_COUNTER,
-                      "Reloads of the configuration.");
-    exposition_count(x, "tidegate_reloads_total", "result=\"ok\"", c->reloads_ok);
-    exposition_count(x, "tidegate_reloads_total", "result=\"refused\"", c->reloads_failed);
-    exposition_family(x, "tidegate_decisions_total", EXPOSITION_COUNTER,
-                      "Scaling decisions by outcome.");
-    exposition_count(x, "tidegate_decisions_total", "action=\"scale_up\"", c->decisions_up);
-    exposition_count(x, "tidegate_decisions_total", "action=\"scale_down\"", c->decisions_down);
-    exposition_count(x, "tidegate_decisions_total", "action=\"hold\"", c->decisions_held);
-    exposition_count(x, "tidegate_decisions_total", "action=\"no_change\"",
-                     c->decisions > acted ? c->decisions - acted : 0);
-    exposition_family(x, "tidegate_events_total", EXPOSITION_COUNTER,
-                      "Changes of backends, circuits, services and the engine, as in the log.");
-    for (size_t i = 0; i < WATCH_EVENTS && c->events[i].kind; i++) {
-        counted(x, "tidegate_events_total", "", "kind", c->events[i].kind, c->events[i].count);
-    }
-    one(x, "tidegate_policy_errors_total", EXPOSITION_COUNTER,
-        "Failures of policies in the policy process.", (double)c->policy_errors);
-    one(x, "tidegate_worker_deaths_total", EXPOSITION_COUNTER, "Workers that ended unasked.",
-        (double)c->worker_deaths);
-    one(x, "tidegate_policy_deaths_total", EXPOSITION_COUNTER,
-        "Policy processes that ended unasked.", (double)c->policy_deaths);
-    one(x, "tidegate_engine_up", EXPOSITION_GAUGE, "Whether the engine is reachable.", engine_up);
-    one(x, "tidegate_engine_outages_total", EXPOSITION_COUNTER, "Times that the engine was lost.",
-        (double)c->engine_outages);
-    one(x, "tidegate_loop_lag_seconds", EXPOSITION_GAUGE,
-        "Longest delay of the master's loop since the last scrape.",
-        (double)c->loop_lag_us_max / 1e6);
-}
+/* ---- The daemon itself ------------------------------------------------------------------- */
 
 static double resident_bytes(void)
 {
@@ -444,41 +270,138 @@ static double open_descriptors(void)
     return count > 3 ? count - 3 : 0; /* without ".", ".." and the one that lists */
 }
 
-static void process(struct exposition *x, const struct watch_counters *c)
+static double most_descriptors(void)
 {
     struct rlimit files;
-    one(x, "process_cpu_seconds_total", EXPOSITION_COUNTER, "CPU time of the master process.",
-        (double)clock_cpu_us() / 1e6);
-    one(x, "process_resident_memory_bytes", EXPOSITION_GAUGE,
-        "Resident memory of the master process.", resident_bytes());
-    one(x, "process_open_fds", EXPOSITION_GAUGE, "Open descriptors of the master process.",
-        open_descriptors());
-    if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur != RLIM_INFINITY) {
-        one(x, "process_max_fds", EXPOSITION_GAUGE, "Most descriptors that the master may open.",
-            (double)files.rlim_cur);
-    }
-    one(x, "process_start_time_seconds", EXPOSITION_GAUGE, "When the daemon started, since 1970.",
-        (double)c->started_wall_ms / 1000);
+    bool known = !getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur != RLIM_INFINITY;
+    return known ? (double)files.rlim_cur : NAN;
 }
 
-int watch_metrics(struct buf *to, struct board *board, const struct cJSON *status,
-                  const struct watch_counters *counters)
+static void single(struct families *f, const struct watch_counters *c, bool engine_up)
 {
-    struct page p = {.x = {.to = to}, .board = board};
-    const char *engine = json_value_str(json_path(status, "engine.state"), "");
-    gather(&p, json_get(status, "services"));
-    master(&p, counters, !strcmp(engine, "up"));
-    services(&p);
-    backends(&p);
-    workers(&p);
-    process(&p.x, counters);
-    for (size_t i = 0; i < p.count; i++) {
-        mem_free(p.rows[i].labels);
+    uint64_t now_ms = clock_wall_ms();
+    bool sane = now_ms > c->started_wall_ms;
+    const struct {
+        enum family family;
+        double value;
+    } NUMBERS[] = {
+        {FAMILY_UPTIME, sane ? (double)(now_ms - c->started_wall_ms) / 1000 : 0},
+        {FAMILY_GENERATION, c->generation},
+        {FAMILY_RELOAD_LAST_SUCCESS, (double)c->reloaded_wall_ms / 1000},
+        {FAMILY_POLICY_ERRORS, (double)c->policy_errors},
+        {FAMILY_WORKER_DEATHS, (double)c->worker_deaths},
+        {FAMILY_POLICY_DEATHS, (double)c->policy_deaths},
+        {FAMILY_ENGINE_UP, engine_up},
+        {FAMILY_ENGINE_OUTAGES, (double)c->engine_outages},
+        {FAMILY_LOOP_LAG_MAX, (double)c->loop_lag_us_max / 1e6},
+        {FAMILY_PROCESS_CPU, (double)clock_cpu_us() / 1e6},
+        {FAMILY_PROCESS_MEMORY, resident_bytes()},
+        {FAMILY_PROCESS_FDS, open_descriptors()},
+        {FAMILY_PROCESS_MAX_FDS, most_descriptors()},
+        {FAMILY_PROCESS_START, (double)c->started_wall_ms / 1000},
+    };
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+        families_add(f, NUMBERS[i].family, NULL, NUMBERS[i].value);
     }
-    for (size_t i = 0; i < p.service_count; i++) {
-        mem_free(p.services[i].labels);
+}
+
+static void labelled(struct families *f, const struct watch_counters *c)
+{
+    char hash[17];
+    uint64_t acted = c->decisions_up + c->decisions_down + c->decisions_held;
+    uint64_t unchanged = c->decisions > acted ? c->decisions - acted : 0;
+    hash_hex(c->config_hash, hash);
+    const struct {
+        enum family family;
+        const char *label, *value;
+        double number;
+    } NUMBERS[] = {
+        {FAMILY_BUILD_INFO, "version", TIDEGATE_VERSION, 1},
+        {FAMILY_CONFIG_INFO, "hash", hash, 1},
+        {FAMILY_RELOADS, "result", "ok", (double)c->reloads_ok},
+        {FAMILY_RELOADS, "result", "refused", (double)c->reloads_failed},
+        {FAMILY_DECISIONS, "action", "scale_up", (double)c->decisions_up},
+        {FAMILY_DECISIONS, "action", "scale_down", (double)c->decisions_down},
+        {FAMILY_DECISIONS, "action", "hold", (double)c->decisions_held},
+        {FAMILY_DECISIONS, "action", "no_change", (double)unchanged},
+    };
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+        add_as(f, NUMBERS[i].family, NULL, NUMBERS[i].label, NUMBERS[i].value, NUMBERS[i].number);
     }
-    mem_free(p.rows);
-    mem_free(p.services);
-    return p.x.error;
+    for (size_t i = 0; i < WATCH_EVENTS && c->events[i].kind; i++) {
+        add_as(f, FAMILY_EVENTS, NULL, "kind", c->events[i].kind, (double)c->events[i].count);
+    }
+}
+
+void watch_engine_calls(struct families *f, const char *call, uint64_t succeeded, uint64_t failed)
+{
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "call", call);
+    add_as(f, FAMILY_ENGINE_CALLS, &labels, "result", "ok", (double)succeeded);
+    add_as(f, FAMILY_ENGINE_CALLS, &labels, "result", "failed", (double)failed);
+}
+
+void watch_alerts(struct families *f, const struct alerts_figures *figures)
+{
+    for (unsigned state = ALERTS_PENDING; state < ALERTS_STATES; state++) {
+        for (unsigned severity = 0; severity < ALERTS_SEVERITIES; severity++) {
+            struct labels labels;
+            labels_begin(&labels);
+            labels_add(&labels, "state", alerts_state_name((enum alerts_state)state));
+            labels_add(&labels, "severity", alerts_severity_name((enum alerts_severity)severity));
+            families_add(f, FAMILY_ALERTS, &labels, (double)figures->count[state][severity]);
+        }
+    }
+    add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "silence", (double)figures->silenced);
+    add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "inhibition", (double)figures->inhibited);
+    add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "acknowledgement", (double)figures->acknowledged);
+    families_add(f, FAMILY_ALERT_RULES, NULL, (double)figures->rules);
+    families_add(f, FAMILY_ALERT_SILENCES, NULL, (double)figures->silences);
+    families_add(f, FAMILY_ALERT_EVALUATIONS, NULL, (double)figures->evaluations);
+    families_add(f, FAMILY_ALERT_ERRORS, NULL, (double)figures->policy_errors);
+    families_add(f, FAMILY_ALERT_MESSAGES, NULL, (double)figures->notifications);
+}
+
+void watch_store(struct families *f, const struct store_figures *figures)
+{
+    add_as(f, FAMILY_STORE_LOST, NULL, "kind", "sample", (double)figures->samples_lost);
+    add_as(f, FAMILY_STORE_LOST, NULL, "kind", "event", (double)figures->events_lost);
+    families_add(f, FAMILY_STORE_ERRORS, NULL, (double)figures->errors);
+    families_add(f, FAMILY_STORE_WAITING, NULL, (double)(figures->sequence - figures->durable));
+    families_add(f, FAMILY_STORE_BYTES, NULL, (double)figures->bytes);
+    families_add(f, FAMILY_STORE_SERIES_COUNT, NULL, (double)figures->series);
+}
+
+void watch_time(struct watch_times *times, int family, double seconds)
+{
+    const struct family_bound *bounds = family_kind((enum family)family)->bounds;
+    unsigned at = 0;
+    while (bounds[at].text && seconds > bounds[at].value) {
+        at++;
+    }
+    times->counts[at]++;
+    times->sum_s += seconds;
+}
+
+static void times(struct families *f, const struct watch_counters *c)
+{
+    families_histogram(f, FAMILY_LOOP_LAG, NULL, c->loop_lag.counts, c->loop_lag.sum_s);
+    families_histogram(f, FAMILY_SCRAPE_DURATION, NULL, c->scrapes.counts, c->scrapes.sum_s);
+    for (size_t i = 0; i < WATCH_QUESTIONS && c->answers[i].what; i++) {
+        struct labels labels;
+        labels_begin(&labels);
+        labels_add(&labels, "question", c->answers[i].what);
+        families_histogram(f, FAMILY_POLICY_ANSWER, &labels, c->answers[i].counts,
+                           c->answers[i].sum_s);
+    }
+}
+
+void watch_master(struct families *f, struct board *board, const struct watch_counters *counters,
+                  bool engine_up)
+{
+    single(f, counters, engine_up);
+    labelled(f, counters);
+    times(f, counters);
+    workers(f, board);
 }

@@ -325,6 +325,29 @@ describe("admin", function()
             assert.equal(32 * 65536, #answer:match "\r\n\r\n(.*)$")
         end)
 
+        it("hands on the fields of a request, those of one name as one", function()
+            local answer = get "GET /fields HTTP/1.1\r\nAccept: a/b;q=0.5\r\nX-Twice: one\r\nx-twice: two"
+            assert.matches("\r\n\r\na/b;q=0.5|one, two|$", answer)
+            assert.matches("\r\nContent%-Encoding: identity\r\n", answer)
+            assert.matches("\r\nVary: Accept, Accept%-Encoding\r\n", answer)
+        end)
+
+        it("may answer later, also when the client has left or the daemon ends", function()
+            assert.matches("\r\n\r\nlate\n$", get "GET /later HTTP/1.1")
+            local fd = connect(http)
+            local head = "GET /later HTTP/1.1\r\nHost: x\r\n\r\n"
+            C.admintest_send(fd, head, #head)
+            C.close(fd)
+            assert.matches("\r\n\r\nlate\n$", get "GET /later HTTP/1.1")
+            fd = connect(http)
+            head = "GET /never HTTP/1.1\r\nHost: x\r\n\r\n"
+            C.admintest_send(fd, head, #head)
+            assert.matches("^HTTP/1.1 200 OK\r\n", get "GET /page HTTP/1.1")
+            assert.equal(0, C.admintest_stop(pid))
+            pid = nil
+            C.close(fd)
+        end)
+
         it("answers what it does not serve", function()
             assert.matches("^HTTP/1.1 404 ", get "GET /other HTTP/1.1")
             assert.matches("^HTTP/1.1 405 .*\r\nAllow: GET, HEAD\r\n", get "DELETE /page HTTP/1.1")

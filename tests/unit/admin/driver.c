@@ -1,7 +1,8 @@
 /* driver.c: a child process that runs the admin room on a loop of its own, and raw clients for it.
  *
  * Its commands: echo (answers at once with who and what), hold (answers when "release" comes),
- * later (answers after 50 ms), big (answers with {"text": "bytes" x's}). Pages: /page, /huge. */
+ * later (answers after 50 ms), big (answers with {"text": "bytes" x's}). Pages: /page, /huge, /fields (what came), /later (after
+ * 50 ms), /never. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -47,7 +48,7 @@ struct child {
     struct admin *admin;
     struct admin_request *held[MOST_HELD];
     unsigned held_count;
-    struct admin_request *late;
+    struct admin_request *late, *late_page, *held_page;
 };
 
 static struct cJSON *fine(void)
@@ -60,6 +61,11 @@ static struct cJSON *fine(void)
 static void on_later(uv_timer_t *timer)
 {
     struct child *c = timer->data;
+    if (c->late_page) {
+        admin_answer_page(c->late_page, 200, "text/plain", "", mem_copy("late\n"), 5);
+        c->late_page = NULL;
+        return;
+    }
     admin_answer(c->late, fine());
 }
 
@@ -98,21 +104,31 @@ static void on_command(void *arg, struct admin_request *request, const char *com
     admin_answer(request, answer);
 }
 
-static int on_page(void *arg, const char *path, struct buf *body, const char **ret_type)
+static void on_page(void *arg, struct admin_request *request, const char *path)
 {
-    (void)arg;
+    struct child *c = arg;
     if (!strcmp(path, "/page")) {
-        (void)buf_text(body, "hello\n");
-        *ret_type = "text/html";
-        return 200;
-    }
-    if (!strcmp(path, "/huge")) {
+        admin_answer_page(request, 200, "text/html", "", mem_copy("hello\n"), 6);
+    } else if (!strcmp(path, "/huge")) {
+        struct buf body;
+        buf_init(&body, 1 << 22);
         for (int i = 0; i < 1 << 16; i++) {
-            (void)buf_text(body, "0123456789abcdef0123456789abcde\n");
+            (void)buf_text(&body, "0123456789abcdef0123456789abcde\n");
         }
-        return 200;
+        size_t len = body.len;
+        admin_answer_page(request, 200, "text/plain", "", buf_take(&body), len);
+    } else if (!strcmp(path, "/fields")) {
+        char *text = mem_printf("%s|%s|%s", admin_field(request, "accept"),
+                                admin_field(request, "x-twice"), admin_field(request, "x-none"));
+        admin_answer_page(request, 200, "text/plain", "identity", text, strlen(text));
+    } else if (!strcmp(path, "/later")) {
+        c->late_page = request;
+        uv_timer_start(&c->later, on_later, 50, 0);
+    } else if (!strcmp(path, "/never")) {
+        c->held_page = request;
+    } else {
+        admin_answer_page(request, 404, "", "", NULL, 0);
     }
-    return 404;
 }
 
 static void on_term(uv_signal_t *signal, int number)

@@ -39,7 +39,7 @@ describe("fleet status", function()
             p99_ms = "number", error_rate = "number" }, kinds(s.traffic))
         local i = w:instances("shop")["shop-1"]
         assert.same({
-            id = "string", state = "string", address = "string", slot = "number", index = "number",
+            id = "string", engine_id = "string", state = "string", address = "string", slot = "number", index = "number",
             generation = "number", age_s = "number", restarts = "number", oom_kills = "number", reason = "string", drained = "boolean",
             pid = "number", running = "boolean", cpu_percent = "number", memory_percent = "number", memory_bytes = "number",
             received_bytes_per_second = "number",
