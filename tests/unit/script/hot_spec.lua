@@ -307,9 +307,17 @@ describe("script/hot", function()
             local p = picker(h, name, script.rows(list), 10, variant[2])
             local counts, failed = ffi.new "uint32_t[10]", ffi.new "uint32_t[1]"
             C.script_test_picks(p, 150000, 1, counts, failed)
-            local before = C.script_test_kbytes(h)
-            C.script_test_picks(p, 100000, 2, counts, failed)
-            assert.equal(before, C.script_test_kbytes(h))
+            -- A side path that only now becomes hot is compiled once; garbage is left in each round.
+            local left = {}
+            for round = 1, 4 do
+                local before = C.script_test_kbytes(h)
+                C.script_test_picks(p, 100000, 1 + round, counts, failed)
+                left[round] = C.script_test_kbytes(h) - before
+                if left[round] == 0 then
+                    break
+                end
+            end
+            assert.equal(0, left[#left], table.concat(left, " "))
             assert.equal(0, failed[0])
             assert.equal(0, counts[3])
 
