@@ -205,6 +205,9 @@ static void begin(struct metrics *x)
         uv_idle_stop(&x->idle);
         return;
     }
+    const struct cJSON *limits = json_path(x->master->config, "cluster.metrics");
+    families_limit(x->families, (uint32_t)json_int(limits, "max_series", FAMILIES_SERIES),
+                   (uint32_t)json_int(limits, "max_values", FAMILIES_VALUES));
     x->page_us = clock_now_us();
     x->page_ms = x->page_us / 1000;
     x->page = page_new(x->families, x->writers, WRITERS, w->format, w->gzip, x->page_ms);

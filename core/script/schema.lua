@@ -41,6 +41,12 @@ S.cluster = {
     doc = "most fields of a request's head: more is answered with 431; 100 when absent" },
   { "spin_us", type = "integer", default = 0, min = 0, max = 1000,
     doc = "microseconds that a worker looks for the next event before it sleeps; 0 = sleeps at once" },
+  { "metrics", type = "record", doc = "limits of the /metrics page", fields = {
+    { "max_series", type = "integer", default = 2000, min = 100, max = 1000000,
+      doc = "most series of a family: more are folded into one" },
+    { "max_values", type = "integer", default = 100, min = 1, max = 100000,
+      doc = "most values of a label whose values come from outside: more are \"other\"" },
+  } },
   { "docker", type = "record", doc = "the Docker engine", fields = {
     { "host", type = "docker_host", default = "",
       doc = "its address; by default $DOCKER_HOST, else unix:///var/run/docker.sock" },

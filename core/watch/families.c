@@ -71,6 +71,20 @@ void families_free(struct families *f)
     mem_free(f);
 }
 
+void families_limit(struct families *f, uint32_t most_series, uint32_t most_values)
+{
+    for (unsigned i = 0; i < FAMILIES && most_values != f->most_values; i++) {
+        for (unsigned label = 0; label < FAMILY_LABELS; label++) {
+            struct members *m = &f->members[i];
+            mem_free(m->values[label]); /* those that are told of again are let through first */
+            m->values[label] = NULL;
+            m->value_count[label] = 0;
+        }
+    }
+    f->most_series = most_series;
+    f->most_values = most_values;
+}
+
 void families_begin(struct families *f, uint64_t now_ms)
 {
     f->pass++;

@@ -44,6 +44,8 @@ struct families_place {
 struct families *families_new(uint32_t most_series, uint32_t most_values);
 void families_free(struct families *f); /* NULL is allowed */
 
+/* Other limits, between two passes. What there is stays until it leaves. */
+void families_limit(struct families *f, uint32_t most_series, uint32_t most_values);
 void families_begin(struct families *f, uint64_t now_ms);
 /* `labels` NULL: none. What is not finite is left out. */
 void families_add(struct families *f, enum family family, const struct labels *labels,

@@ -249,6 +249,18 @@ service "shop" {
             assert.is_nil(body:find('dataset_id="set101"', 1, true))
             assert.truthy(body:find('\ntidegate_metrics_series_dropped_total{family="data_quality_score"}', 1, true))
             assert.is_true(#body < 400000)
+            t:configure([[
+service "shop" {
+  command = { "luajit", "@DIR@/hostile.lua", "$PORT" },
+  scale = { instances = 1 },
+  health_check = { http = "/health", interval = "200ms" },
+  collect = { data = "/data", interval = "300ms", timeout = "5s", max_body = "32m" },
+  route = { listen = "127.0.0.1:@PORT@" },
+}]], { CLUSTER = "metrics = { max_values = 600 }" })
+            assert.equal(0, t:cli("reload").code)
+            t:wait("all data sets", function()
+                return value(t, 'data_quality_score{service_name="shop",dataset_id="set500",quality_dimension="completeness"}') == 0.5
+            end)
         end
     end))
 

@@ -149,6 +149,23 @@ describe("watch/families", function()
         assert.equal("z", value "z") -- the others were silent for long
     end)
 
+    it("takes other limits", function()
+        new(3, 2)
+        local function told(series)
+            for i = 1, 10 do
+                local path = ffi.string(C.families_value(f, C.FAMILY_DATA_SERVICE_REQUESTS, 1, "/" .. i))
+                add(C.FAMILY_ROUTE_RETRIES, 1, "service", "a", "route", path)
+            end
+            local s = page()
+            return s[('tidegate_route_retries_total{service="a",route="%s"}'):format(series)]
+        end
+        assert.same({ 8 }, { told "other" })
+        C.families_limit(f, 100, 20)
+        assert.equal(1, told "/7")
+        C.families_limit(f, 100, 1)
+        assert.is_true(told "other" >= 9)
+    end)
+
     it("counts the other one of a full family as one, whatever comes", function()
         new(2)
         for i = 1, 5000 do
