@@ -150,7 +150,7 @@ verdict() {
     if [ "$failed" = 0 ]; then
         echo ok
     elif [ "$1" = inflight ] && ! grep -o '"errors_text":.*' "$dir/figures" | tr ',' '\n' | grep ' s: ' |
-        grep -qv 'connection broken'; then
+        grep -qvE 'connection (broken|closed)'; then
         echo ok
     else
         echo LOST
