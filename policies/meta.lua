@@ -9,6 +9,7 @@
 ---@field doc string                             a sentence: what it decides
 ---@field params table<string, tidegate.Param>  what the configuration may set
 ---@field needs? string[]                       balance: of a request, and response_mean_ms; absent: all
+---@field timing? tidegate.Timing               scale: what it wants where the service says nothing
 ---@field new fun(params: table, detector?: tidegate.Detector): tidegate.Made   for each use of it
 ---@field examples? table[]                    what its kind takes: tidegate.ScaleExample and its kin
 
@@ -30,6 +31,12 @@
 ---@field doc? string
 
 -- ---- scale: how many instances --------------------------------------------------------------------
+
+-- Durations such as "5s" or 0.
+---@class tidegate.Timing
+---@field interval? string|number                how often it is asked; absent: 15s
+---@field up_cooldown? string|number             absent: the cluster's
+---@field down_cooldown? string|number           absent: the cluster's
 
 -- A service at one moment: a fresh copy for each call. Any other field raises and names the nearest one.
 ---@class tidegate.ServiceView

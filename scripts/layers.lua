@@ -22,7 +22,7 @@ local ROOMS = {
     fleet = { may = { "base", "board", "engine/engine.h", "probe/probe.h" } },
     watch = { may = { "base", "board", "net", "store" } },
     admin = { may = { "base", "ipc", "net", "store", "fleet", "watch" } },
-    sim = { may = { "base", "script", "engine", "fleet" } },
+    sim = { may = { "base", "board", "script", "engine/engine.h", "fleet" } },
     app = { may = "all" },
 }
 

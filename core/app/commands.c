@@ -52,6 +52,7 @@ static const struct command *const COMMANDS[] = {
     &command_stop,
     &command_reload,
     &command_anomaly,
+    &command_simulate,
     &command_alerts,
     &command_silence,
     &command_ack,

@@ -131,7 +131,7 @@ extern const struct command command_status, command_decisions, command_explain, 
 extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;
-extern const struct command command_anomaly;
+extern const struct command command_anomaly, command_simulate;
 extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_help;
 

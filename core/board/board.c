@@ -263,9 +263,15 @@ uint64_t board_bucket_floor_us(unsigned bucket)
     return (SUBS + sub) << (power - SUB_BITS);
 }
 
+void board_observe_many(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us,
+                        uint32_t count)
+{
+    board_add(&histogram(b, worker, slot)[board_bucket_of(latency_us)], count);
+}
+
 void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us)
 {
-    board_add(&histogram(b, worker, slot)[board_bucket_of(latency_us)], 1);
+    board_observe_many(b, worker, slot, latency_us, 1);
 }
 
 uint64_t board_in_flight(const struct board *b, unsigned slot)

@@ -173,6 +173,9 @@ double board_recent_mean(const struct board_recent *r);
 const struct board_recent *board_recent(const struct board *b, unsigned slot);
 /* Counts one latency in worker's histogram of slot. */
 void board_observe(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us);
+/* Counts `count` of them. */
+void board_observe_many(struct board *b, unsigned worker, unsigned slot, uint64_t latency_us,
+                        uint32_t count);
 /* Counts a request of worker's in flight on slot unless that makes more than `most` over all
  * workers (0 = no bound). Never exceeds it: each makes its own known before it sums all, so of two
  * that take the last place at the same moment both may be refused, but not both let in. */

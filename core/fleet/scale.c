@@ -171,18 +171,25 @@ static bool within(uint64_t at_ms, uint32_t cooldown_ms, uint64_t now_ms)
     return at_ms && now_ms - at_ms < cooldown_ms;
 }
 
-/* An up waits for the last up; a down for both, since new capacity needs time to show. */
+/* An up waits for the last up only; a down for the last change of either kind, since new capacity needs
+ * time to show. */
 static bool cooling(const struct service *s, bool up)
 {
     uint64_t now_ms = s->fleet->now_ms;
-    return within(s->changed_up_ms, s->spec.up_cooldown_ms, now_ms) ||
-           (!up && within(s->changed_down_ms, s->spec.down_cooldown_ms, now_ms));
+    return up ? within(s->changed_up_ms, s->spec.up_cooldown_ms, now_ms)
+              : within(s->changed_up_ms, s->spec.down_cooldown_ms, now_ms) ||
+                    within(s->changed_down_ms, s->spec.down_cooldown_ms, now_ms);
 }
 
-static bool busy(const struct service *s)
+/* More may be started beside those that start and those that leave: demand does not wait. Not while a
+ * deploy rolls, or while starts fail. */
+static bool busy(const struct service *s, bool up)
 {
     struct census c;
     fleet_census(s, &c);
+    if (up) {
+        return c.old || s->failures;
+    }
     return c.launching || c.old || c.leaving || c.current != s->desired;
 }
 
@@ -199,7 +206,7 @@ static enum fleet_held obstacle(const struct service *s, bool up)
     if (cooling(s, up)) {
         return FLEET_HELD_COOLDOWN;
     }
-    if (busy(s)) {
+    if (busy(s, up)) {
         return FLEET_HELD_BUSY;
     }
     if (s->fleet->now_ms < s->manual_until_ms) {

@@ -251,3 +251,8 @@ int load_text(const char *path, const char *source, struct cJSON **ret_config, c
     mem_free(warnings);
     return code;
 }
+
+int script_load_text(const char *path, const char *source, struct cJSON **ret_config, char **reterr)
+{
+    return load_text(path, source, ret_config, reterr);
+}

@@ -17,7 +17,7 @@ local values = require "script.values"
 
 local M = {}
 
-local KEYS = { "name", "doc", "params", "needs", "new", "examples" }
+local KEYS = { "name", "doc", "params", "needs", "timing", "new", "examples" }
 local PARAM_TYPES = {
     number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
     duration = "seconds", size = "size", enum = "enum", source = "source", list = "list",
@@ -151,6 +151,18 @@ local function read_needs(policy, needs)
     policy.needs, policy.listed.needs = list, list
 end
 
+-- policy.timing: how often a scale policy wants to be asked, and what it needs no cooldown for.
+local function read_timing(policy, timing)
+    policy.timing = {}
+    if timing == nil then
+        return
+    elseif policy.kind ~= "scale" or type(timing) ~= "table" then
+        policy.report("timing", 'expected a table such as { interval = "5s" }, for a scale policy')
+        return
+    end
+    policy.timing = check.record(schema.timing, timing, "timing", policy)
+end
+
 local function check_shape(policy, module)
     policy.examples = {}
     if type(module) ~= "table" then
@@ -183,6 +195,7 @@ local function check_shape(policy, module)
     end
     read_params(policy, rawget(module, "params") or {})
     read_needs(policy, rawget(module, "needs"))
+    read_timing(policy, rawget(module, "timing"))
     policy.module, policy.examples = module, given or {}
 end
 
@@ -280,6 +293,9 @@ local function use_step(use, policy)
         run = function(load)
             if not policy.usable then
                 return -- what is wrong with it was said
+            end
+            if use.settle then
+                use.settle(policy.timing)
             end
             local params = use.params
             for key, value in next, use.inherited do

@@ -261,10 +261,17 @@ S.scale = {
     doc = "shortest time between two steps up" },
   { "down_cooldown", type = "duration", also = { "scale_down_cooldown" },
     doc = "shortest time between two steps down" },
-  { "interval", type = "duration", default = "15s", min = 0.1, unit = "s",
-    doc = "how often the policy is asked" },
+  { "interval", type = "duration", min = 0.1, unit = "s",
+    doc = "how often the policy is asked: as it says itself, else 15s" },
   { "shadow", type = "later", out = false, what = "a shadow policy",
     doc = "a second policy that only reports" },
+}
+
+-- What a scale policy says itself of how it is to be used; the service's own settings win.
+S.timing = {
+  { "interval", type = "duration", min = 0.1, unit = "s", doc = "how often it is asked" },
+  { "up_cooldown", type = "duration", doc = "scale.up_cooldown" },
+  { "down_cooldown", type = "duration", doc = "scale.down_cooldown" },
 }
 
 S.history = {

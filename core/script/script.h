@@ -111,6 +111,11 @@ struct cJSON;
 int script_load(const char *path, const struct cJSON *overrides, struct cJSON **ret_config,
                 char **ret_warnings, char **reterr);
 
+/* The same of a configuration that stands in no file: `source` in place of what `path` holds, which need not
+ * exist; policies are looked for beside it. */
+int script_load_text(const char *path, const char *source, struct cJSON **ret_config,
+                     char **reterr);
+
 /* A shipped file's source by "balance/round_robin" or "meta", or NULL. Static storage. */
 const char *script_shipped(const char *name, size_t *ret_len);
 

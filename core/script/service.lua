@@ -236,12 +236,14 @@ function types.scale(value, field, path, ctx)
     if s.min > s.max then
         ctx.report(check.joined(path, "min"), ("%d is more than max, which is %d"):format(s.min, s.max))
     end
-    s.up_cooldown_ms = s.up_cooldown_ms or cluster.scale_up_cooldown
-    s.down_cooldown_ms = s.down_cooldown_ms or cluster.scale_down_cooldown
     local inherited = s.policy == "threshold" and
         { cpu = cluster.cpu_threshold, memory = cluster.memory_threshold } or {}
     ctx.use { kind = "scale", name = s.policy, params = params, inherited = inherited, path = path,
-        name_path = check.joined(path, "policy"), owner = s }
+        name_path = check.joined(path, "policy"), owner = s, settle = function(timing)
+            s.interval_ms = s.interval_ms or timing.interval_ms or 15000
+            s.up_cooldown_ms = s.up_cooldown_ms or timing.up_cooldown_ms or cluster.scale_up_cooldown
+            s.down_cooldown_ms = s.down_cooldown_ms or timing.down_cooldown_ms or cluster.scale_down_cooldown
+        end }
     return s
 end
 

@@ -1,0 +1,386 @@
+/* commands_simulate.c: `tidegate simulate`: what scale policies would have done with a trace. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/commands.h"
+#include "app/commands_simulate.h"
+#include "base/ban.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "sim/sim.h"
+
+enum {
+    RUNS_MOST = 200,
+    SWEEP_MOST = 100
+};
+
+struct plan {
+    const struct command_call *call;
+    struct sim_options options;
+    struct sim_trace trace;
+    struct simulated *runs;
+    size_t count;
+};
+
+/* ---- Numbers of options ---- */
+
+static bool read_number(const char *text, double *ret_value)
+{
+    char *behind;
+    *ret_value = strtod(text, &behind);
+    return behind != text && !*behind && isfinite(*ret_value);
+}
+
+static int number(const struct command_call *call, const char *name, double otherwise, double least,
+                  double most, double *ret_value)
+{
+    const char *text = command_value(call, name);
+    *ret_value = otherwise;
+    if (text && (!read_number(text, ret_value) || *ret_value < least || *ret_value > most)) {
+        return command_fail(COMMAND_WRONG_USAGE, "--%s: \"%s\" is no number from %g to %g", name,
+                            text, least, most);
+    }
+    return COMMAND_FINE;
+}
+
+static int read_options(struct plan *plan)
+{
+    const struct command_call *call = plan->call;
+    struct sim_options *o = &plan->options;
+    double min, max, seed;
+    uint64_t warm_ms;
+    int code = command_duration(call, "startup", 30000, &o->startup_ms);
+    code = code ? code : command_duration(call, "service-time", 80, &o->service_ms);
+    code = code ? code : command_duration(call, "slo", 400, &o->slo_ms);
+    code = code ? code : command_duration(call, "timeout", 5000, &o->timeout_ms);
+    code = code ? code : command_duration(call, "warm-up", 0, &warm_ms);
+    code = code ? code : number(call, "capacity", 100, 0.01, 1e6, &o->capacity);
+    code = code ? code : number(call, "noise", 1, 0, 1, &o->noise);
+    code = code ? code : number(call, "min", 1, 1, 1000, &min);
+    code = code ? code : number(call, "max", 40, 1, 1000, &max);
+    code = code ? code : number(call, "seed", 1, 0, 1e15, &seed);
+    if (code) {
+        return code;
+    }
+    o->min = (uint32_t)min;
+    o->max = (uint32_t)max;
+    o->seed = (uint64_t)seed;
+    o->warm_ticks = (size_t)(warm_ms / SIM_TICK_MS);
+    if (o->min > o->max) {
+        return command_fail(COMMAND_WRONG_USAGE, "--min is more than --max");
+    }
+    if (o->service_ms == 0 || sim_highest_load(o) < 0.01) {
+        return command_fail(
+            COMMAND_WRONG_USAGE,
+            "an answer takes %llu ms on average, so 95 %% are never within %llu ms: "
+            "give a longer --slo or a shorter --service-time",
+            (unsigned long long)o->service_ms, (unsigned long long)o->slo_ms);
+    }
+    return COMMAND_FINE;
+}
+
+static int read_trace(struct plan *plan)
+{
+    const char *name = command_value(plan->call, "trace");
+    double peak, days, quantile;
+    char *why = NULL;
+    int code = number(plan->call, "peak", 0, 0.1, 1000, &peak);
+    code = code ? code : number(plan->call, "days", 0, 0.01, 366, &days);
+    code = code ? code : number(plan->call, "quantile", 0.999, 0.01, 1, &quantile);
+    if (code) {
+        return code;
+    }
+    if (!name) {
+        return command_fail(
+            COMMAND_WRONG_USAGE,
+            "no trace: give --trace FILE.csv of seconds,requests_per_second, or one "
+            "of step, ramp, spike, daily, flash");
+    }
+    double each = plan->options.capacity * sim_highest_load(&plan->options);
+    bool file = strchr(name, '.') || strchr(name, '/') || str_same(name, "-");
+    int rc = file ? sim_trace_read(name, days > 0 ? days : 366, &plan->trace, &why)
+                  : sim_trace_make(name, days > 0 ? days : 1, (peak > 0 ? peak : 10) * each,
+                                   &plan->trace, &why);
+    if (rc < 0) {
+        code = command_fail(COMMAND_NO, "%s", why);
+        mem_free(why);
+        return code;
+    }
+    if (file && peak > 0) {
+        sim_trace_scale(&plan->trace, quantile, peak * each);
+    }
+    return COMMAND_FINE;
+}
+
+/* ---- Policies, their parameters, sweeps ---- */
+
+/* "cpu=60,interval=30s" as Lua: numbers and booleans as they are, all else as text. */
+static bool to_lua(const char *list, struct buf *to)
+{
+    struct str rest = str_of(list), part;
+    while (*list && str_next(&rest, ',', &part)) {
+        ptrdiff_t equals = str_find(part, '=');
+        if (equals <= 0) {
+            return false;
+        }
+        char *value = mem_copy_bytes(part.ptr + equals + 1, part.len - (size_t)equals - 1);
+        double unused;
+        bool plain =
+            read_number(value, &unused) || str_same(value, "true") || str_same(value, "false");
+        bool clean = !strpbrk(value, "\"\\\n\r");
+        (void)buf_printf(to, plain ? "%.*s = %s, " : "%.*s = \"%s\", ", (int)equals, part.ptr,
+                         value);
+        mem_free(value);
+        if (!clean) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int add_run(struct plan *plan, const char *word, const char *more)
+{
+    const char *colon = strchr(word, ':');
+    struct buf params;
+    buf_init(&params, 4096);
+    char *name = colon ? mem_copy_bytes(word, (size_t)(colon - word)) : mem_copy(word);
+    char *why = NULL;
+    struct cJSON *config = NULL;
+    int code = COMMAND_FINE;
+    if (plan->count == RUNS_MOST) {
+        code =
+            command_fail(COMMAND_WRONG_USAGE, "more than %d simulations: ask for fewer", RUNS_MOST);
+    } else if ((colon && !to_lua(colon + 1, &params)) || !to_lua(more, &params)) {
+        code = command_fail(COMMAND_WRONG_USAGE,
+                            "\"%s\" is no policy with parameters: write name:key=value,key=value",
+                            word);
+    } else if (sim_policy_load(name, buf_str(&params), &plan->options, &config, &why) < 0) {
+        code = command_fail(COMMAND_NO, "no policy to simulate:\n%s", why ? why : "");
+    } else {
+        struct simulated *run = &plan->runs[plan->count++];
+        run->config = config;
+        run->name = *more ? mem_printf("%s%s%s", word, colon ? "," : ":", more) : mem_copy(word);
+    }
+    mem_free(why);
+    mem_free(name);
+    buf_free(&params);
+    return code;
+}
+
+/* "cpu=50..90" or "cpu=50..90:5"; ten steps when none is given. */
+static bool read_sweep(const char *text, char **ret_key, double *ret_from, double *ret_to,
+                       double *ret_step)
+{
+    const char *equals = strchr(text, '=');
+    char *behind;
+    if (!equals || equals == text) {
+        return false;
+    }
+    *ret_from = strtod(equals + 1, &behind);
+    if (behind == equals + 1) {
+        return false;
+    }
+    /* "50..90": the first point may have been taken for one of the number. */
+    const char *dots = strstr(equals, "..");
+    if (!dots || (behind != dots && behind != dots + 1)) {
+        return false;
+    }
+    *ret_to = strtod(dots + 2, &behind);
+    *ret_step = (*ret_to - *ret_from) / 10;
+    if (behind == dots + 2 || (*behind && *behind != ':')) {
+        return false;
+    }
+    if (*behind == ':' && !read_number(behind + 1, ret_step)) {
+        return false;
+    }
+    if (!(*ret_step > 0) || (*ret_to - *ret_from) / *ret_step >= SWEEP_MOST) {
+        return false;
+    }
+    *ret_key = mem_copy_bytes(text, (size_t)(equals - text));
+    return true;
+}
+
+static int add_policy(struct plan *plan, const char *word)
+{
+    const char *sweep = command_value(plan->call, "sweep");
+    double from, to, step;
+    char *key;
+    if (!sweep) {
+        return add_run(plan, word, "");
+    }
+    if (!read_sweep(sweep, &key, &from, &to, &step)) {
+        return command_fail(COMMAND_WRONG_USAGE,
+                            "--sweep: \"%s\": write parameter=from..to or parameter=from..to:step",
+                            sweep);
+    }
+    int code = COMMAND_FINE;
+    for (int i = 0; !code && from + i * step <= to + step / 1e6; i++) {
+        char *more = mem_printf("%s=%.10g", key, from + i * step);
+        code = add_run(plan, word, more);
+        mem_free(more);
+    }
+    mem_free(key);
+    return code;
+}
+
+/* ---- Conditions ---- */
+
+static bool figure(const struct simulated *run, struct str name, double *ret_value)
+{
+    const struct sim_result *r = &run->result;
+    double days = r->hours / 24;
+    const struct {
+        const char *name;
+        double value;
+    } KNOWN[] = {{"viol", r->violation_pct},
+                 {"bad", r->bad_pct},
+                 {"cost", r->cost},
+                 {"hours", r->instance_hours},
+                 {"acts", (r->ups + r->downs) / days},
+                 {"flips", r->flips / days}};
+    for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) {
+        if (str_is(name, KNOWN[i].name)) {
+            *ret_value = KNOWN[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "viol<=0.5,cost<=1.4": tells each that does not hold. */
+static int require(const struct plan *plan, const char *conditions)
+{
+    int code = COMMAND_FINE;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct str rest = str_of(conditions), part;
+        while (str_next(&rest, ',', &part)) {
+            struct str name = str_trim(part);
+            ptrdiff_t at = str_find(name, '<');
+            char *text = mem_copy_bytes(name.ptr + at + 1, at < 0 ? 0 : name.len - (size_t)at - 1);
+            double most = 0, value = 0;
+            bool good = at > 0 && *text == '=' && read_number(text + 1, &most) &&
+                        figure(&plan->runs[i], str_trim(str_sub(name, 0, (size_t)at)), &value);
+            mem_free(text);
+            if (!good) {
+                return command_fail(COMMAND_WRONG_USAGE,
+                                    "--require: \"%.*s\": write viol, bad, cost, hours, acts or "
+                                    "flips, <= and a number",
+                                    (int)part.len, part.ptr);
+            }
+            if (value > most) {
+                code = command_fail(COMMAND_NO, "%s: %.*s is %.3f, which is above %g",
+                                    plan->runs[i].name, (int)at, name.ptr, value, most);
+            }
+        }
+    }
+    return code;
+}
+
+/* ---- The command ---- */
+
+static int simulate(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        char *why = NULL;
+        struct simulated *run = &plan->runs[i];
+        if (sim_run(&plan->options, &plan->trace, run->config, &run->result, &why) < 0) {
+            int code = command_fail(COMMAND_NO, "%s: %s", run->name, why ? why : "");
+            mem_free(why);
+            return code;
+        }
+    }
+    return COMMAND_FINE;
+}
+
+static int print_all(const struct plan *plan)
+{
+    struct buf out;
+    buf_init(&out, 64 << 20);
+    if (command_value(plan->call, "json")) {
+        struct cJSON *answer = simulated_json(plan->runs, plan->count);
+        char *text = json_text(answer);
+        puts(text);
+        mem_free(text);
+        json_free(answer);
+    } else {
+        simulated_table(&out, plan->runs, plan->count);
+        fputs(buf_str(&out), stdout);
+    }
+    buf_free(&out);
+    for (size_t i = 0; i < plan->count; i++) {
+        if (plan->runs[i].result.error) {
+            return command_fail(COMMAND_NO, "%s failed, and its service was held as it was: %s",
+                                plan->runs[i].name, plan->runs[i].result.error);
+        }
+    }
+    return COMMAND_FINE;
+}
+
+static int run_simulate(const struct command_call *call)
+{
+    struct plan plan = {.call = call, .runs = mem_array(RUNS_MOST, sizeof(struct simulated))};
+    int code = read_options(&plan);
+    code = code ? code : read_trace(&plan);
+    const char *word;
+    for (unsigned i = 0; !code && (word = command_arg(call, i)); i++) {
+        code = add_policy(&plan, word);
+    }
+    code = code ? code : simulate(&plan);
+    code = code ? code : print_all(&plan);
+    const char *conditions = command_value(call, "require");
+    if (!code && conditions) {
+        code = require(&plan, conditions);
+    }
+    for (size_t i = 0; i < plan.count; i++) {
+        json_free(plan.runs[i].config);
+        mem_free(plan.runs[i].name);
+        sim_result_free(&plan.runs[i].result);
+    }
+    mem_free(plan.runs);
+    sim_trace_free(&plan.trace);
+    return code;
+}
+
+static const struct command_option SIMULATE[] = {
+    {"trace", "FILE", "CSV of seconds,requests_per_second, or step, ramp, spike, daily, flash"},
+    {"days", "N", "length of the trace (default all of a file, 1 of others)"},
+    {"peak", "N", "scale the trace so that its peak is what N instances can do"},
+    {"quantile", "Q", "what counts as the peak of a file (default 0.999)"},
+    {"startup", "DURATION", "from start to ready (default 30s)"},
+    {"capacity", "RATE", "requests/s that an instance can do (default 100)"},
+    {"service-time", "DURATION", "mean time of a request that need not wait (default 80ms)"},
+    {"slo", "DURATION", "the objective: 95 % of requests within this time (default 400ms)"},
+    {"timeout", "DURATION", "longest wait before a request is turned away (default 5s)"},
+    {"min", "N", "fewest instances (default 1)"},
+    {"max", "N", "most instances (default 40)"},
+    {"warm-up", "DURATION", "beginning of the trace that is not scored (default none)"},
+    {"noise", "0..1", "of arrivals and CPU: 1 is Poisson's and 2 % (default 1)"},
+    {"seed", "N", "of the noise: same seed, same answer (default 1)"},
+    {"sweep", "NAME=A..B", "repeat with values of a parameter: from..to or from..to:step"},
+    {"require", "CONDITIONS", "exit 1 unless all hold: 'viol<=0.5,cost<=1.4'"},
+    {"json", NULL, "all figures as one line of JSON"},
+    {NULL, NULL, NULL},
+};
+
+const struct command command_simulate = {
+    .name = "simulate",
+    .arguments = "POLICY...",
+    .least = 1,
+    .most = 20,
+    .summary = "replay a trace of load through scale policies, side by side",
+    .doc = "Runs the control code of the daemon with the policies on a virtual clock: an instance "
+           "is ready some time after its start, does so many requests per second, and gets slower "
+           "the busier it is; what it cannot do waits and is turned away in the end. Prints for "
+           "each policy how much of the time the objective was missed, the requests that were bad, "
+           "instance hours, their ratio to the best plan in hindsight, and how often it changed. "
+           "A policy is a name, or a file policies/scale/NAME.lua, with parameters and settings of "
+           "`scale` behind a colon: threshold:cpu=60,interval=30s. The figures are those of a "
+           "model, not of your service.",
+    .example = "tidegate simulate threshold threshold:cpu=60 --trace load.csv --startup 20s",
+    .options = SIMULATE,
+    .run = run_simulate,
+};

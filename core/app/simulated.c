@@ -1,0 +1,123 @@
+/* simulated.c: results of `tidegate simulate` as a table and as JSON. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/commands_simulate.h"
+#include "app/screen.h"
+#include "base/ban.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+static double a_day(const struct sim_result *r, double count)
+{
+    return r->hours > 0 ? count * 24 / r->hours : 0;
+}
+
+static void put_worst(struct buf *to, const struct sim_interval *w, unsigned width)
+{
+    char from[24], length[24];
+    screen_age(w->from_s, from);
+    screen_age(w->until_s - w->from_s, length);
+    (void)buf_printf(to, "  at %s for %s, %.0f instance seconds short\n", from, length, w->excess);
+    struct str rest = str_of(w->decisions), line;
+    while (*w->decisions && str_next(&rest, '\n', &line)) {
+        char *text = mem_copy_bytes(line.ptr, line.len);
+        screen_line(to, width, 6, text);
+        mem_free(text);
+    }
+}
+
+void simulated_table(struct buf *to, const struct simulated *runs, size_t count)
+{
+    static const struct screen_column COLUMNS[] = {
+        {"POLICY", false, true},   {"VIOLATED %", true, false}, {"BAD %", true, false},
+        {"HOURS", true, false},    {"COST", true, false},       {"ACTIONS/DAY", true, false},
+        {"FLIPS/DAY", true, false}};
+    unsigned width = screen_columns();
+    struct screen_table *table = screen_table_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS);
+    for (size_t i = 0; i < count; i++) {
+        const struct sim_result *r = &runs[i].result;
+        screen_cell(table, SCREEN_PLAIN, "%s", runs[i].name);
+        screen_cell(table, SCREEN_PLAIN, "%.2f", r->violation_pct);
+        screen_cell(table, SCREEN_PLAIN, "%.2f", r->bad_pct);
+        screen_cell(table, SCREEN_PLAIN, "%.1f", r->instance_hours);
+        screen_cell(table, SCREEN_PLAIN, "%.2f", r->cost);
+        screen_cell(table, SCREEN_PLAIN, "%.0f", a_day(r, r->ups + r->downs));
+        screen_cell(table, SCREEN_PLAIN, "%.0f", a_day(r, r->flips));
+    }
+    screen_table_print(table, to, width, 0, screen_coloured());
+    screen_table_free(table);
+    if (count) {
+        const struct sim_result *r = &runs[0].result;
+        (void)buf_printf(to, "\nthe best plan in hindsight: %.1f instance hours of %.1f hours",
+                         r->oracle_hours, r->hours);
+        (void)buf_printf(to,
+                         r->unavoidable_pct > 0
+                             ? "; %.2f %% of the time needs more than max, and is not counted\n"
+                             : "\n",
+                         r->unavoidable_pct);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct sim_result *r = &runs[i].result;
+        (void)buf_printf(to, r->worst_count ? "\n%s, worst:\n" : "", runs[i].name);
+        for (unsigned w = 0; w < r->worst_count; w++) {
+            put_worst(to, &r->worst[w], width);
+        }
+    }
+}
+
+static struct cJSON *worst_json(const struct sim_interval *w)
+{
+    struct cJSON *j = json_object(), *lines = json_array();
+    json_set_num(j, "from_s", w->from_s);
+    json_set_num(j, "until_s", w->until_s);
+    json_set_num(j, "excess", w->excess);
+    struct str rest = str_of(w->decisions), line;
+    while (*w->decisions && str_next(&rest, '\n', &line)) {
+        char *text = mem_copy_bytes(line.ptr, line.len);
+        json_add_str(lines, text);
+        mem_free(text);
+    }
+    json_set(j, "decisions", lines);
+    return j;
+}
+
+static struct cJSON *run_json(const struct simulated *run)
+{
+    const struct sim_result *r = &run->result;
+    struct cJSON *j = json_object(), *worst = json_array();
+    json_set_str(j, "policy", run->name);
+    json_set_num(j, "violation_percent", r->violation_pct);
+    json_set_num(j, "unavoidable_percent", r->unavoidable_pct);
+    json_set_num(j, "bad_percent", r->bad_pct);
+    json_set_num(j, "instance_hours", r->instance_hours);
+    json_set_num(j, "oracle_hours", r->oracle_hours);
+    json_set_num(j, "cost", r->cost);
+    json_set_num(j, "hours", r->hours);
+    json_set_num(j, "actions_per_day", a_day(r, r->ups + r->downs));
+    json_set_num(j, "ups", r->ups);
+    json_set_num(j, "downs", r->downs);
+    json_set_num(j, "flips", r->flips);
+    json_set_num(j, "decisions", (double)r->decisions);
+    json_set_num(j, "decide_us", r->decide_us);
+    if (r->error) {
+        json_set_str(j, "error", r->error);
+    }
+    for (unsigned w = 0; w < r->worst_count; w++) {
+        json_set(worst, NULL, worst_json(&r->worst[w]));
+    }
+    json_set(j, "worst", worst);
+    return j;
+}
+
+struct cJSON *simulated_json(const struct simulated *runs, size_t count)
+{
+    struct cJSON *answer = json_object(), *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_set(list, NULL, run_json(&runs[i]));
+    }
+    json_set(answer, "runs", list);
+    return answer;
+}

@@ -1,0 +1,98 @@
+/* sim.h: what would a scale policy have done? The real control code (fleet with its guard rails, script_cold
+ * with the real policies) on a virtual clock, with an engine whose instances are a model.
+ *
+ *   trace -> ticks of arrivals -> model (instances, queue, latency) -> board and samples
+ *                ^                                                          |
+ *                +-- virtual clock, `sim` engine <- fleet <- decisions <- policy
+ *
+ * THE MODEL. An instance is `workers` servers with exponential service times: M/M/c, load spread evenly. It is
+ * ready `startup_ms` after its start, and costs from its start on. What cannot be served at once waits in one
+ * queue; who would wait for longer than `timeout_ms` is turned away. A tick violates the objective when the 95th
+ * percentile of response time is above `slo_ms`. Arrivals have Poisson noise, use of CPU has 2 % noise.
+ *
+ * THE ORACLE knows all arrivals beforehand and has the same start-up time: the k-th instance runs whenever the
+ * demand needs k, is kept through gaps no longer than the start-up time, and each start costs that time. It never
+ * violates unless `max` is not enough; that part is taken off everybody's violation.
+ *
+ * All is a function of options, trace and seed. */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cJSON;
+
+enum {
+    SIM_TICK_MS = 5000,
+    SIM_WORST = 5
+};
+
+struct sim_options {
+    uint64_t startup_ms, slo_ms, timeout_ms, service_ms;
+    double capacity; /* requests/s of one instance; workers = capacity x service time */
+    double noise;    /* 1 = Poisson arrivals and 2 % on CPU, 0 = none */
+    uint64_t seed;
+    uint32_t min, max;
+    size_t warm_ticks; /* not scored */
+};
+
+/* ---- Traces ---- */
+
+/* Requests/s, one value each tick. */
+struct sim_trace {
+    double *rate;
+    size_t count;
+    double *rows; /* of the file, not interpolated; NULL: it was made */
+    size_t row_count;
+};
+
+/* Reads CSV `seconds,requests_per_second`, rising times, one line of names allowed; between rows it is
+ * interpolated; what comes `days` after the first row is left out. -EINVAL with "file:line: what: what to do" in *reterr (mem_free), -errno. */
+int sim_trace_read(const char *path, double days, struct sim_trace *ret_trace, char **reterr);
+/* "step", "ramp", "spike", "daily" or "flash": `days` long, highest rate `peak`. -EINVAL: no such kind. */
+int sim_trace_make(const char *kind, double days, double peak, struct sim_trace *ret_trace,
+                   char **reterr);
+/* Multiplies so that the given quantile (0..1) of the rows becomes `rate`. */
+void sim_trace_scale(struct sim_trace *trace, double quantile, double rate);
+void sim_trace_free(struct sim_trace *trace);
+
+/* ---- Runs ---- */
+
+/* The utilisation at which the 95th percentile is just within the objective. */
+double sim_highest_load(const struct sim_options *options);
+
+/* A configuration of one service that uses the policy: a name, or the path of a file FOLDER/scale/NAME.lua whose
+ * libraries and kin are found as those of a configuration beside its `policies` folder. `params` is Lua text such
+ * as "cpu = 60, min = 2", "" = defaults. The caller owns *ret_config. -EINVAL with sentences. */
+int sim_policy_load(const char *policy, const char *params, const struct sim_options *options,
+                    struct cJSON **ret_config, char **reterr);
+
+struct sim_interval {       /* without a break above the objective */
+    double from_s, until_s; /* since the trace's start */
+    double excess;          /* demand beyond what was ready, instance seconds */
+    char *decisions;        /* the last ones until then, a line each; owned by the result */
+};
+
+struct sim_result {
+    double violation_pct;   /* of scored time, without the unavoidable part */
+    double unavoidable_pct; /* `max` instances are not enough */
+    double bad_pct;         /* of requests: turned away, or above the objective in such a tick */
+    double instance_hours, oracle_hours, cost; /* cost: their ratio */
+    double hours;                              /* scored */
+    unsigned ups, downs, flips; /* flips: changes against the direction of the last one */
+    double decide_us;           /* mean CPU time of a decision */
+    uint64_t decisions;         /* and how many */
+    char *error;                /* first error of the policy, or NULL; owned */
+    struct sim_interval worst[SIM_WORST];
+    unsigned worst_count;
+    double *ready, *wanted; /* each tick: instances in traffic, and billed; owned */
+};
+
+/* -EINVAL with a sentence. Borrows all; the caller frees the result. */
+int sim_run(const struct sim_options *options, const struct sim_trace *trace,
+            const struct cJSON *config, struct sim_result *ret_result, char **reterr);
+void sim_result_free(struct sim_result *result);
+
+#endif

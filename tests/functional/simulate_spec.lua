@@ -1,0 +1,119 @@
+-- `tidegate simulate`: policies over traces, with the real program.
+local cjson = require "cjson"
+local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
+
+describe("tidegate simulate", function()
+    local dir, binary
+
+    before_each(function()
+        dir = io.popen("mktemp -d"):read "*l"
+        binary = io.popen("realpath " .. BINARY):read "*l"
+    end)
+
+    after_each(function()
+        os.execute("rm -rf " .. dir)
+    end)
+
+    local function content(name)
+        local file = assert(io.open(dir .. "/" .. name))
+        local text = file:read "*a"
+        file:close()
+        return text
+    end
+
+    local function write(name, text)
+        local file = assert(io.open(dir .. "/" .. name, "w"))
+        file:write(text)
+        file:close()
+    end
+
+    -- Exit code, output, errors.
+    local function simulate(arguments)
+        local line = ("cd %s && %s simulate %s >out 2>err; echo $?"):format(dir, binary, arguments)
+        return tonumber(io.popen(line):read "*l"), content "out", content "err"
+    end
+
+    it("prints policies side by side, the best plan, and the worst intervals with their decisions", function()
+        local code, out, err = simulate "threshold threshold:cpu=50,interval=5s --trace spike --warm-up 2h"
+        assert.equal("", err)
+        assert.equal(0, code)
+        assert.matches("POLICY +VIOLATED %% +BAD %% +HOURS +COST +ACTIONS/DAY +FLIPS/DAY", out)
+        assert.matches("\nthreshold +%d+%.%d%d +%d+%.%d%d +%d+%.%d +%d%.%d%d", out)
+        assert.matches("\nthreshold:cpu=50,interval=5s +%d", out)
+        assert.matches("the best plan in hindsight: %d+%.%d instance hours of 22%.0 hours", out)
+        assert.matches("threshold, worst:\n  at [%dhms]+ for [%dhms]+, %d+ instance seconds short\n +%d+ s: ", out)
+    end)
+
+    it("answers the same for the same seed, in JSON too", function()
+        local _, first = simulate "threshold --trace spike --json --seed 7"
+        local _, again = simulate "threshold --trace spike --json --seed 7"
+        local a, b = cjson.decode(first).runs[1], cjson.decode(again).runs[1]
+        a.decide_us, b.decide_us = nil, nil
+        assert.same(a, b)
+        local _, other = simulate "threshold --trace spike --json --seed 8"
+        assert.not_equal(a.oracle_hours, cjson.decode(other).runs[1].oracle_hours)
+        assert.is_true(a.instance_hours >= a.oracle_hours and a.violation_percent > 0)
+    end)
+
+    it("repeats with the values of a parameter", function()
+        local code, out = simulate "threshold --trace ramp --sweep cpu=50..70:10 --json"
+        assert.equal(0, code)
+        local runs = cjson.decode(out).runs
+        assert.same({ "threshold:cpu=50", "threshold:cpu=60", "threshold:cpu=70" },
+            { runs[1].policy, runs[2].policy, runs[3].policy })
+        assert.is_true(runs[1].instance_hours > runs[3].instance_hours)
+    end)
+
+    it("exits 1 unless all conditions hold", function()
+        assert.equal(0, (simulate "threshold --trace daily --require 'viol<=50,cost<=9,acts <= 900'"))
+        local code, _, err = simulate "threshold --trace daily --require 'viol<=50,cost<=1.0'"
+        assert.equal(1, code)
+        assert.matches("threshold: cost is %d%.%d+, which is above 1\n", err)
+    end)
+
+    it("runs a draft of a file, with its libraries, and tells where it fails", function()
+        os.execute(("mkdir -p %s/x/policies/scale %s/x/policies/lib"):format(dir, dir))
+        write("x/policies/lib/two.lua", "return 2\n")
+        write("x/policies/scale/fixed.lua", 'local two = require "lib.two"\nreturn { name = "fixed", doc = "Two.",\n'
+            .. "timing = { interval = '30s', up_cooldown = 0 },\n"
+            .. "params = { fail = { type = 'boolean', default = false } },\nnew = function(params)\n"
+            .. "return function(s)\nif params.fail then error 'no idea' end\nreturn two, 'always' end end }\n")
+        local code, out, err = simulate "x/policies/scale/fixed.lua --trace daily --json --min 1"
+        assert.equal("", err)
+        assert.equal(0, code)
+        local run = cjson.decode(out).runs[1]
+        assert.near(47.9, run.instance_hours, 0.2) -- two for a day, from the first answer on
+        assert.near(86400 / 30, run.decisions, 2) -- as the policy says of itself
+        code, out = simulate "x/policies/scale/fixed.lua:interval=1m --trace daily --json --min 1"
+        assert.equal(0, code)
+        assert.near(86400 / 60, cjson.decode(out).runs[1].decisions, 2) -- the service's own word wins
+        code, out, err = simulate "x/policies/scale/fixed.lua:fail=true --trace daily"
+        assert.equal(1, code)
+        assert.matches("fixed.lua:fail=true failed, and its service was held as it was: "
+            .. "policies/scale/fixed.lua:7: no idea", err)
+        assert.matches("POLICY", out)
+    end)
+
+    it("says what is wrong and what to do", function()
+        write("bad.csv", "0,1\nx\n")
+        for _, case in ipairs {
+            { "threshold", 2, "no trace: give %-%-trace FILE.csv" },
+            { "threshold --trace weekly", 1, 'no trace "weekly": give a file, or one of step, ramp, spike, daily, flash' },
+            { "threshold --trace bad.csv", 1, "bad.csv:2: no row of two numbers" },
+            { "threshold --trace none.csv", 1, "none.csv: No such file or directory" },
+            { "treshold --trace daily", 1, 'did you mean "threshold"%?' },
+            { "threshold:cpu --trace daily", 2, "write name:key=value,key=value" },
+            { "threshold:cups=1 --trace daily", 1, 'the policy "threshold" takes cpu, memory' },
+            { "threshold --trace daily --sweep cpu", 2, "write parameter=from..to" },
+            { "threshold --trace daily --capacity no", 2, '%-%-capacity: "no" is no number from 0.01 to' },
+            { "threshold --trace daily --slo 10ms", 2, "give a longer %-%-slo" },
+            { "threshold --trace daily --min 5 --max 4", 2, "%-%-min is more than %-%-max" },
+            { "threshold --trace daily --warm-up 2d", 1, "the trace ends before the warm%-up does" },
+            { "threshold --trace daily --require vile<=1", 2, "viol, bad, cost, hours, acts or flips" },
+        } do
+            local code, _, err = simulate((case[1]:gsub("<=", "\\<=")))
+            assert.equal(case[2], code, case[1])
+            assert.matches(case[3], err)
+        end
+    end)
+end)
