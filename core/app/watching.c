@@ -215,10 +215,20 @@ static void log_errors(const struct cJSON *answer)
     }
 }
 
+static void count_anomalies(struct watch_counters *c, const struct cJSON *anomalies)
+{
+    for (const struct cJSON *a = json_first(anomalies); a; a = json_next(a)) {
+        bool high = str_same(json_str(a, "severity", ""), "high");
+        c->anomalies_high += high;
+        c->anomalies_medium += !high;
+    }
+}
+
 static void on_answer(struct master *m, enum child_question question, const struct cJSON *answer)
 {
     if (question == CHILD_EVALUATE && answer && m->watching) {
         log_errors(answer);
+        count_anomalies(&m->counters, json_get(answer, "anomalies"));
         alerts_evaluate(m->watching->alerts, NULL, answer, NULL, now_of(clock_now_ms()));
         count_errors(m);
     }

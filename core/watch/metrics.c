@@ -320,6 +320,8 @@ static void labelled(struct families *f, const struct watch_counters *c)
         {FAMILY_CONFIG_INFO, "hash", hash, 1},
         {FAMILY_RELOADS, "result", "ok", (double)c->reloads_ok},
         {FAMILY_RELOADS, "result", "refused", (double)c->reloads_failed},
+        {FAMILY_ANOMALIES, "severity", "high", (double)c->anomalies_high},
+        {FAMILY_ANOMALIES, "severity", "medium", (double)c->anomalies_medium},
         {FAMILY_DECISIONS, "action", "scale_up", (double)c->decisions_up},
         {FAMILY_DECISIONS, "action", "scale_down", (double)c->decisions_down},
         {FAMILY_DECISIONS, "action", "hold", (double)c->decisions_held},
@@ -361,6 +363,17 @@ void watch_alerts(struct families *f, const struct alerts_figures *figures)
     families_add(f, FAMILY_ALERT_EVALUATIONS, NULL, (double)figures->evaluations);
     families_add(f, FAMILY_ALERT_ERRORS, NULL, (double)figures->policy_errors);
     families_add(f, FAMILY_ALERT_MESSAGES, NULL, (double)figures->notifications);
+}
+
+void watch_channel(struct families *f, const struct watch_channel *c)
+{
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "channel", c->channel);
+    add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "sent", (double)c->sent);
+    add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "failed", (double)c->failed);
+    add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "dropped", (double)c->dropped);
+    families_add(f, FAMILY_NOTIFICATIONS_WAITING, &labels, (double)c->waiting);
 }
 
 void watch_store(struct families *f, const struct store_figures *figures)

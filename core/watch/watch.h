@@ -44,6 +44,7 @@ struct watch_counters {
     uint64_t worker_deaths, policy_deaths;
     uint64_t policy_errors; /* cold ones; hot ones are on the board */
     uint64_t decisions, decisions_up, decisions_down, decisions_held;
+    uint64_t anomalies_high, anomalies_medium;
     uint64_t loop_lag_us_max; /* since the last scrape */
     uint64_t started_wall_ms, reloaded_wall_ms;
     uint64_t config_hash;
@@ -65,6 +66,13 @@ void watch_instance(struct families *f, struct board *board, const char *service
 void watch_engine_calls(struct families *f, const char *call, uint64_t succeeded, uint64_t failed);
 /* Tells of alerts. */
 void watch_alerts(struct families *f, const struct alerts_figures *figures);
+/* What came of the messages of a channel. */
+struct watch_channel {
+    const char *channel;
+    uint64_t sent, failed, dropped, waiting; /* failed: tries */
+};
+
+void watch_channel(struct families *f, const struct watch_channel *channel);
 /* Tells of the history. */
 void watch_store(struct families *f, const struct store_figures *figures);
 

@@ -282,6 +282,34 @@ service "shop" {
         end)
     end))
 
+    it("counts anomalies by severity, and alerts", tidegate.test(function(t)
+        t:write("policies/anomaly/always.lua", [[
+return {
+    name = "always",
+    doc = "Every point is one.",
+    new = function()
+        return {
+            metrics = { { name = "up", of = { "scale.up" } } },
+            learn = function() return {} end,
+            point = function() return 1, { severity = "high", description = "again" } end,
+        }
+    end,
+    examples = { { given = { values = {}, more = { 1 } }, want = 1 } },
+}]])
+        start(t, [[
+alerting { interval = "100ms", defaults = false }
+service "data" { backends = { "127.0.0.1:@PORT2@" }, health_check = false, anomaly = { policy = "always", interval = "1s" } }
+]])
+        t:wait("two anomalies", function()
+            return value(t, 'tidegate_anomalies_total{severity="high"}') >= 2
+        end)
+        assert.equal(0, value(t, 'tidegate_anomalies_total{severity="medium"}'))
+        assert.is_true(value(t, "tidegate_alert_evaluations_total") > 0)
+        t:wait("the alert of it", function()
+            return value(t, 'tidegate_alerts{state="firing",severity="critical"}') == 1
+        end)
+    end))
+
     it("has the families of core/watch/METRICS.md, no more and no less", tidegate.test(function(t)
         start(t, SHOP)
         assert.equal(200, t:get("/work").status)

@@ -138,6 +138,7 @@ describe("watch/metrics", function()
         w.connections, w.accepted, w.picks, w.pick_ns_sum, w.policy_errors = 3, 50, 40, 2000000000, 5
         w.interpreted = 1
         counters.reloads_ok, counters.reloads_failed = 2, 1
+        counters.anomalies_high = 2
         counters.decisions, counters.decisions_up, counters.decisions_held = 10, 3, 4
         counters.loop_lag_us_max, counters.config_hash = 2500, 255
         C.watch_time(counters.loop_lag, C.FAMILY_LOOP_LAG, 0.0025)
@@ -157,6 +158,7 @@ describe("watch/metrics", function()
         assert.equal(3, s['tidegate_decisions_total{action="scale_up"}'])
         assert.equal(3, s['tidegate_decisions_total{action="no_change"}'])
         assert.equal(0, s["tidegate_engine_up"])
+        assert.same({ 2, 0 }, { s['tidegate_anomalies_total{severity="high"}'], s['tidegate_anomalies_total{severity="medium"}'] })
         assert.equal(3, s['tidegate_events_total{kind="circuit_opened"}'])
         assert.equal(0.0025, s["tidegate_loop_lag_max_seconds"])
         assert.same({ 0, 1, 1 }, { s['tidegate_loop_lag_seconds_bucket{le="0.001"}'],
@@ -282,6 +284,25 @@ describe("watch/metrics", function()
                 assert.is_true(on_board[math.floor(bound.value * 1e6 + 0.5)], ffi.string(bound.text))
             end
         end
+    end)
+
+    it("tells what came of a channel's messages", function()
+        local families = ffi.gc(C.families_new(2000, 100), C.families_free)
+        local name, channel = 'o"ps', ffi.new "struct watch_channel"
+        channel.channel, channel.sent, channel.failed, channel.dropped, channel.waiting = name, 5, 4, 1, 2
+        C.families_begin(families, 1000)
+        C.watch_channel(families, channel)
+        local buf, place = ffi.new "struct buf[1]", ffi.new "struct families_place"
+        C.buf_init(buf, MIB)
+        repeat
+            assert.equal(0, C.families_render(families, C.FAMILIES_TEXT, place, MIB, buf))
+        until place.done
+        local s = parse(ffi.string(C.buf_str(buf), buf[0].len))
+        C.buf_free(buf)
+        local who = '{channel="o\\"ps"'
+        assert.same({ 5, 4, 1, 2 }, { s["tidegate_notifications_total" .. who .. ',result="sent"}'],
+            s["tidegate_notifications_total" .. who .. ',result="failed"}'],
+            s["tidegate_notifications_total" .. who .. ',result="dropped"}'], s["tidegate_notifications_waiting" .. who .. "}"] })
     end)
 
     it("names a container by 12 digits, a process by its instance", function()
