@@ -1,9 +1,8 @@
-/* master.c: the supervisor. Wiring only: who is told by whom, in which order things start and end.
+/* master.c: the supervisor's life: in which order things start, what happens in a tick, in which order
+ * they end.
  *
- *   engine  --listener-->  fleet  --ports.roster-->  workers
- *   probes  --changed--->    |    --ports.ask----->  policy process --DECISIONS--> fleet
- *   workers --ACK------->    |    --ports.fact---->  facts.c: log, counters
- *   admin   --control.c->    +    --ports.probe_*->  probes
+ *   STARTING -> first configuration -> master_build -> SERVING -> master_stop -> DRAINING (workers finish)
+ *            -> STOPPING (--stop-services) -> CLOSING (handles) -> the loop is empty
  *
  * Holds the engine's socket and runs no Lua. */
 #include "app/master.h"
@@ -25,10 +24,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "board/board.h"
-#include "engine/engine.h"
 #include "fleet/fleet.h"
-#include "net/net.h"
-#include "probe/probe.h"
 #include "watch/catalog.h"
 
 enum {
@@ -36,92 +32,6 @@ enum {
     DRAIN_MS = 30000, /* what open requests get at the end */
     STOP_SERVICES_MS = 120000
 };
-
-/* ---- What the fleet asks of us ---------------------------------------------------------- */
-
-static int port_probe_add(void *arg, const char *id, const struct probe_spec *spec)
-{
-    struct master *m = arg;
-    return probe_add(m->probes, id, spec);
-}
-
-static void port_probe_remove(void *arg, const char *id)
-{
-    struct master *m = arg;
-    probe_remove(m->probes, id);
-}
-
-static void port_probe_reason(void *arg, const char *id, const char **ret_reason, int *ret_status,
-                              uint32_t *ret_attempts)
-{
-    struct master *m = arg;
-    *ret_reason = probe_last_reason(m->probes, id, ret_status, ret_attempts);
-}
-
-static void port_roster(void *arg, uint64_t version, const char *json)
-{
-    workers_roster(arg, version, json);
-}
-
-static struct cJSON *port_metrics(void *arg, const char *service)
-{
-    return collecting_metrics(arg, service);
-}
-
-static void port_ask(void *arg, const char *snapshot_json)
-{
-    (void)deciders_ask(arg, CHILD_DECIDE, snapshot_json);
-}
-
-static void port_fact(void *arg, const struct fleet_fact *fact)
-{
-    facts_on_fleet(arg, fact);
-}
-
-static void port_keep(void *arg, const char *kind, const char *key, const char *json)
-{
-    kept_put(arg, kind, key, json);
-}
-
-static uint64_t port_wall_ms(void *arg)
-{
-    (void)arg;
-    return clock_wall_ms();
-}
-
-static void on_kept(struct master *m, const char *kind, const char *key, const char *json)
-{
-    fleet_restore(m->fleet, kind, key, json);
-}
-
-/* ---- What engine and probes tell --------------------------------------------------------- */
-
-static void on_engine_up(void *arg, const char *description)
-{
-    struct master *m = arg;
-    m->engine_up = true;
-    fleet_on_engine_up(m->fleet, description, clock_now_ms());
-}
-
-static void on_engine_down(void *arg, const char *why)
-{
-    struct master *m = arg;
-    m->engine_up = false;
-    m->counters.engine_outages++;
-    fleet_on_engine_down(m->fleet, why, clock_now_ms());
-}
-
-static void on_engine_event(void *arg, const struct engine_event *event)
-{
-    struct master *m = arg;
-    fleet_on_engine_event(m->fleet, event, clock_now_ms());
-}
-
-static void on_probe(void *arg, const struct probe_result *result)
-{
-    struct master *m = arg;
-    fleet_on_probe(m->fleet, result, clock_now_ms());
-}
 
 /* ---- Start ------------------------------------------------------------------------------ */
 
@@ -161,23 +71,6 @@ static unsigned count_workers(const struct master *m, const struct cJSON *cluste
     return count < 1 ? 1 : count > LIMIT_WORKERS ? LIMIT_WORKERS : (unsigned)count;
 }
 
-static int build_engine(struct master *m, const struct cJSON *cluster, char **reterr)
-{
-    struct engine_options options = {
-        .loop = &m->loop,
-        .client = m->client,
-        .cluster_config = cluster,
-        .state_dir = m->state_dir,
-        .listener = {m, on_engine_up, on_engine_down, on_engine_event},
-    };
-    int rc = engine_new(&options, &m->engine, reterr);
-    if (!rc) {
-        fleet_set_engine(m->fleet, m->engine);
-        m->engine->kind->open(m->engine);
-    }
-    return rc;
-}
-
 static int build_admin(struct master *m, const struct cJSON *cluster, char **reterr)
 {
     struct admin_options options = {
@@ -195,50 +88,24 @@ int master_build(struct master *m, char **reterr)
 {
     const struct cJSON *config = m->reload.config;
     const struct cJSON *cluster = json_get(config, "cluster");
-    struct fleet_ports ports = {
-        .arg = m,
-        .probe_add = port_probe_add,
-        .probe_remove = port_probe_remove,
-        .probe_reason = port_probe_reason,
-        .roster = port_roster,
-        .metrics = port_metrics,
-        .ask = port_ask,
-        .fact = port_fact,
-        .keep = port_keep,
-        .wall_ms = port_wall_ms,
-    };
     int rc = make_places(m, cluster, reterr);
     /* Its workers go on for grace_ms after its death; take over before. */
     m->take_over_by_ms = clock_now_ms() + (uint64_t)json_int(cluster, "grace_ms", 30000) / 2;
     m->worker_count = count_workers(m, cluster);
     if (!rc) {
-        history_open(m, cluster);
+        history_open(m, cluster); /* first: others take from it what was kept */
         learned_open(m);
         rc = board_new(m->worker_count, &m->board);
     }
+    rc = rc ? rc : services_open(m, reterr);
+    rc = rc ? rc : collecting_open(m, reterr);
     if (!rc) {
-        rc = net_client_new(&m->loop, &m->client, reterr);
-    }
-    if (!rc) {
-        m->names = names_new(m);
-        m->fleet = fleet_new(&ports, m->board);
-        for (const char *const *kind = fleet_kept_kinds(); *kind; kind++) {
-            kept_recall(m, *kind, on_kept);
-        }
-        m->probes = probe_set_new(&m->loop, m->client, on_probe, m);
         watching_open(m);
         metrics_open(m);
-        rc = collecting_open(m, reterr);
-    }
-    if (!rc) {
         rc = workers_listen(m, config, reterr);
     }
-    if (!rc) {
-        rc = build_admin(m, cluster, reterr);
-    }
-    if (!rc) {
-        rc = build_engine(m, cluster, reterr);
-    }
+    rc = rc ? rc : build_admin(m, cluster, reterr);
+    rc = rc ? rc : services_connect(m, cluster, reterr); /* last: from here on there is news */
     if (rc && !*reterr) {
         *reterr = mem_printf("cannot start: %s", err_text(rc));
     }
@@ -258,30 +125,24 @@ static void close_handle(void *handle)
 static void close_all(struct master *m)
 {
     m->phase = MASTER_CLOSING;
+    /* Whoever waits for a word gets one. */
     control_close(m);
     metrics_close(m);
     explain_close(m);
     history_answers_close(m);
     kept_close(m);
     reload_close(m);
-    deciders_close(m);
     admin_close(m->admin);
     m->admin = NULL;
-    probe_set_close(m->probes);
-    m->probes = NULL;
-    if (m->engine) {
-        m->engine->kind->close(m->engine);
-        m->engine = NULL;
-    }
-    net_client_close(m->client);
-    m->client = NULL;
+    /* No more news... */
+    deciders_close(m);
+    services_close(m);
     watching_close(m);
     collecting_close(m);
     facts_close(m);
+    /* ... so what is remembered is complete. */
     learned_close(m);
     history_close(m);
-    names_close(m->names);
-    m->names = NULL;
     workers_close_listeners(m);
     lock_release(m);
     close_handle(&m->tick);
@@ -356,6 +217,24 @@ static void note_lag(struct master *m, uint64_t now_us)
     m->last_tick_us = now_us;
 }
 
+static void serve_tick(struct master *m, uint64_t now_ms)
+{
+    /* Our processes; the services; what is seen of them; what is made of that; who waits. */
+    workers_tick(m, now_ms);
+    aside_tick(m);
+    deciders_tick(m, now_ms);
+    fleet_tick(m->fleet, now_ms);
+    names_tick(m->names, now_ms);
+    facts_tick(m, now_ms);
+    collecting_tick(m, now_ms);
+    watching_tick(m, now_ms);
+    learned_tick(m, now_ms);
+    history_tick(m, now_ms);
+    control_tick(m, now_ms);
+    explain_tick(m, now_ms);
+    kept_tick(m, now_ms);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct master *m = timer->data;
@@ -363,19 +242,7 @@ static void on_tick(uv_timer_t *timer)
     note_lag(m, now_us);
     reload_tick(m, now_ms);
     if (m->phase == MASTER_SERVING) {
-        workers_tick(m, now_ms);
-        aside_tick(m);
-        deciders_tick(m, now_ms);
-        learned_tick(m, now_ms);
-        fleet_tick(m->fleet, now_ms);
-        control_tick(m, now_ms);
-        explain_tick(m, now_ms);
-        facts_tick(m, now_ms);
-        history_tick(m, now_ms);
-        kept_tick(m, now_ms);
-        names_tick(m->names, now_ms);
-        collecting_tick(m, now_ms);
-        watching_tick(m, now_ms);
+        serve_tick(m, now_ms);
     } else if (m->phase != MASTER_STARTING) {
         end_tick(m, now_ms);
     }

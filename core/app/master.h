@@ -1,6 +1,7 @@
 /* master.h: the master's state, shared by the files of this room only.
  *
- *   master.c    wiring and life: who tells whom
+ *   master.c    life: start, tick, end
+ *   services.c  the fleet, and who is told by whom: engine, probes, workers, policies
  *   workers.c   worker processes, listening sockets, rosters to them
  *   deciders.c  the policy process and the questions to it
  *   learned.c   what anomaly detectors learned, kept over policy processes
@@ -8,10 +9,9 @@
  *   control.c   what operators ask for
  *   explain.c   questions to workers about requests
  *   facts.c     what happened, from fleet and workers
- *   history.c   what is remembered of it on disk; history_answers.c what is asked of that
- *   kept.c      what must outlive us, as documents in the same store
  *   history.c   what is remembered of it on disk; history_answers.c what is asked of that,
  *               history_collected.c what services tell of themselves
+ *   kept.c      what must outlive us, as documents in the same store
  *   aside.c     balance policies that hang again and again
  *   watching.c  alerts: when they are evaluated, and with what
  *   metrics.c   the /metrics page
@@ -217,6 +217,14 @@ struct master {
     struct watch_counters counters;
     uint64_t started_ms, last_tick_us;
 };
+
+/* ---- services.c ---- */
+/* Makes the fleet, with what was kept of it, and its probes. */
+int services_open(struct master *m, char **reterr);
+/* Connects the engine: news comes from here on. */
+int services_connect(struct master *m, const struct cJSON *cluster, char **reterr);
+/* Frees in the last callbacks, the fleet excepted: engine calls end in it. */
+void services_close(struct master *m);
 
 /* ---- workers.c ---- */
 /* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence.
