@@ -147,7 +147,7 @@ static void close_all(struct master *m)
     lock_release(m);
     close_handle(&m->tick);
     for (size_t i = 0; i < sizeof m->signals / sizeof m->signals[0]; i++) {
-        close_handle(&m->signals[i]);
+        uv_unref((uv_handle_t *)&m->signals[i]); /* heard to the end, see leave_signals */
     }
 }
 
@@ -272,13 +272,26 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void watch_signals(struct master *m)
 {
-    static const int numbers[4] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
-    for (size_t i = 0; i < 4; i++) {
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         uv_signal_init(&m->loop, &m->signals[i]);
         m->signals[i].data = m;
         uv_signal_start(&m->signals[i], on_signal, numbers[i]);
     }
     signal(SIGPIPE, SIG_IGN);
+}
+
+/* libuv gives them their default back, which is to kill us: whoever asks twice would cut off what is being
+ * written, or spoil the exit code. So they are closed last, and blocked. */
+static void leave_signals(struct master *m)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    for (size_t i = 0; i < sizeof m->signals / sizeof m->signals[0]; i++) {
+        close_handle(&m->signals[i]);
+    }
+    uv_run(&m->loop, UV_RUN_DEFAULT);
 }
 
 static void release(struct master *m)
@@ -315,6 +328,7 @@ int app_run(const struct run_options *options)
     uv_timer_start(&m.tick, on_tick, TICK_MS, TICK_MS);
     reload_begin(&m, NULL);
     uv_run(&m.loop, UV_RUN_DEFAULT);
+    leave_signals(&m);
     if (uv_loop_close(&m.loop)) {
         log_error("handles are still open at the end", "");
         m.exit_code = m.exit_code ? m.exit_code : 70;

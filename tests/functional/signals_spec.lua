@@ -37,6 +37,22 @@ describe("signals", function()
         end
     end))
 
+    it("SIGTERM again and again, to the last moment, spoils nothing", tidegate.test(function(t)
+        t:configure [[service "data" { backends = { "127.0.0.1:1" }, health_check = false }]]
+        for _ = 1, 10 do
+            local daemon = t:start { cluster_only = true }
+            t:wait("the end", function()
+                for _ = 1, 1000 do
+                    if not tidegate.alive(daemon.pid) then
+                        return true
+                    end
+                    t:kill(daemon.pid, 15)
+                end
+            end)
+            assert.equal(0, t:exit_code(daemon))
+        end
+    end))
+
     it("SIGUSR1 opens the log again", tidegate.test(function(t)
         t:configure(SERVICE)
         t:start()
