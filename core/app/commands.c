@@ -51,6 +51,7 @@ static const struct command *const COMMANDS[] = {
     &command_restart,
     &command_stop,
     &command_reload,
+    &command_repl,
     &command_anomaly,
     &command_simulate,
     &command_alerts,
@@ -139,12 +140,18 @@ static bool allowed(const char *choices, const char *value)
     return false;
 }
 
+/* The options that have one letter, too. */
+static const char *spelt_out(const char *word)
+{
+    return !strcmp(word, "-h") ? "help" : !strcmp(word, "-e") ? "eval" : word + 1;
+}
+
 /* Reads argv[*at] as an option, with its value from the word itself or the next one. */
 static int read_option(const struct command *command, int argc, char **argv, int *at,
                        const char **values)
 {
     const char *word = argv[*at];
-    struct str rest = str_of(word[1] == '-' ? word + 2 : !strcmp(word, "-h") ? "help" : word + 1);
+    struct str rest = str_of(word[1] == '-' ? word + 2 : spelt_out(word));
     struct str part;
     if (!str_next(&rest, '=', &part)) {
         part = rest;
@@ -156,7 +163,7 @@ static int read_option(const struct command *command, int argc, char **argv, int
     while ((option = command_option_at(command, i)) && strcmp(option->name, name) != 0) {
         i++;
     }
-    if (!option || (word[1] != '-' && option != &HELP)) {
+    if (!option || (word[1] != '-' && word[2])) {
         return unknown_option(command, word, name);
     }
     if (!option->value) {

@@ -47,6 +47,10 @@
  * {"command":"unsilence","id":"3f2a9c01"}                        {"ok":true,...}
  * {"command":"ack","alert":"HighCPU" or the beginning of a fingerprint,"comment"?:"","author"?:"ann"}
  *     {"ok":true,"count":2}
+ * {"command":"snapshot","generation"?:3}       for the console
+ *     {"ok":true,"generation":3,"status":{...} as fleet_status has it,"metrics":{"catalog":{...}},
+ *      "configuration"?:{...}}      as script.h has it, without environments, channels, alerts and functions; absent
+ *                                  when its generation is the one that was given
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
@@ -133,6 +137,7 @@ extern const struct command command_scale, command_deploy, command_drain, comman
     command_backend, command_weight, command_restart, command_stop, command_reload;
 extern const struct command command_anomaly, command_simulate;
 extern const struct command command_alerts, command_silence, command_ack;
+extern const struct command command_repl;
 extern const struct command command_help;
 
 /* commands_show.c: human output, appended to `to`. `columns` is the width to keep to. */

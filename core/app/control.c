@@ -209,6 +209,47 @@ static void do_version(struct master *m, struct admin_request *request, const st
     admin_answer(request, out);
 }
 
+/* Of the configuration what the console needs, and nothing that is secret. */
+static struct cJSON *shareable(const struct cJSON *config)
+{
+    static const char *const KEPT[] = {"generation", "path",     "directory", "cluster",
+                                       "services",   "policies", "libraries"};
+    struct cJSON *out = json_object();
+    for (size_t i = 0; i < sizeof KEPT / sizeof *KEPT; i++) {
+        if (json_get(config, KEPT[i])) {
+            json_set(out, KEPT[i], json_copy(json_get(config, KEPT[i])));
+        }
+    }
+    struct cJSON *service = json_first(json_get(out, "services"));
+    for (; service; service = json_next(service)) {
+        json_remove(service, "environment");
+        json_remove(service, "command");
+    }
+    return out;
+}
+
+static void do_snapshot(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    struct cJSON *out = json_object(), *metrics = json_object();
+    struct cJSON *status = fleet_status(m->fleet, NULL, clock_now_ms());
+    const struct cJSON *service = json_first(json_get(status, "services"));
+    for (; service; service = json_next(service)) {
+        const char *name = json_str(service, "name", "");
+        struct cJSON *view = collecting_metrics(m, name);
+        if (view) {
+            json_set(metrics, name, view);
+        }
+    }
+    json_set_bool(out, "ok", true);
+    json_set_num(out, "generation", m->generation);
+    if (json_int(args, "generation", 0) != (int64_t)m->generation) {
+        json_set(out, "configuration", shareable(m->config));
+    }
+    json_set(out, "status", status);
+    json_set(out, "metrics", metrics);
+    admin_answer(request, out);
+}
+
 static void do_explain(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
     explain_begin(m, request, args);
@@ -240,16 +281,17 @@ static const struct {
     control_fn *run;
     bool changes; /* is logged with who asked */
 } commands[] = {
-    {"status", do_status, false},   {"decisions", do_decisions, false},
-    {"scale", do_scale, true},      {"deploy", do_deploy, true},
-    {"drain", do_drain, true},      {"restart", do_restart, true},
-    {"stop", do_stop, true},        {"reload", do_reload, true},
-    {"backend", do_backend, true},  {"weight", do_weight, true},
-    {"events", do_events, false},   {"history", do_history, false},
-    {"metrics", do_metrics, false}, {"alerts", do_alerts, false},
-    {"silences", do_alerts, false}, {"silence", do_alerts, true},
-    {"unsilence", do_alerts, true}, {"ack", do_alerts, true},
-    {"explain", do_explain, false}, {"version", do_version, false},
+    {"status", do_status, false},     {"decisions", do_decisions, false},
+    {"scale", do_scale, true},        {"deploy", do_deploy, true},
+    {"drain", do_drain, true},        {"restart", do_restart, true},
+    {"stop", do_stop, true},          {"reload", do_reload, true},
+    {"backend", do_backend, true},    {"weight", do_weight, true},
+    {"events", do_events, false},     {"history", do_history, false},
+    {"metrics", do_metrics, false},   {"alerts", do_alerts, false},
+    {"silences", do_alerts, false},   {"silence", do_alerts, true},
+    {"unsilence", do_alerts, true},   {"ack", do_alerts, true},
+    {"explain", do_explain, false},   {"version", do_version, false},
+    {"snapshot", do_snapshot, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

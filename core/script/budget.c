@@ -130,9 +130,18 @@ bool budget_stop(struct budget *b)
     if (!b->expired) {
         return false;
     }
-    b->expired = 0;
+    b->expired = b->interrupted = 0;
     lua_sethook(b->L, NULL, 0, 0);
     return true;
+}
+
+void budget_interrupt(struct budget *b)
+{
+    if (__atomic_load_n(&b->calls, __ATOMIC_RELAXED) & 1) {
+        b->interrupted = 1;
+        b->expired = 1;
+        lua_sethook(b->L, on_hook, EVERYTHING, 1);
+    }
 }
 
 void budget_check(struct budget *b, lua_State *L)
@@ -140,6 +149,10 @@ void budget_check(struct budget *b, lua_State *L)
     if (b->expired) {
         char where[WHERE_BYTES];
         where_policy(L, where, sizeof(where));
+        if (b->interrupted) {
+            lua_pushfstring(L, "%sinterrupted", where);
+            lua_error(L);
+        }
         lua_pushfstring(L, "%sran longer than %d ms of CPU time", where, (int)b->budget_ms);
         lua_error(L);
     }

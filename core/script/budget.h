@@ -20,11 +20,11 @@
 #include <time.h>
 
 struct budget {
-    lua_State *L;       /* lent */
-    timer_t timer;      /* of this thread's CPU time */
-    uint32_t budget_ms; /* of the call under way */
-    volatile sig_atomic_t expired;
-    bool live;            /* JIT on, the periodic timer runs */
+    lua_State *L;                               /* lent */
+    timer_t timer;                              /* of this thread's CPU time */
+    uint32_t budget_ms;                         /* of the call under way */
+    volatile sig_atomic_t expired, interrupted; /* the second: by somebody, not by the clock */
+    bool live;                                  /* JIT on, the periodic timer runs */
     uint64_t calls, seen; /* calls is odd inside a call; seen: what it was at the last tick */
     uint64_t *beat;       /* odd inside too, for others to watch; lent, may be NULL */
 };
@@ -41,6 +41,9 @@ void budget_close(struct budget *b);
  * those of BUDGET_TICK_MS whatever is asked. */
 void budget_start(struct budget *b, uint32_t ms);
 bool budget_stop(struct budget *b);
+/* Ends the call under way as if its time were over; nothing between calls. For a handler of a signal to the
+ * same thread, and for what is not live. */
+void budget_interrupt(struct budget *b);
 /* Raises when expired; for hooks and for C code that loops. [-0, +0, v] */
 void budget_check(struct budget *b, lua_State *L);
 /* Makes this one live, or passive again. Only one may be live at a time. */

@@ -430,4 +430,22 @@ function M.steps(load)
     return steps
 end
 
+-- ---- Drafts -----------------------------------------------------------------------------------
+
+-- A policy from a file that no configuration names: loaded and checked; its examples are steps of `load`
+-- then.
+-- What is wrong is in load.errors.
+function M.draft(load, kind, name, origin, source)
+    local policy = { kind = kind, name = name, origin = origin, source = source, listed = {} }
+    policy.report = reporter(load, policy)
+    load.files[#load.files + 1] = origin
+    load_step(policy).run(load)
+    return policy
+end
+
+-- Its parameters, checked, with defaults; report(path, text) hears what is wrong.
+function M.params(policy, params, report)
+    return checked_params(policy, params, "params", report, {})
+end
+
 return M

@@ -244,6 +244,11 @@ function P.try(policy, backends, request)
     return index ~= 0 and index or nil
 end
 
+-- A picker over backends and a request that are plain tables, for the console: pick, resize, cost.
+function P.tables(policy, backends, request)
+    return driver(policy, backends, backends, request, {})
+end
+
 -- ---- Functions of the configuration, and what they see ------------------------------------------
 
 P.functions = host.own "script/again"(host, P.environment)

@@ -2,7 +2,7 @@
 local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
 local COMMANDS = {
     "run", "check", "status", "decisions", "explain", "metrics", "scale", "deploy", "drain", "undrain", "backend",
-    "weight", "restart", "stop", "reload", "anomaly", "simulate", "version", "help",
+    "weight", "restart", "stop", "reload", "repl", "anomaly", "simulate", "version", "help",
 }
 
 local function have(program)
