@@ -40,6 +40,7 @@ struct watching {
     bool restored;          /* what was kept is known */
     bool outside;           /* the policy process has something to say */
     uint64_t policy_errors; /* that the counters have already */
+    struct cJSON *failing;  /* rule -> why it could not be evaluated last, as it was logged */
     struct map works;       /* service -> struct work */
 };
 
@@ -200,18 +201,39 @@ static void count_errors(struct master *m)
     m->watching->policy_errors = f.policy_errors;
 }
 
-static void log_errors(const struct cJSON *answer)
+/* Whether both begin with the same "file:line:"; what follows may hold a number that changes. */
+static bool same_place(const char *a, const char *b)
 {
-    static struct log_limit limit;
-    unsigned skipped;
-    for (const struct cJSON *r = json_first(json_get(answer, "rules")); r; r = json_next(r)) {
-        for (const struct cJSON *s = json_first(r); s; s = json_next(s)) {
-            const char *error = json_str(s, "error", NULL);
-            if (error && log_allowed(&limit, 1, &skipped)) {
-                log_warn("an alert could not be evaluated: its state stays",
-                         "alert=%s at=%s error=%s", json_name(r), json_name(s), error);
-            }
+    const char *file = strchr(a, ':'), *line = file ? strchr(file + 1, ':') : NULL;
+    return line ? strncmp(a, b, (size_t)(line - a)) == 0 : str_same(a, b);
+}
+
+/* Logs a rule once when it begins to fail, in as many services and instances as may be, and when it works again. */
+static void log_rule(struct cJSON *failing, const struct cJSON *rule)
+{
+    const char *name = json_name(rule), *before = json_str(failing, name, NULL);
+    const struct cJSON *subject = json_first(rule);
+    while (subject && !json_str(subject, "error", NULL)) {
+        subject = json_next(subject);
+    }
+    if (subject) {
+        const char *error = json_str(subject, "error", "");
+        if (!before || !same_place(before, error)) {
+            log_warn("an alert could not be evaluated: its state stays", "alert=%s at=%s error=%s",
+                     name, json_name(subject), error);
+            json_remove(failing, name);
+            json_set_str(failing, name, error);
         }
+    } else if (before && json_first(rule)) {
+        log_info("an alert can be evaluated again", "alert=%s", name);
+        json_remove(failing, name);
+    }
+}
+
+static void log_errors(struct cJSON *failing, const struct cJSON *answer)
+{
+    for (const struct cJSON *r = json_first(json_get(answer, "rules")); r; r = json_next(r)) {
+        log_rule(failing, r);
     }
 }
 
@@ -227,7 +249,7 @@ static void count_anomalies(struct watch_counters *c, const struct cJSON *anomal
 static void on_answer(struct master *m, enum child_question question, const struct cJSON *answer)
 {
     if (question == CHILD_EVALUATE && answer && m->watching) {
-        log_errors(answer);
+        log_errors(m->watching->failing, answer);
         count_anomalies(&m->counters, json_get(answer, "anomalies"));
         alerts_evaluate(m->watching->alerts, NULL, answer, NULL, now_of(clock_now_ms()));
         count_errors(m);
@@ -285,6 +307,7 @@ void watching_open(struct master *m)
         .fact = port_fact,
     };
     m->watching = mem_new(sizeof *m->watching);
+    m->watching->failing = json_object();
     m->watching->alerts = alerts_new(&ports);
     m->on_answer = on_answer;
 }
@@ -347,6 +370,7 @@ void watching_close(struct master *m)
     if (w) {
         m->on_answer = NULL;
         alerts_free(w->alerts);
+        json_free(w->failing);
         forget_works(w, true);
         map_free(&w->works);
         mem_free(w);

@@ -182,16 +182,12 @@ end
 local function check_channel(load, entry)
     local ctx = open(load, entry)
     check_name(entry.name, ctx)
-    ctx.warn("", "is accepted, but this version sends nothing")
     return alerting.check_channel(entry, ctx)
 end
 
-local function check_alert(load, entry, out, own)
+local function check_alert(load, entry, out)
     local ctx = open(load, entry)
     check_name(entry.name, ctx)
-    if own then
-        ctx.warn("", "is accepted, but this version does not watch it")
-    end
     ctx.known = { channels = out.channel, services = out.service }
     return alerting.check_alert(entry, ctx)
 end
@@ -244,7 +240,7 @@ function M.check(load)
                 local list = out[keyword]
                 list[#list + 1] = keyword == "service" and check_service(load, entry, shared) or
                     keyword == "channel" and check_channel(load, entry) or
-                    check_alert(load, entry, out, true)
+                    check_alert(load, entry, out)
             end
         end
     end
