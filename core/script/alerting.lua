@@ -3,6 +3,7 @@
 local check = require "script.check"
 local service_types = require "script.service"
 local values = require "script.values"
+local view_paths = require "script.view_paths"
 
 local M = {}
 local types = check.types
@@ -52,6 +53,16 @@ end
 function types.secret_map(value, field, path, ctx)
     return types.map(value, { of = { type = "secret" }, key_pattern = "^[%w!#$%%&'*+.^_`|~-]+$",
         key_doc = "names of header fields are words", example = field.example }, path, ctx)
+end
+
+-- Where something is sent: an address with its scheme, unless it is kept elsewhere.
+local function check_addresses(list, path, ctx)
+    for i, secret in ipairs(list or {}) do
+        if secret.text and not secret.text:find "^https?://[^/%s]" then
+            ctx.report(#list == 1 and path or check.joined(path, i),
+                'expected an address such as "https://hooks.example/x"')
+        end
+    end
 end
 
 -- { team = "data" }: names as Prometheus and Alertmanager take them.
@@ -330,11 +341,49 @@ function M.check_channel(entry, ctx)
         ctx.report("", #given == 0 and none or two:format(given[1], given[2]))
     end
     channel.kind, channel.to = given[1], extra[given[1]]
+    if given[1] == "webhook" or given[1] == "alertmanager" or given[1] == "slack" or given[1] == "ntfy" then
+        check_addresses(channel.to, given[1], ctx)
+    end
+    check_addresses({ channel.url }, "url", ctx)
     if channel.url and channel.kind ~= "pagerduty" then
         ctx.report("url", "is for pagerduty only")
     end
     channel.name, channel.at = entry.name, ctx.place("")
     return channel
+end
+
+local PLACEHOLDERS = { "name", "alertname", "service", "instance", "severity", "value", "threshold",
+    "duration" }
+
+-- What would be told with a hole in it, or would never fire, because of a name that nothing has.
+local function warn_of_names(alert, ctx)
+    local message = alert.message or ""
+    for word in message:gmatch "{{%s*([^{}]-)%s*}}" do
+        local fine = word:find "^labels%." ~= nil
+        for _, placeholder in ipairs(PLACEHOLDERS) do
+            fine = fine or word == placeholder
+        end
+        if not fine then
+            ctx.warn("message", check.unknown(word, PLACEHOLDERS, ("placeholder {{%s}}"):format(word)))
+        end
+    end
+    local path = type(alert.when) == "table" and alert.when.metric_path
+    if not path then
+        return
+    end
+    local services, wanted = {}, {}
+    for _, name in ipairs(alert.services) do
+        wanted[name] = true
+    end
+    for _, service in ipairs(ctx.known.services) do
+        if #alert.services == 0 or wanted[service.name] then
+            services[#services + 1] = service
+        end
+    end
+    local why = view_paths.why_not(path, alert.scope, services)
+    if why then
+        ctx.warn("when.metric_path", why)
+    end
 end
 
 -- ctx.known: { channels = list, services = list }.
@@ -369,12 +418,16 @@ function M.check_alert(entry, ctx)
     if alert.scope == "tidegate" and #alert.services > 0 then
         ctx.report("services", 'says nothing when scope = "tidegate"')
     end
+    warn_of_names(alert, ctx)
     alert.name, alert.at = entry.name, ctx.place("")
     return alert
 end
 
 function M.check_alerting(body, ctx)
     local alerting = check.record(M.alerting, body, "", ctx)
+    if alerting.heartbeat then
+        check_addresses({ alerting.heartbeat.url }, "heartbeat.url", ctx)
+    end
     local channels = names_of(ctx.known.channels)
     check_names(alerting.channels, channels, "channels", "channel", ctx)
     if alerting.escalate then

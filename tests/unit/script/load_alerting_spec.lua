@@ -72,7 +72,7 @@ channel "am" { alertmanager = "http://127.0.0.1:9093", template = function(n) re
 
     it("tell what cannot be", function()
         for text, wanted in pairs {
-            ["channel 'ops' { webhook = 'x' }\nalert 'A' { channels = { 'osp' } }"] =
+            ["channel 'ops' { webhook = 'http://x' }\nalert 'A' { channels = { 'osp' } }"] =
                 '3: alert "A": when is missing: when = { metric_path = "performance.error_rate", threshold = 0.05 }\n' ..
                 '3: alert "A": channels[1]: unknown channel "osp": did you mean "ops"?',
             ["alert 'A' { when = 5 }"] =
@@ -100,6 +100,10 @@ channel "am" { alertmanager = "http://127.0.0.1:9093", template = function(n) re
                 '2: channel "a": slack: expected { env = "NAME" } or { file = "/path" }, got a table',
             ["channel 'a' { email = { to = {}, from = 'x', server = 'mail' } }"] =
                 '2: channel "a": email.server: expected "smtp://host:25" or "smtps://host:465", got "mail"',
+            ["channel 'a' { webhook = 'hooks.example/x' }"] =
+                '2: channel "a": webhook: expected an address such as "https://hooks.example/x"',
+            ["alerting { heartbeat = { url = 'example.org' } }"] =
+                '2: alerting: heartbeat.url: expected an address such as "https://hooks.example/x"',
             ["alerting { chanels = { 'a' } }"] = '2: alerting: chanels: unknown key: did you mean "channels"?',
             ["alerting { defaults = { InstanceDwn = false } }"] =
                 '2: alerting: defaults.InstanceDwn: unknown alert "InstanceDwn": did you mean "InstanceDown"?',
@@ -109,6 +113,61 @@ channel "am" { alertmanager = "http://127.0.0.1:9093", template = function(n) re
         } do
             assert.equal(wanted, errors(text):sub(1, #wanted), text)
         end
+    end)
+end)
+
+describe("An alert that would never find its number", function()
+    after_each(configuration.clean)
+
+    local TELLING = 'service "b" { backends = { "127.0.0.1:9" }, collect = { data = "/d", prometheus = "/m" } }\n'
+
+    local function warnings(text)
+        local config, said = configuration.load(WEB .. text)
+        assert.is_not_nil(config, said)
+        return (said:gsub("tidegate%.lua:", ""):gsub('%d+: alert "A": ', ""))
+    end
+
+    local function of(path, more)
+        return warnings(("alert 'A' { when = { metric_path = %q, threshold = 1 }%s }"):format(path, more or ""))
+    end
+
+    it("is told, with the nearest path that there is", function()
+        for path, wanted in pairs {
+            ["traffic.que"] = 'when.metric_path: no view has "traffic.que": did you mean "traffic.queue"?',
+            ["resources.cpu"] = 'when.metric_path: no view has "resources.cpu": did you mean "resources.cpu_usage"?',
+            ["cpu_usage"] = 'when.metric_path: no view has "cpu_usage": did you mean "resources.cpu_usage"?',
+            ["perf.p99"] = 'when.metric_path: no view has "perf.p99": did you mean "performance.p99"?',
+            ["scale.nonsense"] = 'when.metric_path: no view has "scale.nonsense": there are scale.{desired, up, min, max, '
+                .. 'at_max, wants_more, deploy_failed}',
+            ["zzz"] = 'when.metric_path: no view has "zzz": `tidegate metrics SERVICE` shows what there is',
+            ["health.upp"] = 'when.metric_path: no service tells "health.upp": did you mean "health.up"? '
+                .. 'Else write collect = { health = "/..." } in the service',
+            ["prometheus.jobs"] = 'when.metric_path: no service tells "prometheus.jobs": write collect = '
+                .. '{ prometheus = "/..." } in the service',
+        } do
+            assert.equal(wanted, (of(path):gsub("%s+$", "")))
+        end
+        assert.matches('no instance has "scale.up": write scope = "service"', of("scale.up", ', scope = "instance"'), 1, true)
+        assert.matches('no view has "loop_lagg": did you mean "loop_lag"?', of("loop_lagg", ', scope = "tidegate"'), 1, true)
+    end)
+
+    it("is not one that finds it", function()
+        for _, path in ipairs { "traffic.p99", "resources.network.sent_bytes_per_second", "health.up", "performance.p50",
+            "scale.at_max" } do
+            assert.equal("", of(path))
+        end
+        assert.equal("", of("disk_free", ', scope = "tidegate"'))
+        local own = TELLING .. "alert 'A' { when = { metric_path = %q, threshold = 1 } %s }"
+        for _, path in ipairs { "data_processing.lag", "data_quality.freshness_s", 'prometheus.jobs{kind="a"}:rate' } do
+            assert.equal("", warnings(own:format(path, "")))
+        end
+        assert.matches("no service tells", warnings(own:format("data_processing.lag", ", services = { 'web' }")))
+    end)
+
+    it("or its words is told", function()
+        local said = warnings [[alert 'A' { message = "{{serivce}} {{labels.x}} {{value}}", when = function() return true end }]]
+        assert.matches('message: unknown placeholder {{serivce}}: did you mean "service"?', said, 1, true)
+        assert.equal("", warnings [[alert 'A' { message = "{{service}} {{labels.x}}", when = function() return true end }]])
     end)
 end)
 
