@@ -206,9 +206,18 @@ static void print_history(const struct command_call *call, const struct cJSON *a
     if (command_value(call, "csv")) {
         print_csv(&text, answer);
     } else if (!json_first(json_get(answer, "series"))) {
-        (void)buf_text(&text,
-                       "nothing is known of that in this time: `tidegate history SERVICE` lists "
-                       "its metrics\n");
+        const char *service = command_arg(call, 0), *metric = command_arg(call, 1);
+        if (metric) {
+            (void)buf_printf(&text,
+                             "nothing is known of %s of %s in this time: `tidegate history %s` "
+                             "lists its metrics\n",
+                             metric, service, service);
+        } else {
+            (void)buf_printf(&text,
+                             "nothing is known of %s in this time: `tidegate status` lists "
+                             "services, --since looks further back\n",
+                             service);
+        }
     } else if (command_arg(call, 1)) {
         print_metric(&text, answer, plot);
     } else {
@@ -287,6 +296,30 @@ void commands_show_events(struct buf *to, const struct cJSON *answer, unsigned c
     screen_table_free(t);
 }
 
+static const char *const KINDS[] = {"decision", "deploy",       "instance", "circuit",
+                                    "alert",    "notification", "service",  "reload",
+                                    "operator", "engine",       "worker",   "policy"};
+
+/* Whether all of "deploy,instance" are kinds; says so when one is not. */
+static bool kinds_known(const char *kinds)
+{
+    struct str rest = str_of(kinds), kind;
+    while (str_next(&rest, ',', &kind)) {
+        size_t i = 0;
+        while (i < sizeof KINDS / sizeof *KINDS && !str_is(kind, KINDS[i])) {
+            i++;
+        }
+        if (i == sizeof KINDS / sizeof *KINDS) {
+            command_fail(COMMAND_WRONG_USAGE,
+                         "--kind: there are no events of kind \"%.*s\": see `tidegate events "
+                         "--help`",
+                         (int)kind.len, kind.ptr);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int run_events(const struct command_call *call)
 {
     uint64_t since_ms = 0, now_ms = clock_wall_ms(), limit = 100;
@@ -298,6 +331,9 @@ static int run_events(const struct command_call *call)
     if (most && (str_to_u64(str_of(most), &limit) || limit < 1 || limit > 10000)) {
         return command_fail(COMMAND_WRONG_USAGE, "\"%s\" is no number of events: give 1 to 10000",
                             most);
+    }
+    if (command_value(call, "kind") && !kinds_known(command_value(call, "kind"))) {
+        return COMMAND_WRONG_USAGE;
     }
     struct cJSON *request = json_object(), *answer;
     json_set_str(request, "command", "events");
@@ -368,7 +404,8 @@ const struct command command_events = {
     .doc = "Prints decisions, deploys, changes of instances and circuits, reloads, outages of the "
            "engine, deaths of processes and what operators asked for, with who, the newest last. "
            "Kinds "
-           "are decision deploy instance circuit service reload operator engine worker policy.",
+           "are decision deploy instance circuit alert notification service reload operator engine "
+           "worker policy.",
     .example = "tidegate events catalog --since 24h --kind deploy,operator",
     .options = EVENTS_OPTIONS,
     .asks = true,

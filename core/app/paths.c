@@ -236,7 +236,10 @@ int paths_make(const char *dir, char **reterr)
         *at = '\0';
         if (*path && mkdir(path, 0700) && errno != EEXIST) {
             rc = -errno;
-            *reterr = mem_printf("cannot make the directory %s: %s", path, err_text(rc));
+            *reterr = mem_printf("cannot make the directory %s: %s: name another one, for what is "
+                                 "kept by cluster.state_dir or $TIDEGATE_STATE_DIR, for the socket "
+                                 "by $TIDEGATE_RUNTIME_DIR",
+                                 path, err_text(rc));
         }
         *at = end;
         if (!end) {

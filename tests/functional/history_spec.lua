@@ -148,7 +148,11 @@ describe("history", function()
         assert.is_truthy(t:cli("history", "data", "rate", "--plot", "--since", "1m").out:find "\226[\160-\163]")
         local csv = t:cli("history", "data", "rate", "--csv").out
         assert.is_truthy(csv:find("^time,instance,metric,min,max,mean,last,count\n%d+%-%d+%-%d+T[%d:.]+Z,,rate,"))
-        assert.is_truthy(t:cli("history", "data", "nonsense").out:find("nothing is known", 1, true))
+        assert.is_truthy(t:cli("history", "data", "nonsense").out:find(
+            "nothing is known of nonsense of data in this time: `tidegate history data` lists", 1, true))
+        assert.is_truthy(t:cli("history", "nobody").out:find("nothing is known of nobody in this time", 1, true))
+        local kinds = t:cli("events", "--kind", "alert,deplo")
+        assert.same({ 2, true }, { kinds.code, kinds.err:find('no events of kind "deplo"', 1, true) ~= nil })
         assert.equal(2, t:cli("history", "data", "rate", "--since", "soon").code)
         assert.equal(2, t:cli("events", "--limit", "0").code)
     end))
