@@ -201,6 +201,38 @@ alert "Fewer" { when = { metric_path = "traffic.backends", operator = "<", thres
         wait_state(t, "Fewer", "inactive")
     end))
 
+    it("that cross their threshold a hundred times fire once and end once", tidegate.test(function(t)
+        configure(t, { MORE = [[
+alert "Dances" {
+  when = { metric_path = "traffic.backends", operator = "<", threshold = 1 },
+  cooldown = "0s", flap = { changes = 6, window = "2s" },
+}]] })
+        t:start()
+        local id = next(t:instances())
+        local function told(what)
+            local count = 0
+            for _, e in ipairs(t:ask("events", "--kind", "alert", "--limit", "10000").events) do
+                count = count + (e.what == what and 1 or 0)
+            end
+            return count
+        end
+        for _ = 1, 100 do
+            for _, step in ipairs { { "drain", 0 }, { "undrain", 1 } } do
+                assert.equal(0, t:cli(step[1], id).code)
+                t:wait("the number", function()
+                    return t:ask("metrics", "data").metrics.traffic.backends == step[2]
+                end)
+            end
+        end
+        assert.is_true(alert(t, "Dances").flapping)
+        wait_state(t, "Dances", "inactive")
+        t:wait("the history of it", function()
+            return told "alert resolved" > 0
+        end)
+        assert.same({ 1, 1 }, { told "alert firing", told "alert resolved" })
+        assert.equal(1, lines(t, "msg=\"alert firing\"", "Dances"))
+    end))
+
     it("go on over a reload", tidegate.test(function(t)
         configure(t)
         t:start()
