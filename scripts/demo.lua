@@ -132,6 +132,8 @@ local events = {} -- { at, text }
 local status, service
 local seen_decisions = {}
 local ups, downs = {}, {}
+local alert -- the one that fires, as `tidegate alerts` has it
+local alert_news = {} -- "alert firing" and "alert resolved" -> how often
 local edited_seen = false -- a decision bears the words that we edit in
 local shown_at = 0
 
@@ -180,6 +182,10 @@ local function repaint()
                 figure(i.cpu_percent, "%.0f %%"), i.in_flight or 0, i.requests or 0, i.errors or 0)
         end
     end
+    if alert then
+        line ""
+        line("\27[31mALERT\27[0m     %s (%s) for %.0f s: %s", alert.name, alert.severity, alert.since_s, alert.message)
+    end
     line ""
     local room = math.max(3, rows - #lines - 1)
     for i = math.max(1, #events - room + 1), #events do
@@ -217,6 +223,23 @@ local function note_decision(d)
     event(("%s %d -> %d by %s: %s"):format(way, d.was, d.result, d.policy, d.reason))
 end
 
+-- What the history says of our alert, and what fires now.
+local function note_alerts()
+    local counts = {}
+    for _, e in ipairs((ask("events", "data", "--kind", "alert", "--since", "10m") or { events = {} }).events) do
+        if (e.detail or ""):find("ManyRequests", 1, true) then
+            counts[e.what] = (counts[e.what] or 0) + 1
+            if counts[e.what] > (alert_news[e.what] or 0) then
+                event(("%s: %s"):format(e.what, e.detail))
+            end
+        end
+    end
+    alert_news, alert = counts, nil
+    for _, one in ipairs((ask "alerts" or { alerts = {} }).alerts) do
+        alert = one.name == "ManyRequests" and one.state == "firing" and one or alert
+    end
+end
+
 local function look()
     read_load()
     status = ask "status" or status
@@ -228,6 +251,7 @@ local function look()
     for _, d in ipairs((ask "decisions" or { decisions = {} }).decisions) do
         note_decision(d)
     end
+    note_alerts()
     if not plain then
         repaint()
     elseif service and now() - shown_at >= 2 then
@@ -342,6 +366,8 @@ local function run()
     rose = wait(15, function() return #ups >= 2 and service.up >= 4 end) or rose
     check("scale-up", rose, ("%d steps, up to %d instances"):format(#ups, service.up))
     wait(6)
+    local fired = wait(10, function() return alert_news["alert firing"] == 1 end)
+    check("alert fires", fired, "ManyRequests, at 180 requests/s")
     check("SIGKILL of an instance", kill_one(), "replaced in mid-load")
     wait(6)
     check("reload of an edited policy", reload(), ("generation %d in mid-load"):format(status.generation))
@@ -352,6 +378,8 @@ local function run()
         return #downs > 0 and service.up == service.min and #service.instances == service.min
     end)
     check("scale-down", fell, ("%d steps, down to %d instances"):format(#downs, service.up))
+    local over = wait(20, function() return alert_news["alert resolved"] == 1 end)
+    check("alert resolves", over and alert_news["alert firing"] == 1, "once, when the load has fallen")
     tell_load "end"
     wait(12, function() return live.by_status ~= nil end)
     check("failed requests", live.by_status ~= nil and live.requests > 0 and live.errors == 0,

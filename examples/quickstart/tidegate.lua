@@ -20,4 +20,18 @@ service "data" {
   --           interval = "1s", up_cooldown = "3s", down_cooldown = "4s" },
 
   route = { listen = "127.0.0.1:8080", balance = "least_connections" },
+
+  -- What the service tells of itself, for alerts and policies: `tidegate metrics data`.
+  collect = { performance = "/performance", data = "/data", prometheus = "/metrics", interval = "2s" },
+}
+
+-- One alert that a minute shows: it fires while the load is high, and ends when it has fallen. What is
+-- shipped (policies/alerts.lua) is watched beside it. In earnest: interval "5s", group_wait "10s", and
+-- maintenance left on, so that no alert is told of a service that tidegate itself is scaling.
+alerting { interval = "250ms", group_wait = "0s", group_interval = "1s", maintenance = false }
+
+alert "ManyRequests" {
+  when     = { metric_path = "traffic.rate", operator = ">", threshold = 120, clear = 60 },
+  duration = "1s", severity = "warning",
+  message  = "{{service}} gets {{value}} requests a second, more than {{threshold}}",
 }
