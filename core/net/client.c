@@ -1,4 +1,4 @@
-/* client.c: HTTP calls by libcurl's multi interface on a libuv loop; see net.h.
+/* client.c: HTTP calls, and mails (mail.c), by libcurl's multi interface on a libuv loop; see net.h.
  *
  * Owns: libcurl's functions (curl.h), one CURLM with its connection pool, one uv_poll per socket of it, and
  * every call from net_call to its callback.
@@ -28,6 +28,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/curl.h"
+#include "net/mail.h"
 
 enum {
     POOLED_CONNECTIONS = 64, /* below the parallelism, reuse collapses */
@@ -65,7 +66,8 @@ struct net_call {
     int refused; /* our own reason to end it: -EMSGSIZE, -EIO */
     int upload_fd;
     struct buf body;
-    char api_version[FIELD_BYTES], content_type[FIELD_BYTES];
+    char api_version[FIELD_BYTES], content_type[FIELD_BYTES], retry_after[FIELD_BYTES];
+    struct mail mail;
     char error_text[CURL_ERROR_SIZE]; /* curl's */
     char refused_text[CURL_ERROR_SIZE];
     net_head_fn *on_head;
@@ -98,6 +100,10 @@ static int error_of(CURLcode code, long os_errno)
         return -EINVAL;
     case CURLE_PEER_FAILED_VERIFICATION:
         return -EACCES;
+    case CURLE_LOGIN_DENIED:
+        return -EPERM;
+    case CURLE_USE_SSL_FAILED:
+        return -EPROTONOSUPPORT;
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_HTTP2:
@@ -113,6 +119,7 @@ static void on_call_closed(uv_handle_t *handle)
 {
     struct net_call *call = handle->data;
     buf_free(&call->body);
+    mail_free(&call->mail);
     mem_free(call);
 }
 
@@ -127,6 +134,8 @@ static void finish(struct net_call *call, int error, const char *text)
     }
     curl->easy_cleanup(call->easy);
     curl->slist_free_all(call->headers);
+    curl->slist_free_all(call->mail.to);
+    call->mail.to = NULL;
     list_remove(&call->node);
     uv_close((uv_handle_t *)&call->silence, on_call_closed);
     struct net_answer answer = {
@@ -139,6 +148,7 @@ static void finish(struct net_call *call, int error, const char *text)
         .body_len = call->body.len,
         .api_version = call->api_version,
         .content_type = call->content_type,
+        .retry_after = call->retry_after,
         .took_ms = (uint32_t)(clock_now_ms() - call->began_ms),
     };
     call->done(call->arg, &answer);
@@ -282,10 +292,15 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *arg)
     if (call->cancelled) {
         return 0;
     }
+    if (call->mail.text) {
+        mail_note(&call->body, line);
+        return line.len;
+    }
     bool blank = line.len == 2 && line.ptr[0] == '\r';
     if (call->headed || !blank) {
         (void)(field(line, "Api-Version", call->api_version) ||
-               field(line, "Content-Type", call->content_type));
+               field(line, "Content-Type", call->content_type) ||
+               field(line, "Retry-After", call->retry_after));
         return line.len;
     }
     long status = 0;
@@ -326,6 +341,9 @@ static size_t on_curl_read(char *to, size_t size, size_t count, void *arg)
     call->last_ms = clock_now_ms();
     if (call->cancelled) {
         return CURL_READFUNC_ABORT;
+    }
+    if (call->mail.text) {
+        return mail_read(&call->mail, to, size * count);
     }
     ssize_t got;
     do {
@@ -457,7 +475,7 @@ static void set_options(struct net_call *call, const struct net_request *r)
     long connect_ms = r->connect_timeout_ms ? (long)r->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     curl->easy_set(easy, CURLOPT_PRIVATE, call);
     curl->easy_set(easy, CURLOPT_URL, r->url);
-    curl->easy_set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl->easy_set(easy, CURLOPT_PROTOCOLS_STR, r->mail ? "smtp,smtps" : "http,https");
     curl->easy_set(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl->easy_set(easy, CURLOPT_PROXY, "");
     curl->easy_set(easy, CURLOPT_USERAGENT, "tidegate/" TIDEGATE_VERSION);
@@ -482,6 +500,10 @@ static void set_options(struct net_call *call, const struct net_request *r)
     }
     if (r->tls) {
         set_tls(call, r->tls);
+    }
+    if (r->mail) {
+        mail_set(curl, easy, r, &call->mail);
+        return;
     }
     set_method(call, r);
     set_headers(call, r);

@@ -57,12 +57,22 @@ typedef void net_head_fn(void *arg, int status);
 /* Body bytes as they come, borrowed. */
 typedef void net_data_fn(void *arg, const char *bytes, size_t len);
 
+/* A mail: the call's `url` is "smtp://mail:25" or "smtps://mail:465", its body the whole message, lines
+ * ending with CRLF. The answer's status is the server's last code, its body what it said there. */
+struct net_mail {
+    const char *from;            /* address alone: "tidegate@shop.example" */
+    const char *const *to;       /* addresses, NULL-terminated */
+    const char *user, *password; /* NULL = does not log in */
+    bool starttls;               /* refuses to go on without */
+};
+
 struct net_request {
-    const char *method;         /* NULL = GET */
-    const char *url;            /* "http://docker/v1.41/containers/json" */
-    const char *unix_path;      /* connect there instead of to the URL's host; NULL = TCP */
-    const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL = none */
-    const char *body;           /* copied; NULL = none */
+    const char *method;          /* NULL = GET */
+    const char *url;             /* "http://docker/v1.41/containers/json" */
+    const struct net_mail *mail; /* NULL = a call by HTTP */
+    const char *unix_path;       /* connect there instead of to the URL's host; NULL = TCP */
+    const char *const *headers;  /* "Name: value" lines, NULL-terminated; NULL = none */
+    const char *body;            /* copied; NULL = none */
     size_t body_len;
     int upload_fd; /* > 0: body is read from this descriptor to its end, chunked; borrowed until done */
     const struct net_tls *tls;   /* NULL unless https */
@@ -85,6 +95,7 @@ struct net_answer { /* borrowed until the callback returns */
     size_t body_len;
     const char *api_version;  /* value of the Api-Version field, or "" */
     const char *content_type; /* or "" */
+    const char *retry_after;  /* value of the Retry-After field, or "" */
     uint32_t took_ms;
 };
 
