@@ -32,7 +32,8 @@ local PUBLIC = {
     ["script/console.h"] = true,
     ["net/http1.h"] = true, ["net/net.h"] = true, ["watch/alerts.h"] = true, ["watch/catalog.h"] = true,
     ["watch/collect.h"] = true, ["watch/exposition.h"] = true, ["watch/families.h"] = true,
-    ["watch/page.h"] = true, ["watch/view.h"] = true,
+    ["watch/page.h"] = true, ["watch/view.h"] = true, ["watch/outbox.h"] = true,
+    ["watch/channel.h"] = true, ["watch/held.h"] = true,
 }
 
 -- Narrower than their room: what a process must not be able to reach.
