@@ -92,6 +92,7 @@ static void look_at_self(struct master *m, uint64_t now_ms)
         store_figures(m->history->store, &figures);
         c->own.store_errors = (double)figures.errors;
     }
+    c->own.notifications_waiting = (double)telling_waiting(m);
     if (now_ms >= c->disk_ms) {
         c->disk_ms = now_ms + DISK_MS;
         look_at_disk(m, &c->own);

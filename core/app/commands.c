@@ -55,6 +55,7 @@ static const struct command *const COMMANDS[] = {
     &command_anomaly,
     &command_simulate,
     &command_alerts,
+    &command_alert,
     &command_silence,
     &command_ack,
     &command_version,

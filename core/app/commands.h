@@ -51,6 +51,11 @@
  *     {"ok":true,"generation":3,"status":{...} as fleet_status has it,"metrics":{"catalog":{...}},
  *      "configuration"?:{...}}      as script.h has it, without environments, channels, alerts and functions; absent
  *                                  when its generation is the one that was given
+ * {"command":"channels"}                                     of alerts: how each does
+ *     {"ok":true,"waiting":2,"channels":[{"name","kind","sent","failed" (tries),"retried","dropped","waiting",
+ *      "last_sent"?,"failing_since"?,"last_error"?,"next_try_s"?}]}   also in the answer to "status"
+ * {"command":"alert_test","channel":"ops"}                   when its outcome is known
+ *     {"ok":true,"channel":"ops","said":"answered 200","took_ms":12}   or false, "error" as the receiver said it
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
@@ -136,6 +141,7 @@ extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_stop, command_reload;
 extern const struct command command_anomaly, command_simulate;
+extern const struct command command_alert;
 extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_repl;
 extern const struct command command_help;

@@ -91,6 +91,7 @@ static struct cJSON *status_json(struct master *m, const char *service)
     json_set_num(out, "uptime_s", (double)(clock_now_ms() - m->started_ms) / 1000.0);
     json_set(out, "workers", workers_json(m));
     json_set(out, "alerts", alerts_json(m));
+    json_set(out, "channels", telling_status(m));
     json_set_bool(out, "balance_set_aside", m->aside.on);
     if (m->reload.told) {
         json_set(out, "reload", reload_json(m));
@@ -276,22 +277,28 @@ static void do_alerts(struct master *m, struct admin_request *request, const str
     watching_ask(m, request, json_str(args, "command", ""), args);
 }
 
+static void do_channels(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    telling_ask(m, request, json_str(args, "command", ""), args);
+}
+
 static const struct {
     const char *name;
     control_fn *run;
     bool changes; /* is logged with who asked */
 } commands[] = {
-    {"status", do_status, false},     {"decisions", do_decisions, false},
-    {"scale", do_scale, true},        {"deploy", do_deploy, true},
-    {"drain", do_drain, true},        {"restart", do_restart, true},
-    {"stop", do_stop, true},          {"reload", do_reload, true},
-    {"backend", do_backend, true},    {"weight", do_weight, true},
-    {"events", do_events, false},     {"history", do_history, false},
-    {"metrics", do_metrics, false},   {"alerts", do_alerts, false},
-    {"silences", do_alerts, false},   {"silence", do_alerts, true},
-    {"unsilence", do_alerts, true},   {"ack", do_alerts, true},
-    {"explain", do_explain, false},   {"version", do_version, false},
-    {"snapshot", do_snapshot, false},
+    {"status", do_status, false},      {"decisions", do_decisions, false},
+    {"scale", do_scale, true},         {"deploy", do_deploy, true},
+    {"drain", do_drain, true},         {"restart", do_restart, true},
+    {"stop", do_stop, true},           {"reload", do_reload, true},
+    {"backend", do_backend, true},     {"weight", do_weight, true},
+    {"events", do_events, false},      {"history", do_history, false},
+    {"metrics", do_metrics, false},    {"alerts", do_alerts, false},
+    {"silences", do_alerts, false},    {"silence", do_alerts, true},
+    {"unsilence", do_alerts, true},    {"ack", do_alerts, true},
+    {"explain", do_explain, false},    {"version", do_version, false},
+    {"snapshot", do_snapshot, false},  {"channels", do_channels, false},
+    {"alert_test", do_channels, true},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

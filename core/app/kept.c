@@ -99,6 +99,7 @@ static void release(struct master *m, uint64_t sequence, uint64_t now_ms)
 void kept_on_durable(struct master *m, uint64_t sequence)
 {
     release(m, sequence, clock_now_ms());
+    telling_on_durable(m, sequence);
 }
 
 void kept_tick(struct master *m, uint64_t now_ms)

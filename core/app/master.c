@@ -102,6 +102,7 @@ int master_build(struct master *m, char **reterr)
     if (!rc) {
         watching_open(m);
         metrics_open(m);
+        telling_open(m);
         rc = workers_listen(m, config, reterr);
     }
     rc = rc ? rc : build_admin(m, cluster, reterr);
@@ -136,6 +137,7 @@ static void close_all(struct master *m)
     m->admin = NULL;
     /* No more news... */
     deciders_close(m);
+    telling_close(m);
     services_close(m);
     watching_close(m);
     collecting_close(m);
@@ -228,6 +230,7 @@ static void serve_tick(struct master *m, uint64_t now_ms)
     facts_tick(m, now_ms);
     collecting_tick(m, now_ms);
     watching_tick(m, now_ms);
+    telling_tick(m, now_ms);
     learned_tick(m, now_ms);
     history_tick(m, now_ms);
     control_tick(m, now_ms);

@@ -15,6 +15,7 @@
  *   aside.c     balance policies that hang again and again
  *   watching.c  alerts: when they are evaluated, and with what
  *   metrics.c   the /metrics page
+ *   telling.c   messages of alerts on their way to channels; telling_ask.c what is asked of that; heartbeat.c
  *   collecting.c  what services tell of themselves, and the views of it
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
@@ -41,6 +42,7 @@ struct engine;
 struct fleet;
 struct fleet_fact;
 struct net_client;
+struct outbox;
 struct probe_set;
 
 enum master_phase {
@@ -134,6 +136,7 @@ struct kept_answer; /* kept.c */
 struct collecting;  /* collecting.c */
 struct watching;    /* watching.c */
 struct metrics;     /* metrics.c */
+struct telling;     /* telling.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
@@ -189,6 +192,7 @@ struct master {
     struct metrics *metrics;
     struct history *history; /* NULL: nothing is kept */
     struct watching *watching;
+    struct telling *telling;
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
@@ -400,6 +404,30 @@ void watching_ask(struct master *m, struct admin_request *request, const char *c
                   const struct cJSON *args);
 /* For metrics and pages (watch/alerts.h); lent, NULL before the start. */
 const struct alerts *watching_alerts(const struct master *m);
+
+/* ---- telling.c ---- */
+void telling_open(struct master *m);
+/* A configuration is in force, and the alerts have it. */
+void telling_apply(struct master *m, const struct cJSON *config);
+/* Alerts have something to tell (watch/alerts.h: NOTIFY). */
+void telling_notify(struct master *m, const struct cJSON *message);
+/* Somebody acknowledged alerts: channels that know what that is are told. */
+void telling_acknowledged(struct master *m);
+/* The policy process's answer to a NOTIFY; NULL: none will come, to none. */
+void telling_on_answer(struct master *m, const struct cJSON *answer);
+/* The store has all up to this sequence on disk. */
+void telling_on_durable(struct master *m, uint64_t sequence);
+void telling_tick(struct master *m, uint64_t now_ms);
+void telling_close(struct master *m);
+/* For metrics (watch/outbox.h); lent. */
+const struct outbox *telling_outbox(const struct master *m);
+/* Messages that are not delivered yet. */
+uint64_t telling_waiting(const struct master *m);
+/* How each channel does (commands.h: channels), an array that the caller owns. */
+struct cJSON *telling_status(const struct master *m);
+/* The commands "channels" and "alert_test". */
+void telling_ask(struct master *m, struct admin_request *request, const char *command,
+                 const struct cJSON *args);
 
 /* ---- names.c ---- */
 struct names *names_new(struct master *m);

@@ -18,6 +18,7 @@
 #include "fleet/fleet.h"
 #include "store/store.h"
 #include "watch/alerts.h"
+#include "watch/outbox.h"
 #include "watch/collect.h"
 #include "watch/families.h"
 #include "watch/page.h"
@@ -158,6 +159,19 @@ static bool write_collected(void *arg, struct families *f, uint64_t *at)
     return false;
 }
 
+static void write_channel(void *arg, const struct outbox_figures *figures)
+{
+    struct watch_channel channel = {
+        .channel = figures->channel,
+        .sent = figures->sent,
+        .failed = figures->failed,
+        .retried = figures->retried,
+        .dropped = figures->dropped,
+        .waiting = figures->waiting,
+    };
+    watch_channel(arg, &channel);
+}
+
 static bool write_alerts(void *arg, struct families *f, uint64_t *at)
 {
     struct metrics *x = arg;
@@ -167,6 +181,9 @@ static bool write_alerts(void *arg, struct families *f, uint64_t *at)
         struct alerts_figures figures;
         alerts_figures(alerts, &figures);
         watch_alerts(f, &figures);
+    }
+    if (x->master->telling) {
+        outbox_each(telling_outbox(x->master), x->page_ms, write_channel, f);
     }
     return false;
 }

@@ -124,6 +124,7 @@ static void commit(struct master *m)
     collecting_apply(m, m->config);
     watching_apply(m, m->config);
     metrics_apply(m);
+    telling_apply(m, m->config);
     struct cJSON *yes = json_object();
     json_set_bool(yes, "ok", true);
     json_set_num(yes, "generation", m->generation);

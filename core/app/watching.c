@@ -86,13 +86,13 @@ static void port_remove(void *arg, const char *kind, const char *key)
 
 static void port_notify(void *arg, const struct cJSON *message)
 {
-    (void)arg;
     const struct cJSON *group = json_get(message, "group"),
                        *first = json_first(json_get(group, "alerts"));
     log_info("notification", "id=%s reason=%s group=%s alerts=%zu first=%s",
              json_str(message, "id", ""), json_str(message, "reason", ""),
              json_str(group, "groupKey", ""), json_count(json_get(message, "keys")),
              json_value_str(json_path(first, "annotations.summary"), ""));
+    telling_notify(arg, message);
 }
 
 static void port_fact(void *arg, const struct alerts_fact *fact)
@@ -253,6 +253,8 @@ static void on_answer(struct master *m, enum child_question question, const stru
         count_anomalies(&m->counters, json_get(answer, "anomalies"));
         alerts_evaluate(m->watching->alerts, NULL, answer, NULL, now_of(clock_now_ms()));
         count_errors(m);
+    } else if (question == CHILD_NOTIFY && m->telling) {
+        telling_on_answer(m, answer);
     }
 }
 
@@ -405,6 +407,7 @@ void watching_ask(struct master *m, struct admin_request *request, const char *c
         out = alerts_unsilence(a, json_str(args, "id", ""), who, at);
     } else {
         out = alerts_acknowledge(a, json_str(args, "alert", ""), who, comment, at);
+        telling_acknowledged(m);
     }
     kept_answer(m, request, out);
 }

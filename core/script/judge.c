@@ -351,7 +351,7 @@ struct cJSON *judge_notify(struct judge *j, const struct cJSON *question)
     struct notice n = {.judge = j, .about = about};
     struct cJSON *out = json_object(), *send = json_array(), *errors = json_array();
     char *why = NULL;
-    if (j->notify != LUA_NOREF &&
+    if (j->notify != LUA_NOREF && !json_bool(question, "fixed", false) &&
         state_run(j->state, body_notify, &n, LIMIT_POLICY_CPU_MS, j->notify_origin, &why) < 0) {
         json_add_str(errors, why);
         mem_release(&why);

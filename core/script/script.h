@@ -137,7 +137,7 @@ struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *s
 struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question);
 /* Who hears of a group of alerts, and in which words: {"id":7,"about":{"status","alerts":[...],"commonLabels",
  * "channels":["ops"],...}} -> {"id":7,"send":[{"channel":"ops","text"?:"what the template made"}],"errors":["file:line: ..."]}
- * Without a notify policy, or when it fails, they are the channels named. Never fails; the caller owns the result. */
+ * Without a notify policy, when it fails, and with "fixed":true in the question, they are the channels named. Never fails; the caller owns the result. */
 struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *question);
 
 /* ---- Anomalies ---------------------------------------------------------------------------- */

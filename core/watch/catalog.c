@@ -229,10 +229,9 @@ static const struct family_kind KINDS[FAMILIES] = {
                              "Results of rules that were errors.", NULL, false},
     [FAMILY_ALERT_MESSAGES] = {"tidegate_alert_messages_total", FAMILY_COUNTER, "",
                                "Messages of alerts handed to channels.", NULL, false},
-    [FAMILY_NOTIFICATIONS] =
-        {"tidegate_notifications_total", FAMILY_COUNTER, "channel,result",
-         "Messages of a channel: sent, dropped (given up, or too many); failed counts tries.", NULL,
-         false},
+    [FAMILY_NOTIFICATIONS] = {"tidegate_notifications_total", FAMILY_COUNTER, "channel,result",
+                              "Messages of a channel: sent, retried, dropped; failed counts tries.",
+                              NULL, false},
     [FAMILY_NOTIFICATIONS_WAITING] = {"tidegate_notifications_waiting", FAMILY_GAUGE, "channel",
                                       "Messages that a channel has not sent yet.", NULL, false},
     [FAMILY_ANOMALIES] = {"tidegate_anomalies_total", FAMILY_COUNTER, "severity",

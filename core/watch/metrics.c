@@ -372,6 +372,7 @@ void watch_channel(struct families *f, const struct watch_channel *c)
     labels_add(&labels, "channel", c->channel);
     add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "sent", (double)c->sent);
     add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "failed", (double)c->failed);
+    add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "retried", (double)c->retried);
     add_as(f, FAMILY_NOTIFICATIONS, &labels, "result", "dropped", (double)c->dropped);
     families_add(f, FAMILY_NOTIFICATIONS_WAITING, &labels, (double)c->waiting);
 }

@@ -69,7 +69,7 @@ void watch_alerts(struct families *f, const struct alerts_figures *figures);
 /* What came of the messages of a channel. */
 struct watch_channel {
     const char *channel;
-    uint64_t sent, failed, dropped, waiting; /* failed: tries */
+    uint64_t sent, failed, retried, dropped, waiting; /* failed: tries; else messages */
 };
 
 void watch_channel(struct families *f, const struct watch_channel *channel);

@@ -213,6 +213,7 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
             config.alerts[1].severity })
         assert.is_nil(warnings:find "tidegate.lua:2[5-9]: alert")
         assert.is_nil(warnings:find "circuit_breaker")
+        assert.is_nil(warnings:find "accepted, but")
     end)
 
     it("reads every form of a health check", function()
