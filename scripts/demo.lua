@@ -184,7 +184,8 @@ local function repaint()
     end
     if alert then
         line ""
-        line("\27[31mALERT\27[0m     %s (%s) for %.0f s: %s", alert.name, alert.severity, alert.since_s, alert.message)
+        line("\27[31mALERT\27[0m     %s (%s) for %.0f s: %s", alert.name, alert.severity, alert.since_s,
+            alert.message)
     end
     line ""
     local room = math.max(3, rows - #lines - 1)
@@ -225,8 +226,8 @@ end
 
 -- What the history says of our alert, and what fires now.
 local function note_alerts()
-    local counts = {}
-    for _, e in ipairs((ask("events", "data", "--kind", "alert", "--since", "10m") or { events = {} }).events) do
+    local counts, past = {}, ask("events", "data", "--kind", "alert", "--since", "10m") or { events = {} }
+    for _, e in ipairs(past.events) do
         if (e.detail or ""):find("ManyRequests", 1, true) then
             counts[e.what] = (counts[e.what] or 0) + 1
             if counts[e.what] > (alert_news[e.what] or 0) then
