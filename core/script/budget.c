@@ -21,6 +21,7 @@
 #endif
 
 enum {
+    STACK_BYTES = 1 << 20, /* of the 8 MiB that a main thread has */
     EVERYTHING = LUA_MASKCOUNT | LUA_MASKLINE | LUA_MASKCALL | LUA_MASKRET
 };
 
@@ -112,6 +113,7 @@ static void count(struct budget *b)
 
 void budget_start(struct budget *b, uint32_t ms)
 {
+    b->stack = (uintptr_t)__builtin_frame_address(0);
     b->budget_ms = b->live ? BUDGET_TICK_MS : ms;
     count(b);
     if (!b->live) {
@@ -154,6 +156,17 @@ void budget_check(struct budget *b, lua_State *L)
             lua_error(L);
         }
         lua_pushfstring(L, "%sran longer than %d ms of CPU time", where, (int)b->budget_ms);
+        lua_error(L);
+    }
+}
+
+void budget_depth(const struct budget *b, lua_State *L)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if ((here < b->stack ? b->stack - here : here - b->stack) > STACK_BYTES) {
+        char where[WHERE_BYTES];
+        where_policy(L, where, sizeof(where));
+        lua_pushfstring(L, "%sstack overflow", where);
         lua_error(L);
     }
 }

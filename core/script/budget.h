@@ -24,6 +24,7 @@ struct budget {
     timer_t timer;                              /* of this thread's CPU time */
     uint32_t budget_ms;                         /* of the call under way */
     volatile sig_atomic_t expired, interrupted; /* the second: by somebody, not by the clock */
+    uintptr_t stack;                            /* of C, where the call began */
     bool live;                                  /* JIT on, the periodic timer runs */
     uint64_t calls, seen; /* calls is odd inside a call; seen: what it was at the last tick */
     uint64_t *beat;       /* odd inside too, for others to watch; lent, may be NULL */
@@ -46,6 +47,9 @@ bool budget_stop(struct budget *b);
 void budget_interrupt(struct budget *b);
 /* Raises when expired; for hooks and for C code that loops. [-0, +0, v] */
 void budget_check(struct budget *b, lua_State *L);
+/* Raises when the call has gone too deep into the stack of C: for C code that calls Lua, which LuaJIT does not
+ * count. [-0, +0, v] */
+void budget_depth(const struct budget *b, lua_State *L);
 /* Makes this one live, or passive again. Only one may be live at a time. */
 void budget_live(struct budget *b, bool live);
 

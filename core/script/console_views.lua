@@ -306,6 +306,11 @@ function M.field(c, word, name, given)
     if type(list) ~= "table" or #list == 0 then
         error(("%s: %s has no backends now"):format(word, name), 0)
     end
+    for i, b in ipairs(list) do
+        if type(b) ~= "table" or type(rawget(b, "tags")) ~= "table" or type(rawget(b, "id")) ~= "string" then
+            error(("services.%s.backends[%d] is no backend: it needs an id and tags"):format(name, i), 0)
+        end
+    end
     local bits, rows, ids = tag_bits(list), {}, {}
     for i, b in ipairs(list) do
         rows[i], ids[i] = row_of(c, b, i, bits), tostring(b.id)

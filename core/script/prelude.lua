@@ -1,7 +1,7 @@
 -- prelude.lua: the trusted Lua of every state: builds sandboxes, strict views and pickers.
 --
 -- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), own
--- (which compiles another file of this room), compile, find, match, gmatch, gsub, print, library, and
+-- (which compiles another file of this room), compile, depth, find, match, gmatch, gsub, print, library, and
 -- in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C calls. Policies
 -- see none of this file's locals but what `environment` copies.
 local host = ...
@@ -24,7 +24,7 @@ local allowed = {
     math = "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min "
         .. "modf pi pow rad sin sinh sqrt tan tanh",
     bit = "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex",
-    coroutine = "create resume running status wrap yield",
+    coroutine = "create running status yield",
 }
 
 -- Guarded versions of what could run for long in C or reach too far.
@@ -63,6 +63,20 @@ function guarded.string.rep(s, n, separator)
         error("string.rep: more than " .. LONGEST .. " bytes", 2)
     end
     return rep(s, n, separator)
+end
+
+-- A coroutine runs on C's stack above the one that resumed it, and LuaJIT does not count how many do.
+function guarded.coroutine.resume(...)
+    host.depth()
+    return lib.coroutine.resume(...)
+end
+
+function guarded.coroutine.wrap(...)
+    local resume = lib.coroutine.wrap(...)
+    return function(...)
+        host.depth()
+        return resume(...)
+    end
 end
 
 guarded.string.find, guarded.string.match = host.find, host.match

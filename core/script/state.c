@@ -33,6 +33,7 @@ struct state {
     lua_Alloc inner; /* LuaJIT's own allocator, faster than malloc */
     void *inner_arg;
     size_t bytes, cap;
+    size_t crowded; /* from so many bytes on, garbage is thrown away behind a call */
     struct budget budget;
     state_library_fn library;
     void *library_arg;
@@ -111,6 +112,13 @@ static int host_print(lua_State *L)
     return 0;
 }
 
+/* host.depth(): raises when C's stack is nearly used up. */
+static int host_depth(lua_State *L)
+{
+    budget_depth(state_budget(L), L);
+    return 0;
+}
+
 /* host.library(name, env) -> chunk, or nil and why */
 static int host_library(lua_State *L)
 {
@@ -169,11 +177,9 @@ static void set_number(lua_State *L, const char *name, size_t number)
 static void push_host(lua_State *L, enum state_kind kind)
 {
     static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
-    static const luaL_Reg functions[] = {{"own", host_own},
-                                         {"compile", host_compile},
-                                         {"print", host_print},
-                                         {"library", host_library},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"own", host_own},         {"compile", host_compile},
+                                         {"print", host_print},     {"depth", host_depth},
+                                         {"library", host_library}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, pattern_functions);
@@ -274,6 +280,7 @@ int state_new(enum state_kind kind, size_t memory_bytes, struct state **ret_stat
         return code;
     }
     s->cap = memory_bytes;
+    s->crowded = memory_bytes - memory_bytes / 4;
     *ret_state = s;
     return 0;
 out:
@@ -305,6 +312,8 @@ void state_collect(struct state *s)
     s->cap = SIZE_MAX; /* the collector itself must not fail, unprotected as it is here */
     lua_gc(s->L, LUA_GCCOLLECT, 0);
     s->cap = cap;
+    size_t most = cap - cap / 4, halfway = s->bytes < cap ? s->bytes + (cap - s->bytes) / 2 : cap;
+    s->crowded = halfway > most ? halfway : most;
 }
 
 struct run {
@@ -340,12 +349,14 @@ int state_run(struct state *s, lua_CFunction body, void *arg, uint32_t budget_ms
     s->running = false;
     lua_settop(s->L, top);
     int status = outer ? outer : run.status;
+    if (status == LUA_ERRMEM || (s->crowded && s->bytes > s->crowded)) {
+        state_collect(s); /* memory that ran out may have been swallowed, as by pcall */
+    }
     if (status == 0) {
         return 0;
     }
     if (status == LUA_ERRMEM) {
         *reterr = mem_printf("%s: not enough memory: a state may hold %zu MiB", what, s->cap >> 20);
-        state_collect(s);
     } else if (run.text && where_known(run.text)) {
         *reterr = mem_copy(run.text);
     } else {

@@ -69,6 +69,7 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
                 { "\n\nerror { message = 'no' }", FILE .. ":3: no" },
                 { "error({})", FILE .. ":1: raised a table value" },
                 { "local function f() return 1 + f() end\nf()", FILE .. ": stack overflow" },
+                { "local function f() ('a'):gsub('a', f) end\nf()", FILE .. ":1: stack overflow" },
                 { "error(('x'):rep(1e6))", FILE .. ":1: xxx" },
                 { "error()", FILE .. ":1: raised a nil value" },
                 { "error(setmetatable({}, { __tostring = function() while true do end end }))",
@@ -141,6 +142,28 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
                 assert.equal("1000", eval(s, "local t = {} for i = 1, 1000 do t[i] = {} end return #t"))
             end)
         end
+
+        -- LuaJIT does not count C's stack, so each of these used to end the process.
+        local descents = {
+            gsub = "local function f() ('a'):gsub('a', f) end\nf()",
+            gsub_pcall = "local function f() pcall(string.gsub, 'a', 'a', f) return 'x' end\nf()",
+            wrap = "local function f() return coroutine.wrap(f)() end\nf()",
+            resume = "local function f() return coroutine.resume(coroutine.create(f)) end\nf()",
+        }
+        for label, source in pairs(descents) do
+            it("survives a descent of C's stack: " .. label, function()
+                local _, why = eval(s, source, 2000)
+                assert.is_true(why == nil or why:find "stack overflow" ~= nil or why:find "not enough memory" ~= nil, why)
+                assert.equal("2", eval(s, "return 1 + 1"))
+            end)
+        end
+
+        it("still has coroutines", function()
+            assert.equal("6", eval(s, "local f = coroutine.wrap(function(a, b) return coroutine.yield(a + b) * 2 end)\n"
+                .. "return f(f(1, 2))"))
+            assert.equal("false x", eval(s, "local ok, why = coroutine.resume(coroutine.create(function() error('x', 0) end))\n"
+                .. "return tostring(ok) .. ' ' .. why"))
+        end)
 
         it("bounds what C functions would do at length", function()
             local cases = {
