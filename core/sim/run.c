@@ -224,7 +224,8 @@ static void show(struct run *r, const struct model_tick *t)
     struct board_row *row = board_row(r->board, 0, slot);
     uint64_t served = (uint64_t)(t->served + 0.5), shed = (uint64_t)(t->shed + 0.5), told = 0;
     for (uint64_t k = 0; k < MODEL_QUANTILES && served; k++) {
-        uint64_t until = served * (k + 1) / MODEL_QUANTILES;
+        /* Rounded up, so that a quantile is found at its own place and not at the next. */
+        uint64_t until = (served * (k + 1) + MODEL_QUANTILES - 1) / MODEL_QUANTILES;
         if (until > told) {
             board_observe_many(r->board, 0, slot, model_latency_us(&r->model, t, (int)k),
                                (uint32_t)(until - told));

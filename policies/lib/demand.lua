@@ -15,6 +15,27 @@ function M.arrivals()
     end
 end
 
+-- Seconds from start to ready: `given`, or the mean of what was seen, 30 until then.
+function M.startup(given)
+    if given > 0 then
+        return function()
+            return given
+        end
+    end
+    local learned, seen, since, starting = 30, 0, nil, 0
+    return function(s)
+        if s.starting > 0 and starting == 0 then
+            since = s.now
+        elseif s.starting < starting and since then
+            seen = min(seen + 1, 20)
+            learned = learned + (s.now - since - learned) / seen
+            since = nil
+        end
+        starting = s.starting
+        return learned
+    end
+end
+
 -- Arrivals in two views. rates(s) -> the larger of the last
 -- two figures' mean and the last one, and the mean of `window` seconds.
 function M.rates(window)
@@ -58,7 +79,11 @@ function M.capacity(given)
             known = known + (1 - known) * weight
             learned = learned + (each - learned) * weight / known
         end
-        return known > 0 and learned or nil
+        if known > 0 then
+            return learned
+        end
+        -- What is busy all the time answers what it can.
+        return cpu and cpu > 97 and s.instances > 0 and s.rate and s.rate > 0 and s.rate / s.instances or nil
     end
 end
 
