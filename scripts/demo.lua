@@ -241,6 +241,17 @@ local function note_alerts()
     end
 end
 
+-- Messages that the program of the alert's channel was given: one that fires, one that it is over.
+local function told(what)
+    local file = io.open(dir .. "/told.json")
+    local text = file and file:read "*a" or ""
+    if file then
+        file:close()
+    end
+    local _, count = text:gsub('"status":"' .. what .. '","labels"', "")
+    return count
+end
+
 local function look()
     read_load()
     status = ask "status" or status
@@ -367,8 +378,8 @@ local function run()
     rose = wait(15, function() return #ups >= 2 and service.up >= 4 end) or rose
     check("scale-up", rose, ("%d steps, up to %d instances"):format(#ups, service.up))
     wait(6)
-    local fired = wait(10, function() return alert_news["alert firing"] == 1 end)
-    check("alert fires", fired, "ManyRequests, at 180 requests/s")
+    local fired = wait(10, function() return alert_news["alert firing"] == 1 and told "firing" == 1 end)
+    check("alert fires", fired, ("ManyRequests, at 180 requests/s; messages: %d"):format(told "firing"))
     check("SIGKILL of an instance", kill_one(), "replaced in mid-load")
     wait(6)
     check("reload of an edited policy", reload(), ("generation %d in mid-load"):format(status.generation))
@@ -379,8 +390,9 @@ local function run()
         return #downs > 0 and service.up == service.min and #service.instances == service.min
     end)
     check("scale-down", fell, ("%d steps, down to %d instances"):format(#downs, service.up))
-    local over = wait(20, function() return alert_news["alert resolved"] == 1 end)
-    check("alert resolves", over and alert_news["alert firing"] == 1, "once, when the load has fallen")
+    local over = wait(20, function() return alert_news["alert resolved"] == 1 and told "resolved" == 1 end)
+    check("alert resolves", over and alert_news["alert firing"] == 1 and told "firing" == 1,
+        ("once, when the load has fallen; messages: %d"):format(told "resolved"))
     tell_load "end"
     wait(12, function() return live.by_status ~= nil end)
     check("failed requests", live.by_status ~= nil and live.requests > 0 and live.errors == 0,

@@ -24,6 +24,8 @@ service "data" {
 -- shipped (policies/alerts.lua) is watched beside it. In earnest: interval "5s", group_wait "10s", and
 -- maintenance left on, so that no alert is told of a service that tidegate itself is scaling.
 alerting { interval = "250ms", group_wait = "0s", group_interval = "1s", maintenance = false }
+-- A program of yours gets each message on its standard input.
+channel "note" { exec = { "/usr/bin/tee", "-a", "told.json" } }
 
 alert "ManyRequests" {
   when     = { metric_path = "traffic.rate", operator = ">", threshold = 120, clear = 60 },
