@@ -260,7 +260,7 @@ S.scale = {
   { "up_cooldown", type = "duration", also = { "cooldown", "scale_up_cooldown" },
     doc = "shortest time between two steps up" },
   { "down_cooldown", type = "duration", also = { "scale_down_cooldown" },
-    doc = "shortest time between two steps down" },
+    doc = "shortest time from a step, up or down, to one down" },
   { "interval", type = "duration", min = 0.1, unit = "s",
     doc = "how often the policy is asked: as it says itself, else 15s" },
   { "shadow", type = "later", out = false, what = "a shadow policy",
