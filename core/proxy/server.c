@@ -198,37 +198,60 @@ int proxy_listen(struct proxy *p, const char *address, int fd)
     return l->port ? proxy_conn_register(p, &l->conn) : 0;
 }
 
+/* Takes up who waits in its queue, and closes it; the listener after it. */
+static struct list *end_listener(struct proxy *p, struct listener *l)
+{
+    l->sessions++; /* holds it while its queue is emptied */
+    if (l->port) {
+        accept_some(p, l, 1 << 16);
+    }
+    proxy_listener_close(p, l);
+    struct list *next = l->node.next;
+    proxy_listener_leave(l);
+    return next;
+}
+
 void proxy_listeners_end(struct proxy *p)
 {
-    struct list *next;
     if (!p->listen_ms || p->now_ms < p->listen_ms) {
         return;
     }
     p->listen_ms = 0;
-    for (struct list *at = p->listeners.next; at != &p->listeners; at = next) {
-        struct listener *l = list_owner(at, struct listener, node);
-        l->sessions++; /* holds it while its queue is emptied */
-        if (l->port) {
-            accept_some(p, l, 1 << 16);
-        }
-        proxy_listener_close(p, l);
-        next = at->next;
-        proxy_listener_leave(l);
+    for (struct list *next, *at = p->listeners.next; at != &p->listeners; at = next) {
+        next = end_listener(p, list_owner(at, struct listener, node));
     }
+}
+
+/* Whether a service behind it has no backend here: another worker may know one. */
+static bool lacks_backends(const struct listener *l)
+{
+    for (uint32_t i = 0; l->port && i < l->port->count; i++) {
+        const struct site *site = &l->port->sites[i];
+        for (uint32_t k = 0; k < site->count; k++) {
+            if (!site->routes[k]->service->count) {
+                return true;
+            }
+        }
+    }
+    return l->port && l->port->tcp && !l->port->tcp->service->count;
 }
 
 /* A connection whose first bytes have not come is known to its listener alone, and is reset when that is
  * closed, also if others listen on the same port. Without deferring the kernel hands it over when it tries
- * to connect once more, a second after the first time. */
+ * to connect once more, a second after the first time. Where we have nobody to ask, new clients are better
+ * off with the others at once. */
 void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms)
 {
     proxy_now(p);
     p->drain_ms = p->now_ms + deadline_ms;
     if (!p->draining) {
         p->listen_ms = p->now_ms + listen_ms;
-        for (struct list *at = p->listeners.next; at != &p->listeners; at = at->next) {
-            const struct listener *l = list_owner(at, struct listener, node);
-            if (l->conn.fd >= 0) {
+        for (struct list *next, *at = p->listeners.next; at != &p->listeners; at = next) {
+            struct listener *l = list_owner(at, struct listener, node);
+            next = at->next;
+            if (l->conn.fd >= 0 && listen_ms && lacks_backends(l)) {
+                next = end_listener(p, l);
+            } else if (l->conn.fd >= 0) {
                 defer(l, false);
             }
         }

@@ -251,6 +251,15 @@ describe("proxy, configuration, rosters and drain", function()
         end, "it does not end by itself")
     end)
 
+    it("does not listen on in a drain where a service has no backend: others may have", function()
+        world()
+        w:roster {}
+        w:must "drain 9000 9000"
+        proxied.eventually(function()
+            return not require("socket").connect("127.0.0.1", w.port)
+        end, "it listens on with nobody to ask")
+    end)
+
     it("serves who has connected before a drain but said nothing yet", function()
         world()
         local soon, late = w:client(), w:client() -- in the kernel only: nothing is accepted before its first bytes
