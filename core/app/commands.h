@@ -21,7 +21,7 @@
  *     {"ok":true,"service","from_ms","to_ms","step_ms","series":[{"instance","metric",
  *      "points":[[at_ms,min,max,mean,last,count]]}]}              oldest first
  * {"command":"scale","service":"catalog","instances":4,"hold_ms":600000}
- *     {"ok":true,"service":"catalog","was":2,"desired":4,"held_for_ms":600000}
+ *     {"ok":true,"service":"catalog","was":2,"instances":4,"held_for_ms":600000}
  * {"command":"deploy","service":"catalog","wait":true,"timeout_ms":300000}
  *     {"ok":true,"service":"catalog","generation":4,"deploy"?:{...}}   at once; with "wait" when
  *     {"ok":false,"error":"deploy of catalog failed: ...",             it is decided, "deploy" as
