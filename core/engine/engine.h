@@ -112,6 +112,15 @@ struct engine_sample { /* totals since the start of the instance, and limits */
 typedef void engine_sampled_fn(void *arg, const struct engine_error *error,
                                const struct engine_sample *sample);
 
+union engine_callback { /* of a call that an engine keeps until it is finished */
+    engine_done_fn *done;
+    engine_created_fn *created;
+    engine_inspected_fn *inspected;
+    engine_listed_fn *listed;
+    engine_sampled_fn *sampled;
+    engine_logs_fn *logs;
+};
+
 enum engine_event_kind {
     ENGINE_EVENT_STARTED,
     ENGINE_EVENT_DIED, /* exit_code, oom in the same event where known */

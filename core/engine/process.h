@@ -135,14 +135,7 @@ struct call {
     char *id;
     uint32_t number;       /* time-out of stop in s, lines of logs */
     struct instance *made; /* create: owned until it is in the engine */
-    union {
-        engine_done_fn *done;
-        engine_created_fn *created;
-        engine_inspected_fn *inspected;
-        engine_listed_fn *listed;
-        engine_sampled_fn *sampled;
-        engine_logs_fn *logs;
-    } answer;
+    union engine_callback answer;
     void *arg;
 };
 

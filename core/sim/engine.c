@@ -32,14 +32,7 @@ struct call {
     enum call_kind kind;
     void *arg;
     struct sim_container *of; /* NULL: there was none */
-    union {
-        engine_done_fn *done;
-        engine_created_fn *created;
-        engine_inspected_fn *inspected;
-        engine_listed_fn *listed;
-        engine_sampled_fn *sampled;
-        engine_logs_fn *logs;
-    } on;
+    union engine_callback on;
 };
 
 struct sim_engine {

@@ -1,45 +1,28 @@
 -- `tidegate anomaly replay`: series from files through anomaly policies, with the real program.
-local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
+local shell = require "shell"
 
 describe("tidegate anomaly replay", function()
-    local dir
+    local sh
 
     before_each(function()
-        dir = io.popen("mktemp -d"):read "*l"
+        sh = shell.new()
     end)
 
     after_each(function()
-        os.execute("rm -rf " .. dir)
+        sh:close()
     end)
-
-    local function write(name, text)
-        local file = assert(io.open(dir .. "/" .. name, "w"))
-        file:write(text)
-        file:close()
-    end
-
-    local function read(name)
-        local file = assert(io.open(dir .. "/" .. name))
-        local text = file:read "*a"
-        file:close()
-        return text
-    end
 
     -- Exit code, lines, stderr.
     local function replay(args, input)
         if input then
-            write("input", input)
+            sh:write("input", input)
         end
-        local line = ("cd %s && T=%s; $T anomaly replay %s %s >out 2>err; echo $?"):format(dir,
-            (BINARY:gsub("^[^/]", "$OLDPWD/%0")), args, input and "<input" or "")
-        local pipe = io.popen(line)
-        local code = tonumber(pipe:read "*l")
-        pipe:close()
+        local code, out, err = sh:run(("$T anomaly replay %s %s"):format(args, input and "<input" or ""))
         local lines = {}
-        for row in read("out"):gmatch "[^\n]+" do
+        for row in out:gmatch "[^\n]+" do
             lines[#lines + 1] = row
         end
-        return code, lines, read "err"
+        return code, lines, err
     end
 
     -- Rows every 5 min from 2014-02-14 on: 10 to 19, and at row 800 a spike.
@@ -64,7 +47,7 @@ describe("tidegate anomaly replay", function()
     end
 
     it("prints a score and an alarm for each row, in order", function()
-        write("x.csv", rows(1000, 800))
+        sh:write("x.csv", rows(1000, 800))
         local code, lines, err = replay "x.csv"
         assert.same({ 0, "", 1001, "timestamp,value,score,alarm" }, { code, err, #lines, lines[1] })
         assert.equal(0, lines[2]:find "2014%-02%-14 00:05:00,17,0,0" and 0 or lines[2])
@@ -74,8 +57,8 @@ describe("tidegate anomaly replay", function()
     end)
 
     it("does not look ahead: the first rows score the same without the others", function()
-        write("whole.csv", rows(1000, 800))
-        write("part.csv", rows(805, 800))
+        sh:write("whole.csv", rows(1000, 800))
+        sh:write("part.csv", rows(805, 800))
         for _, policy in ipairs { "record", "zscore" } do
             local _, whole = replay("whole.csv --policy " .. policy)
             local _, part = replay("part.csv --policy " .. policy)
@@ -85,7 +68,7 @@ describe("tidegate anomaly replay", function()
     end)
 
     it("takes the seed's policy, with three deviations", function()
-        write("x.csv", rows(1000, 800))
+        sh:write("x.csv", rows(1000, 800))
         local code, lines = replay "x.csv --policy zscore"
         assert.equal(0, code)
         assert.same({ 800 }, alarms(lines))
@@ -122,8 +105,8 @@ describe("tidegate anomaly replay", function()
             end
             return table.concat(list, "\n")
         end
-        write("utc.csv", written("Z", 0))
-        write("east.csv", written("+05:30", 19800))
+        sh:write("utc.csv", written("Z", 0))
+        sh:write("east.csv", written("+05:30", 19800))
         local _, utc = replay "utc.csv"
         local _, east = replay "east.csv"
         for i = 2, 901 do
@@ -139,7 +122,7 @@ describe("tidegate anomaly replay", function()
             ["7"] = "no row of two fields", ["7,1,2"] = "no row of two fields",
             [("9"):rep(5000)] = "no row of two fields",
         } do
-            write("x.csv", "timestamp,value\n1,1\n2,2\n" .. row .. "\n9,9\n")
+            sh:write("x.csv", "timestamp,value\n1,1\n2,2\n" .. row .. "\n9,9\n")
             local code, lines, err = replay "x.csv"
             assert.same({ 1, 3 }, { code, #lines }, row)
             assert.matches("^tidegate: x.csv:4: " .. what .. "[^\n]*: [^\n]+\n$", err)
@@ -147,7 +130,7 @@ describe("tidegate anomaly replay", function()
     end)
 
     it("says what is wrong with a policy or a file", function()
-        write("x.csv", "1,1\n")
+        sh:write("x.csv", "1,1\n")
         for args, pattern in pairs {
             ["x.csv --policy recrd"] = 'did you mean "record"',
             ["x.csv --policy ../x"] = "no name of a policy",
@@ -162,8 +145,8 @@ describe("tidegate anomaly replay", function()
     end)
 
     it("takes policies and parameters from a configuration", function()
-        os.execute("mkdir -p " .. dir .. "/conf/policies/anomaly")
-        write("conf/policies/anomaly/above.lua", [[
+        os.execute("mkdir -p " .. sh.dir .. "/conf/policies/anomaly")
+        sh:write("conf/policies/anomaly/above.lua", [[
 return {
     name = "above",
     doc = "Tells of values above a limit.",
@@ -180,19 +163,19 @@ return {
     end,
     examples = { { given = { more = { 9, 11 } }, want = 2 } },
 }]])
-        write("conf/tidegate.lua", [[
+        sh:write("conf/tidegate.lua", [[
 service "a" { backends = { "127.0.0.1:1" }, anomaly = { policy = "above", limit = 5 } }
 service "b" { backends = { "127.0.0.1:2" } }]])
-        write("x.csv", "1,4\n2,6\n3,12\n")
+        sh:write("x.csv", "1,4\n2,6\n3,12\n")
         local _, lines = replay "x.csv --no-header --config conf/tidegate.lua"
         assert.same({ "1,4,0.8,0", "2,6,1.2,1", "3,12,2.4,1" }, lines)
         _, lines = replay "x.csv --no-header --config conf/tidegate.lua --policy above"
         assert.equal("2,6,1.2,1", lines[2])
         -- A policy that no service uses has its defaults; it is looked for beside the configuration.
-        write("conf/tidegate.lua", 'service "a" { backends = { "127.0.0.1:1" }, anomaly = false }')
+        sh:write("conf/tidegate.lua", 'service "a" { backends = { "127.0.0.1:1" }, anomaly = false }')
         _, lines = replay "x.csv --no-header --config conf/tidegate.lua --policy above"
         assert.same({ "1,4,0.4,0", "2,6,0.6,0", "3,12,1.2,1" }, lines)
-        write("x.csv", "1,4\n2,13\n")
+        sh:write("x.csv", "1,4\n2,13\n")
         local code, _, err = replay "x.csv --config conf/tidegate.lua --policy above"
         assert.equal(1, code)
         assert.matches("x.csv:2: the policy failed: policies/anomaly/above.lua:10: bad luck", err)

@@ -1,42 +1,24 @@
 -- The command line without a daemon: help, wrong words, exit codes, manual page, completions.
-local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
+local shell = require "shell"
+
 local COMMANDS = {
     "run", "check", "status", "decisions", "explain", "metrics", "scale", "deploy", "drain", "undrain", "backend",
     "weight", "restart", "stop", "reload", "repl", "anomaly", "simulate", "version", "help",
 }
 
-local function have(program)
-    return os.execute("command -v " .. program .. " >/dev/null 2>&1") == 0
-end
-
 describe("command line", function()
-    local dir
+    local sh
 
     before_each(function()
-        dir = io.popen("mktemp -d"):read "*l"
+        sh = shell.new()
     end)
 
     after_each(function()
-        os.execute("rm -rf " .. dir)
+        sh:close()
     end)
 
-    -- Exit code, stdout, stderr of a shell line in which $T is the program.
-    local function shell(line)
-        local pipe = io.popen(("cd %s && T=%s; export TIDEGATE_RUNTIME_DIR=%s/run; unset TIDEGATE_SOCKET; "
-            .. "(%s) >out 2>err; echo $?"):format(dir, (BINARY:gsub("^[^/]", "$OLDPWD/%0")), dir, line))
-        local code = tonumber(pipe:read "*l")
-        pipe:close()
-        local function file(name)
-            local f = assert(io.open(dir .. "/" .. name))
-            local text = f:read "*a"
-            f:close()
-            return text
-        end
-        return code, file "out", file "err"
-    end
-
     local function run(args)
-        return shell("$T " .. args)
+        return sh:run("$T " .. args)
     end
 
     it("lists every command in help and gives each an example", function()
@@ -94,15 +76,15 @@ describe("command line", function()
             assert.same({ 3, "" }, { code, out }, args)
             assert.matches("^tidegate: no daemon [^\n]+: start one with `tidegate run`", err)
         end
-        assert.equal(3, (shell "TIDEGATE_SOCKET=/nonexistent/y $T status"))
+        assert.equal(3, (sh:run "TIDEGATE_SOCKET=/nonexistent/y $T status"))
     end)
 
     it("names the daemons when there are several", function()
-        if not have "socat" then
+        if not shell.find "socat" then
             pending "socat is not installed"
             return
         end
-        local code, _, err = shell [[
+        local code, _, err = sh:run [[
             mkdir -p run/shop run/stock
             socat UNIX-LISTEN:run/shop/control.sock,fork /dev/null & a=$!
             socat UNIX-LISTEN:run/stock/control.sock,fork /dev/null & b=$!
@@ -113,11 +95,11 @@ describe("command line", function()
     end)
 
     it("does not take another server for a daemon", function()
-        if not have "socat" then
+        if not shell.find "socat" then
             pending "socat is not installed"
             return
         end
-        local code, _, err = shell [[
+        local code, _, err = sh:run [[
             socat UNIX-LISTEN:x.sock SYSTEM:'read line; echo hello' & a=$!
             until [ -S x.sock ]; do sleep 0.01; done
             $T status --socket x.sock; rc=$?; wait $a; exit $rc]]
@@ -134,7 +116,7 @@ describe("command line", function()
     end)
 
     it("notices when the output cannot be written", function()
-        local code, _, err = shell "$T help >/dev/full"
+        local code, _, err = sh:run "$T help >/dev/full"
         assert.equal(1, code)
         assert.matches("cannot write the output: No space", err)
     end)
@@ -143,9 +125,7 @@ describe("command line", function()
         local code, out, err = run "check nowhere.lua"
         assert.same({ 1, "" }, { code, out })
         assert.matches("nowhere.lua", err)
-        local file = assert(io.open(dir .. "/tidegate.lua", "w"))
-        file:write 'cluster { id = "shop", engine = "process" }\nservice "a" { imgae = "x" }\nservice "b" { scale = 5 }\n'
-        file:close()
+        sh:write("tidegate.lua", 'cluster { id = "shop", engine = "process" }\nservice "a" { imgae = "x" }\nservice "b" { scale = 5 }\n')
         code, out, err = run "check"
         assert.same({ 1, "" }, { code, out })
         assert.matches("tidegate.lua:2: [^\n]*image", err)
@@ -161,22 +141,22 @@ describe("command line", function()
         for _, name in ipairs(COMMANDS) do
             assert.matches('%.SS "tidegate ' .. name, page)
         end
-        if not have "groff" then
+        if not shell.find "groff" then
             pending "groff is not installed"
             return
         end
-        local _, out, err = shell "$T help --man | groff -ww -man -Tascii"
+        local _, out, err = sh:run "$T help --man | groff -ww -man -Tascii"
         assert.equal("", err)
         assert.matches("no daemon reachable", out)
     end)
 
     for name, check in pairs { bash = "bash -n", zsh = "zsh -n", fish = "fish -n" } do
         it("makes completions that " .. name .. " can read", function()
-            if not have(name) then
+            if not shell.find(name) then
                 pending(name .. " is not installed")
                 return
             end
-            local code, _, err = shell(("$T help --completions %s >c && %s c"):format(name, check))
+            local code, _, err = sh:run(("$T help --completions %s >c && %s c"):format(name, check))
             assert.same({ 0, "" }, { code, err })
         end)
     end
@@ -188,7 +168,7 @@ describe("command line", function()
             for i, word in ipairs(words) do
                 quoted[i] = "'" .. word .. "'"
             end
-            local code, out, err = shell(('cat >t.bash <<\'END\'\n. <("$0" help --completions bash)\n'
+            local code, out, err = sh:run(('cat >t.bash <<\'END\'\n. <("$0" help --completions bash)\n'
                 .. 'COMP_WORDS=(%s); COMP_CWORD=%d; compopt() { :; }; _tidegate; echo "${COMPREPLY[*]}"\nEND\n'
                 .. "bash t.bash; true"):format(table.concat(quoted, " "), #words - 1):gsub('"$0"', '"$T"')
                 :gsub("bash t.bash", "T=$T bash t.bash"))

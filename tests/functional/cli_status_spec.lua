@@ -9,16 +9,6 @@ service "data" {
   route = { listen = "127.0.0.1:@PORT@", balance = "round_robin" },
 }]]
 
-local function control(t, bytes)
-    local unix = require "socket.unix"()
-    unix:settimeout(10)
-    assert(unix:connect(("%s/run/%s/control.sock"):format(t.dir, t.id)))
-    unix:send(bytes)
-    local text, _, part = unix:receive "*a"
-    unix:close()
-    return text or part
-end
-
 describe("the command line", function()
     it("asks the daemon: status, drain, undrain, restart, stop, deploy", tidegate.test(function(t)
         t:configure(SERVICE)
@@ -92,7 +82,7 @@ describe("the command line", function()
         for _, bytes in ipairs { "\n", "nonsense\n", "{}\n", "[1]\n", '{"command":7}\n', '{"command":"explode"}\n',
             "\0\1\2\n", '{"command":"status","service":{}}\n', '{"command":"scale","service":"data","instances":"x"}\n',
             ("[" ):rep(5000) .. "\n", ("x"):rep(4 * 1024 * 1024) } do
-            local answer = control(t, bytes)
+            local answer = t:control(bytes)
             if answer ~= "" or #bytes < 1000 then
                 local parsed = tidegate.json.decode(answer)
                 assert.truthy(parsed, "no JSON: " .. answer)

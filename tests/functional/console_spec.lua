@@ -34,16 +34,6 @@ local function shell(t, line)
     return code, tidegate.read_file(t.dir .. "/out"), tidegate.read_file(t.dir .. "/err")
 end
 
-local function control(t, bytes)
-    local unix = require "socket.unix"()
-    unix:settimeout(10)
-    assert(unix:connect(("%s/run/%s/control.sock"):format(t.dir, t.id)))
-    unix:send(bytes)
-    local text, _, part = unix:receive "*a"
-    unix:close()
-    return text or part
-end
-
 describe("the console on a terminal", function()
     it("edits, completes, remembers, takes several lines, and is stopped by Ctrl-C", tidegate.test(function(t)
         t:write("tidegate.lua", OFFLINE)
@@ -196,7 +186,7 @@ describe("the console attached to a daemon", function()
         assert.same({ 1, "", "console:1: scale changes the running system: start the console with --attach --write\n" }, refused)
         local all = { shell(t, "$T repl --attach --json -e 'status(\"data\")'") }
         assert.equal("data", tidegate.json.decode(all[2]).value.services[1].name)
-        local snapshot = control(t, '{"command":"snapshot"}\n')
+        local snapshot = t:control('{"command":"snapshot"}\n')
         assert.equal("data", tidegate.json.decode(snapshot).configuration.services[1].name)
         assert.is_nil(snapshot:find("hunter2", 1, true))
         assert.is_nil(t:log():find("who=", 1, true))

@@ -17,36 +17,19 @@ service "data" {
   },
 }]]
 
--- The index of the instance that answers, and the answer.
-local function asker(t)
-    local index_of = {}
-    for id, instance in pairs(t:instances()) do
-        index_of[id] = instance.index
-    end
-    return function(host, headers, path)
-        local all = { Host = host .. ".example" }
-        for name, value in pairs(headers or {}) do
-            all[name] = value
-        end
-        local answer = assert(t:get(path or "/", { headers = all }))
-        assert.equal(200, answer.status)
-        return assert(index_of[answer.headers["x-instance"]], answer.headers["x-instance"]), answer
-    end
-end
-
 describe("locality", function()
     it("brings requests to their data, their zone, their key's place and their session", tidegate.test(function(t)
         t:configure(SERVICE, { CLUSTER = 'zone = "b",' })
         t:start()
-        local ask = asker(t)
+        local ask = t:asker()
 
         for round = 1, 4 do
             for index = 1, 3 do
                 local d = "d" .. index
-                assert.equal(index, (ask("data", { ["X-Dataset-Id"] = d })), "by field, round " .. round)
-                assert.equal(index, (ask("data", {}, "/?x=1&dataset_id=" .. d)))
-                assert.equal(index, (ask("data", { ["X-Data-Affinity"] = "all, dataset:" .. d })))
-                assert.equal(index, (ask("zone", { ["X-Zone"] = ("abc"):sub(index, index) })))
+                assert.equal(index, (ask("data", "/", { ["X-Dataset-Id"] = d })), "by field, round " .. round)
+                assert.equal(index, (ask("data", "/?x=1&dataset_id=" .. d)))
+                assert.equal(index, (ask("data", "/", { ["X-Data-Affinity"] = "all, dataset:" .. d })))
+                assert.equal(index, (ask("zone", "/", { ["X-Zone"] = ("abc"):sub(index, index) })))
             end
             assert.equal(2, (ask "zone")) -- where this tidegate is
         end
@@ -54,12 +37,12 @@ describe("locality", function()
         -- Keys stay where they are, in both workers, and spread; when one leaves, only its keys move.
         local place, seen = {}, {}
         for user = 1, 60 do
-            place[user] = ask("hash", { ["X-User"] = "user" .. user })
+            place[user] = ask("hash", "/", { ["X-User"] = "user" .. user })
             seen[place[user]] = (seen[place[user]] or 0) + 1
         end
         assert.is_true(#seen == 3 and seen[1] > 8 and seen[2] > 8 and seen[3] > 8)
         for user = 1, 60 do
-            assert.equal(place[user], (ask("hash", { ["X-User"] = "user" .. user })))
+            assert.equal(place[user], (ask("hash", "/", { ["X-User"] = "user" .. user })))
         end
 
         -- Sessions.
@@ -67,7 +50,7 @@ describe("locality", function()
         local cookie = first.headers["set-cookie"]:match "^(sid=%x+); Path=/; Max%-Age=600; HttpOnly; SameSite=Lax$"
         assert.truthy(cookie, first.headers["set-cookie"])
         for _ = 1, 12 do
-            local index, answer = ask("session", { Cookie = cookie })
+            local index, answer = ask("session", "/", { Cookie = cookie })
             assert.equal(home, index)
             assert.is_nil(answer.headers["set-cookie"])
         end
@@ -79,24 +62,24 @@ describe("locality", function()
             end
         end
         t:wait("the session to move", function()
-            return ask("session", { Cookie = cookie }) ~= home
+            return ask("session", "/", { Cookie = cookie }) ~= home
         end)
         local quiet = 0 -- both workers have the roster when so many connections in a row went elsewhere
         t:wait("all workers to know", function()
-            quiet = ask("data", { ["X-Dataset-Id"] = "d" .. home }) ~= home and quiet + 1 or 0
+            quiet = ask("data", "/", { ["X-Dataset-Id"] = "d" .. home }) ~= home and quiet + 1 or 0
             return quiet >= 30
         end)
         for user = 1, 60 do
-            local index = ask("hash", { ["X-User"] = "user" .. user })
+            local index = ask("hash", "/", { ["X-User"] = "user" .. user })
             assert.is_true(index ~= home)
             if place[user] ~= home then
                 assert.equal(place[user], index)
             end
         end
-        local moved, answer = ask("session", { Cookie = cookie })
+        local moved, answer = ask("session", "/", { Cookie = cookie })
         local other = assert(answer.headers["set-cookie"]):match "^sid=%x+"
         for _ = 1, 12 do
-            assert.equal(moved, (ask("session", { Cookie = other })))
+            assert.equal(moved, (ask("session", "/", { Cookie = other })))
         end
     end))
 end)

@@ -1,16 +1,9 @@
 -- The page of metrics before those who read it: promtool, a strict parser, a real Prometheus.
+local find = require("shell").find
 local tidegate = require "tidegate"
 
 local SCRAPER = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     .. "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-
--- Path of a program; nil: it is not installed.
-local function find(program)
-    local pipe = io.popen("command -v " .. program)
-    local path = pipe:read "*l"
-    pipe:close()
-    return path
-end
 
 local function said(command)
     local pipe = io.popen(command .. " 2>&1; echo rc=$?")

@@ -29,22 +29,6 @@ service "data" {
 
 local GOOD = 'return { dataset_id = names[r.query:match "table=(%w+)"], data_affinity_tags = r.header "X-Tags" }'
 
-local function asker(t)
-    local index_of = {}
-    for id, instance in pairs(t:instances()) do
-        index_of[id] = instance.index
-    end
-    return function(host, path, headers)
-        local all = { Host = host .. ".example" }
-        for name, value in pairs(headers or {}) do
-            all[name] = value
-        end
-        local answer = assert(t:get(path or "/", { headers = all }))
-        assert.equal(200, answer.status)
-        return assert(index_of[answer.headers["x-instance"]], answer.headers["x-instance"])
-    end
-end
-
 local function errors(t)
     local count = 0
     for _, worker in ipairs(t:status().workers) do
@@ -57,7 +41,7 @@ describe("a request function", function()
     it("says what counts, in place of fields and query, until it is changed", tidegate.test(function(t)
         t:configure(SERVICE, { BODY = GOOD })
         t:start()
-        local ask = asker(t)
+        local ask = t:asker()
         for _ = 1, 6 do -- new connections: both workers have some
             assert.equal(1, (ask("data", "/?table=orders", { ["X-Dataset-Id"] = "d3" })))
             assert.equal(2, (ask("data", "/?table=customers", { ["X-Dataset-Id"] = "d3" })))
@@ -89,7 +73,7 @@ describe("a request function", function()
     it("that fails costs no request, and is told with file and line", tidegate.test(function(t)
         t:configure(SERVICE, { BODY = "return { dataset_id = r.paths }" })
         t:start { args = { "--admin", "127.0.0.1:" .. t:port "ADMIN" } }
-        local ask = asker(t)
+        local ask = t:asker()
         for _ = 1, 30 do
             ask("data", "/?table=orders")
         end

@@ -1,36 +1,20 @@
 -- `tidegate simulate`: policies over traces, with the real program.
 local cjson = require "cjson"
-local BINARY = (os.getenv "TIDEGATE_BUILD" or "build/debug") .. "/tidegate"
+local shell = require "shell"
 
 describe("tidegate simulate", function()
-    local dir, binary
+    local sh
 
     before_each(function()
-        dir = io.popen("mktemp -d"):read "*l"
-        binary = io.popen("realpath " .. BINARY):read "*l"
+        sh = shell.new()
     end)
 
     after_each(function()
-        os.execute("rm -rf " .. dir)
+        sh:close()
     end)
 
-    local function content(name)
-        local file = assert(io.open(dir .. "/" .. name))
-        local text = file:read "*a"
-        file:close()
-        return text
-    end
-
-    local function write(name, text)
-        local file = assert(io.open(dir .. "/" .. name, "w"))
-        file:write(text)
-        file:close()
-    end
-
-    -- Exit code, output, errors.
     local function simulate(arguments)
-        local line = ("cd %s && %s simulate %s >out 2>err; echo $?"):format(dir, binary, arguments)
-        return tonumber(io.popen(line):read "*l"), content "out", content "err"
+        return sh:run("$T simulate " .. arguments)
     end
 
     it("prints policies side by side, the best plan, and the worst intervals with their decisions", function()
@@ -72,9 +56,9 @@ describe("tidegate simulate", function()
     end)
 
     it("runs a draft of a file, with its libraries, and tells where it fails", function()
-        os.execute(("mkdir -p %s/x/policies/scale %s/x/policies/lib"):format(dir, dir))
-        write("x/policies/lib/two.lua", "return 2\n")
-        write("x/policies/scale/fixed.lua", 'local two = require "lib.two"\nreturn { name = "fixed", doc = "Two.",\n'
+        os.execute(("mkdir -p %s/x/policies/scale %s/x/policies/lib"):format(sh.dir, sh.dir))
+        sh:write("x/policies/lib/two.lua", "return 2\n")
+        sh:write("x/policies/scale/fixed.lua", 'local two = require "lib.two"\nreturn { name = "fixed", doc = "Two.",\n'
             .. "timing = { interval = '30s', up_cooldown = 0 },\n"
             .. "params = { fail = { type = 'boolean', default = false } },\nnew = function(params)\n"
             .. "return function(s)\nif params.fail then error 'no idea' end\nreturn two, 'always' end end }\n")
@@ -95,7 +79,7 @@ describe("tidegate simulate", function()
     end)
 
     it("says what is wrong and what to do", function()
-        write("bad.csv", "0,1\nx\n")
+        sh:write("bad.csv", "0,1\nx\n")
         for _, case in ipairs {
             { "threshold", 2, "no trace: give %-%-trace FILE.csv" },
             { "threshold --trace weekly", 1, 'no trace "weekly": give a file, or one of step, ramp, spike, daily, flash' },

@@ -115,6 +115,19 @@ function M.view(given)
     }, given)
 end
 
+-- What a scale policy wants at views that follow each other by `step` seconds: nil stays as it was.
+function M.play(path, params, step, views)
+    local decide, desired, answers = M.new(path, params), nil, {}
+    for i, view in ipairs(views) do
+        view.now = 1000 + step * i
+        view.desired = view.desired or desired or view.instances
+        local want = decide(M.view(view))
+        desired = want or view.desired
+        answers[i] = desired
+    end
+    return answers
+end
+
 function M.backends(list)
     local backends = {}
     for i, given in ipairs(list) do

@@ -10,9 +10,10 @@
 local ffi = require "ffi"
 local posix = {
     unistd = require "posix.unistd", signal = require "posix.signal", wait = require "posix.sys.wait",
-    stdlib = require "posix.stdlib", fcntl = require "posix.fcntl", poll = require "posix.poll",
+    fcntl = require "posix.fcntl", poll = require "posix.poll",
 }
 local socket = require "socket"
+local tidegate = require "tidegate"
 
 ffi.cdef [[
 int posix_openpt(int flags);
@@ -30,24 +31,14 @@ local M = {}
 local Terminal = {}
 Terminal.__index = Terminal
 
-local function become(argv, o, name)
+local function child(argv, o, name)
     ffi.C.setsid()
     local fd = posix.fcntl.open(name, posix.fcntl.O_RDWR)
     ffi.C.ioctl(fd, TIOCSCTTY, ffi.cast("int", 0))
     for to = 0, 2 do
         posix.unistd.dup2(fd, to)
     end
-    for other = 3, 64 do
-        posix.unistd.close(other)
-    end
-    for key, value in pairs(o.env or {}) do
-        posix.stdlib.setenv(key, value)
-    end
-    if o.dir then
-        posix.unistd.chdir(o.dir)
-    end
-    posix.unistd.exec(argv[1], { unpack(argv, 2) })
-    posix.unistd._exit(127)
+    tidegate.become(argv, o)
 end
 
 function M.open(argv, o)
@@ -57,7 +48,7 @@ function M.open(argv, o)
     ffi.C.ioctl(fd, TIOCSWINSZ, ffi.new("struct pty_size", { 24, 100, 0, 0 }))
     local pid = assert(posix.unistd.fork())
     if pid == 0 then
-        become(argv, o or {}, name)
+        child(argv, o or {}, name)
     end
     return setmetatable({ fd = fd, pid = pid, text = "", at = 1 }, Terminal)
 end

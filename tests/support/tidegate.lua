@@ -52,6 +52,26 @@ M.read_file = read_file
 
 -- ---- Processes ----------------------------------------------------------------------------------
 
+-- In a child: nothing but 0 to 2 stays open, and it is the program from here on. Options: env, dir.
+local function become(argv, o)
+    for fd = 3, 64 do
+        posix.unistd.close(fd)
+    end
+    for key, value in pairs(o.env or {}) do
+        posix.stdlib.setenv(key, value)
+    end
+    if o.dir then
+        posix.unistd.chdir(o.dir)
+    end
+    local rest = {}
+    for i = 2, #argv do
+        rest[i - 1] = tostring(argv[i])
+    end
+    posix.unistd.exec(argv[1], rest)
+    posix.unistd._exit(127)
+end
+M.become = become
+
 -- Runs argv[1] with its output in files; it ends when this process does. Options: stdin ("pipe"), out, err, env.
 local function spawn(argv, o)
     local input, to_child
@@ -69,21 +89,7 @@ local function spawn(argv, o)
         posix.unistd.dup2(input, 0)
         posix.unistd.dup2(out, 1)
         posix.unistd.dup2(err, 2)
-        for fd = 3, 64 do
-            posix.unistd.close(fd)
-        end
-        for key, value in pairs(o.env or {}) do
-            posix.stdlib.setenv(key, value)
-        end
-        if o.dir then
-            posix.unistd.chdir(o.dir)
-        end
-        local rest = {}
-        for i = 2, #argv do
-            rest[i - 1] = tostring(argv[i])
-        end
-        posix.unistd.exec(argv[1], rest)
-        posix.unistd._exit(127)
+        become(argv, o)
     end
     posix.unistd.close(input)
     posix.unistd.close(out)
@@ -432,6 +438,17 @@ function Test:ask(...)
     return assert(json.decode(result.out))
 end
 
+-- What the control socket answers to `bytes`, whatever they are.
+function Test:control(bytes)
+    local unix = require "socket.unix"()
+    unix:settimeout(10)
+    assert(unix:connect(("%s/run/%s/control.sock"):format(self.dir, self.id)))
+    unix:send(bytes)
+    local text, _, part = unix:receive "*a"
+    unix:close()
+    return text or part
+end
+
 function Test:status()
     return self:ask "status"
 end
@@ -554,6 +571,23 @@ end
 
 local Load = {}
 Load.__index = Load
+
+-- A function that asks host "<name>.example": the index of the instance that answers, and the answer.
+function Test:asker()
+    local index_of = {}
+    for id, instance in pairs(self:instances()) do
+        index_of[id] = instance.index
+    end
+    return function(name, path, headers)
+        local all = { Host = name .. ".example" }
+        for field, value in pairs(headers or {}) do
+            all[field] = value
+        end
+        local answer = assert(self:get(path or "/", { headers = all }))
+        assert(answer.status == 200, answer.status)
+        return assert(index_of[answer.headers["x-instance"]], answer.headers["x-instance"]), answer
+    end
+end
 
 -- Starts the load program on `o.path` ("/work?cpu_ms=1"). Options: rate, connections, port, args (list).
 function Test:load(o)

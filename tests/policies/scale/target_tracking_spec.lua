@@ -1,16 +1,8 @@
 local policy = require "policy"
 
--- Answers to views that follow each other by 15 s; nil stays as it was.
+-- Answers to views that follow each other by 15 s.
 local function play(params, views)
-    local decide, desired, answers = policy.new("scale/target_tracking", params), nil, {}
-    for i, view in ipairs(views) do
-        view.now = 1000 + 15 * i
-        view.desired = view.desired or desired or view.instances
-        local want = decide(policy.view(view))
-        desired = want or view.desired
-        answers[i] = desired
-    end
-    return answers
+    return policy.play("scale/target_tracking", params, 15, views)
 end
 
 describe("policies/scale/target_tracking", function()

@@ -70,14 +70,7 @@ struct op {
     struct engine_instance *seen; /* list: what there was, deep copies */
     size_t seen_count;
     void *arg;
-    union {
-        engine_done_fn *done;
-        engine_created_fn *created;
-        engine_inspected_fn *inspected;
-        engine_listed_fn *listed;
-        engine_sampled_fn *sampled;
-        engine_logs_fn *logs;
-    } on;
+    union engine_callback on;
 };
 
 /* A fault ahead: the next `times` calls of a kind answer `code`. */

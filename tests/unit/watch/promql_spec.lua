@@ -1,17 +1,10 @@
 -- Rates and quantiles of collected pages are what a real Prometheus makes of the same samples.
 local C, ffi = require("ffi_room").load("base/json.h", "base/mem.h", "watch/promtext.h", "watch/scrape.h")
 local cjson = require "cjson"
+local find = require("shell").find
 local tidegate = require "tidegate"
 
 local STEP_S, PAGES = 15, 5
-
--- Path of a program; nil: it is not installed.
-local function find(program)
-    local pipe = io.popen("command -v " .. program)
-    local path = pipe:read "*l"
-    pipe:close()
-    return path
-end
 
 -- Counters that grow by chance, and begin anew once in a while: { name{labels} -> values by page }.
 local function history(seed)
