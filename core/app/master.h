@@ -384,7 +384,7 @@ void collecting_note_waiting(struct master *m, uint64_t waiting);
 void collecting_tick(struct master *m, uint64_t now_ms);
 /* A copy of a service's view as of the last sample, without its instances; NULL: none. Does not ask the fleet. */
 struct cJSON *collecting_metrics(const struct master *m, const char *service);
-/* The answer to an operator's "metrics" (app/commands.h); service and instance may be NULL. */
+/* The answer to an operator's "metrics" (commands/commands.h); service and instance may be NULL. */
 struct cJSON *collecting_answer(struct master *m, const char *service, const char *instance,
                                 uint64_t now_ms);
 /* Who is asked, and how often that failed (watch/collect.h); lent, NULL before the start. */

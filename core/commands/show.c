@@ -1,12 +1,12 @@
-/* commands_show.c: what people read of the daemon's answers: status and decisions. Absent numbers
+/* show.c: what people read of the daemon's answers: status and decisions. Absent numbers
  * show as "-"; names and reasons come from others and go through screen_text. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "app/commands.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/clock.h"

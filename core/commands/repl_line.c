@@ -3,7 +3,7 @@
  * Owns: the editor and its history, while a prompt is open. Called by: repl.c. Invariants: SIGINT is blocked but for
  * the waiting itself, so none is lost between looking and waiting. Does not: switch on bracketed paste, which libedit
  * does not know. */
-#include "app/repl_line.h"
+#include "commands/repl_line.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
-#include "app/screen.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/mem.h"

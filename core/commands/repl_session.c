@@ -1,9 +1,9 @@
-/* repl.c: see repl.h.
+/* repl_session.c: see repl_session.h.
  *
  * Owns: the console, its data, SIGINT's handler. Called by: `tidegate repl`. Invariants: with a daemon, views are as of
  * the beginning of each evaluation; a daemon that is gone costs a note, and the old views stay. Does not: change
  * anything by itself: what --write allows goes over the control socket, where it is logged. */
-#include "app/repl.h"
+#include "commands/repl_session.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
-#include "app/commands.h"
+#include "commands/commands.h"
 #include "app/paths.h"
-#include "app/repl_line.h"
-#include "app/screen.h"
+#include "commands/repl_line.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/err.h"

@@ -1,5 +1,5 @@
 /* commands.c: see commands.h: the table, reading a command line, asking the daemon. */
-#include "app/commands.h"
+#include "commands/commands.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 
 #include "admin/admin.h"
 #include "app/paths.h"
-#include "app/screen.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/err.h"

@@ -1,9 +1,9 @@
-/* commands_control.c: the commands that ask the running daemon. The protocol is in commands.h. */
+/* control.c: the commands that ask the running daemon. The protocol is in commands.h. */
 #include <stdio.h>
 #include <string.h>
 
-#include "app/commands.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/clock.h"

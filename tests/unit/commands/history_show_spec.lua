@@ -1,5 +1,5 @@
 -- What `tidegate history` and `tidegate events` print.
-local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "app/screen.h", "app/commands.h", "app/plot.h")
+local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "commands/screen.h", "commands/commands.h", "commands/plot.h")
 local cjson = require "cjson"
 
 local function printed(fill)

@@ -1,6 +1,6 @@
-/* commands_generate.h: manual page and shell completions, made from the command table. */
-#ifndef APP_COMMANDS_GENERATE_H
-#define APP_COMMANDS_GENERATE_H
+/* generate.h: manual page and shell completions, made from the command table. */
+#ifndef COMMANDS_GENERATE_H
+#define COMMANDS_GENERATE_H
 
 struct buf;
 

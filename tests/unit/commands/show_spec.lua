@@ -1,4 +1,4 @@
-local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "app/screen.h", "app/commands.h")
+local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "commands/screen.h", "commands/commands.h")
 local cjson = require "cjson"
 
 local function shown(show, answer, columns, colour)
@@ -55,7 +55,7 @@ local function example()
     }
 end
 
-describe("app/commands_show", function()
+describe("commands/show", function()
     it("says that balance policies are set aside", function()
         local answer = example()
         assert.is_nil(status(answer):find("balance policy", 1, true))
@@ -164,7 +164,7 @@ describe("app/commands_show", function()
     end)
 end)
 
-describe("app/commands", function()
+describe("commands", function()
     it("reads durations", function()
         local ms = ffi.new "uint64_t[1]"
         for text, want in pairs {

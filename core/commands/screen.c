@@ -1,5 +1,5 @@
 /* screen.c: see screen.h. Widths are counted in code points. */
-#include "app/screen.h"
+#include "commands/screen.h"
 
 #include <stdarg.h>
 #include <stddef.h>

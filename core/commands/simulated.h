@@ -1,6 +1,6 @@
-/* commands_simulate.h: what `tidegate simulate` prints. */
-#ifndef APP_COMMANDS_SIMULATE_H
-#define APP_COMMANDS_SIMULATE_H
+/* simulated.h: what `tidegate simulate` prints. */
+#ifndef COMMANDS_SIMULATED_H
+#define COMMANDS_SIMULATED_H
 
 #include <stddef.h>
 

@@ -1,10 +1,10 @@
-/* commands_help.c: `tidegate help`, and the help of each command. */
+/* help.c: `tidegate help`, and the help of each command. */
 #include <stdio.h>
 #include <string.h>
 
-#include "app/commands.h"
-#include "app/commands_generate.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/generate.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 

@@ -1,6 +1,6 @@
 /* plot.h: a line of numbers drawn with Braille dots. */
-#ifndef APP_PLOT_H
-#define APP_PLOT_H
+#ifndef COMMANDS_PLOT_H
+#define COMMANDS_PLOT_H
 
 #include <stddef.h>
 

@@ -1,10 +1,10 @@
-/* commands_anomaly.c: `tidegate anomaly replay`: a series from a file through an anomaly policy. */
+/* anomaly.c: `tidegate anomaly replay`: a series from a file through an anomaly policy. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/commands.h"
+#include "commands/commands.h"
 #include "base/ban.h"
 #include "base/json.h"
 #include "base/mem.h"

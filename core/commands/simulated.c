@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/commands_simulate.h"
-#include "app/screen.h"
+#include "commands/simulated.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/json.h"

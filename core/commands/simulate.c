@@ -1,11 +1,11 @@
-/* commands_simulate.c: `tidegate simulate`: what scale policies would have done with a trace. */
+/* simulate.c: `tidegate simulate`: what scale policies would have done with a trace. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/commands.h"
-#include "app/commands_simulate.h"
+#include "commands/commands.h"
+#include "commands/simulated.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/json.h"

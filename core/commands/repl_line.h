@@ -1,8 +1,8 @@
 /* repl_line.h: lines typed at a terminal, with libedit: editing, history, completion.
  *
  * libedit is loaded when a prompt is opened, and by no other process of ours. Only one prompt at a time. */
-#ifndef APP_REPL_LINE_H
-#define APP_REPL_LINE_H
+#ifndef COMMANDS_REPL_LINE_H
+#define COMMANDS_REPL_LINE_H
 
 #include <signal.h>
 #include <stddef.h>

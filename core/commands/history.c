@@ -1,12 +1,12 @@
-/* commands_history.c: `tidegate history` and `tidegate events`: what was. */
+/* history.c: `tidegate history` and `tidegate events`: what was. */
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "app/commands.h"
-#include "app/plot.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/plot.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/clock.h"

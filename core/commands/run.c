@@ -1,8 +1,8 @@
-/* commands_run.c: the commands that need no daemon: run, check, version. */
+/* run.c: the commands that need no daemon: run, check, version. */
 #include <stdio.h>
 #include <string.h>
 
-#include "app/commands.h"
+#include "commands/commands.h"
 #include "app/run.h"
 #include "base/ban.h"
 #include "base/json.h"

@@ -1,4 +1,4 @@
-local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "app/screen.h", "app/commands.h")
+local C, ffi = require("ffi_room").load("base/buf.h", "base/json.h", "commands/screen.h", "commands/commands.h")
 local cjson = require "cjson"
 
 local function shown(show, answer, ...)

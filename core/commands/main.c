@@ -1,6 +1,6 @@
 /* main.c: where every process of tidegate starts. */
 #include "app/children.h"
-#include "app/commands.h"
+#include "commands/commands.h"
 #include "base/str.h"
 
 int main(int argc, char **argv)

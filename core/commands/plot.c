@@ -1,5 +1,5 @@
 /* plot.c: see plot.h. A Braille character has 2 x 4 dots: U+2800 and one bit for each. */
-#include "app/plot.h"
+#include "commands/plot.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
-/* commands_explain.c: `tidegate explain`. */
+/* explain.c: `tidegate explain`. */
 #include <stdio.h>
 
-#include "app/commands.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/clock.h"

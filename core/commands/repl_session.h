@@ -1,6 +1,6 @@
-/* repl.h: a session of the console: where its data come from, and its three ways of reading. */
-#ifndef APP_REPL_H
-#define APP_REPL_H
+/* repl_session.h: a session of the console: where its data come from, and its three ways of reading. */
+#ifndef COMMANDS_REPL_SESSION_H
+#define COMMANDS_REPL_SESSION_H
 
 #include <stdbool.h>
 #include <stdint.h>

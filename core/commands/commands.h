@@ -59,8 +59,8 @@
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
-#ifndef APP_COMMANDS_H
-#define APP_COMMANDS_H
+#ifndef COMMANDS_H
+#define COMMANDS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -146,12 +146,12 @@ extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_repl;
 extern const struct command command_help;
 
-/* commands_show.c: human output, appended to `to`. `columns` is the width to keep to. */
+/* show.c: human output, appended to `to`. `columns` is the width to keep to. */
 void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned columns,
                           bool colour);
 void commands_show_decisions(struct buf *to, const struct cJSON *answer, unsigned columns,
                              bool colour);
-/* commands_history.c: likewise; a series' table and its drawing take one of the answer's series. */
+/* history.c: likewise; a series' table and its drawing take one of the answer's series. */
 void commands_show_history(struct buf *to, const struct cJSON *answer, unsigned columns,
                            bool colour);
 void commands_show_series(struct buf *to, const struct cJSON *series, unsigned columns,
@@ -160,7 +160,7 @@ void commands_show_plot(struct buf *to, const struct cJSON *answer, const struct
                         unsigned columns);
 void commands_show_events(struct buf *to, const struct cJSON *answer, unsigned columns,
                           bool colour);
-/* commands_alerts.c: the same of alerts and silences; `all`: also what nobody is told of. */
+/* alerts.c: the same of alerts and silences; `all`: also what nobody is told of. */
 void commands_show_alerts(struct buf *to, const struct cJSON *answer, bool all, unsigned columns,
                           bool colour);
 void commands_show_silences(struct buf *to, const struct cJSON *answer, unsigned columns,

@@ -1,10 +1,10 @@
-/* commands_alerts.c: what fires, and what operators say to it: `alerts`, `silence`, `ack`. */
+/* alerts.c: what fires, and what operators say to it: `alerts`, `silence`, `ack`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/commands.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/json.h"

@@ -1,9 +1,9 @@
-/* commands_alert.c: channels of alerts: how they do, and whether a message arrives. */
+/* alert.c: channels of alerts: how they do, and whether a message arrives. */
 #include <stdio.h>
 #include <string.h>
 
-#include "app/commands.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/json.h"

@@ -1,9 +1,9 @@
-/* commands_repl.c: `tidegate repl`. */
+/* repl.c: `tidegate repl`. */
 #include <errno.h>
 
-#include "app/commands.h"
+#include "commands/commands.h"
 #include "app/paths.h"
-#include "app/repl.h"
+#include "commands/repl_session.h"
 #include "base/ban.h"
 #include "base/mem.h"
 

@@ -1,6 +1,6 @@
 /* screen.h: text for a terminal: what others wrote made harmless, and aligned tables. */
-#ifndef APP_SCREEN_H
-#define APP_SCREEN_H
+#ifndef COMMANDS_SCREEN_H
+#define COMMANDS_SCREEN_H
 
 #include <stdbool.h>
 

@@ -1,10 +1,10 @@
-/* commands_generate.c: see commands_generate.h. */
-#include "app/commands_generate.h"
+/* generate.c: see generate.h. */
+#include "commands/generate.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-#include "app/commands.h"
+#include "commands/commands.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/str.h"

@@ -1,9 +1,9 @@
-/* commands_metrics.c: `tidegate metrics`: the figures that rules and policies see, by the paths that they
+/* metrics.c: `tidegate metrics`: the figures that rules and policies see, by the paths that they
  * name them by. */
 #include <stdio.h>
 
-#include "app/commands.h"
-#include "app/screen.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
 #include "base/json.h"
