@@ -122,23 +122,6 @@ static int host_getenv(lua_State *L)
     return 1;
 }
 
-/* host.compile(source, name, env) -> function, or nil and why */
-static int host_compile(lua_State *L)
-{
-    size_t len = 0;
-    const char *source = luaL_checklstring(L, 1, &len);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    lua_pushfstring(L, "@%s", luaL_checkstring(L, 2));
-    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
-        lua_pushnil(L);
-        lua_insert(L, -2);
-        return 2;
-    }
-    lua_pushvalue(L, 3);
-    lua_setfenv(L, -2);
-    return 1;
-}
-
 /* host.module(origin, source) -> what the chunk returns in a sandbox of its own */
 static int host_module(lua_State *L)
 {
@@ -267,7 +250,7 @@ void host_push(lua_State *L, struct load *l)
         {"shipped_names", host_shipped_names},
         {"list", host_list},
         {"getenv", host_getenv},
-        {"compile", host_compile},
+        {"compile", state_compile},
         {"module", host_module},
         {"environment", host_environment},
         {"strict", host_strict},

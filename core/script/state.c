@@ -119,6 +119,29 @@ static int host_depth(lua_State *L)
     return 0;
 }
 
+/* A text chunk in the environment at `env`: the chunk, or nil and why, on the top. Returns how many these
+ * are; leaves its name below. [-0, +2|3, e] */
+static int compile(lua_State *L, const char *origin, const char *source, size_t len, int env)
+{
+    lua_pushfstring(L, "@%s", origin);
+    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushvalue(L, env);
+    lua_setfenv(L, -2);
+    return 1;
+}
+
+int state_compile(lua_State *L)
+{
+    size_t len = 0;
+    const char *source = luaL_checklstring(L, 1, &len);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    return compile(L, luaL_checkstring(L, 2), source, len, 3);
+}
+
 /* host.library(name, env) -> chunk, or nil and why */
 static int host_library(lua_State *L)
 {
@@ -132,32 +155,7 @@ static int host_library(lua_State *L)
             L, "no library \"%s\": libraries are files of policies/, such as \"lib.stats\"", name);
         return 2;
     }
-    lua_pushfstring(L, "@%s", origin);
-    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
-        lua_pushnil(L);
-        lua_insert(L, -2);
-        return 2;
-    }
-    lua_pushvalue(L, 2);
-    lua_setfenv(L, -2);
-    return 1;
-}
-
-/* host.compile(source, name, env) -> chunk, or nil and why */
-static int host_compile(lua_State *L)
-{
-    size_t len = 0;
-    const char *source = luaL_checklstring(L, 1, &len);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    lua_pushfstring(L, "@%s", luaL_checkstring(L, 2));
-    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
-        lua_pushnil(L);
-        lua_insert(L, -2);
-        return 2;
-    }
-    lua_pushvalue(L, 3);
-    lua_setfenv(L, -2);
-    return 1;
+    return compile(L, origin, source, len, 2);
 }
 
 /* Opens a standard library, leaving nothing. [-0, +0, e] */
@@ -177,7 +175,7 @@ static void set_number(lua_State *L, const char *name, size_t number)
 static void push_host(lua_State *L, enum state_kind kind)
 {
     static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
-    static const luaL_Reg functions[] = {{"own", host_own},         {"compile", host_compile},
+    static const luaL_Reg functions[] = {{"own", host_own},         {"compile", state_compile},
                                          {"print", host_print},     {"depth", host_depth},
                                          {"library", host_library}, {NULL, NULL}};
     lua_newtable(L);
@@ -382,13 +380,12 @@ void state_push_environment(lua_State *L)
 
 void state_push_chunk(lua_State *L, const char *origin, const char *source, size_t len)
 {
-    lua_pushfstring(L, "@%s", origin);
-    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
+    int env = lua_gettop(L);
+    if (compile(L, origin, source, len, env) != 1) {
         lua_error(L);
     }
-    lua_remove(L, -2);
-    lua_insert(L, -2);
-    lua_setfenv(L, -2);
+    lua_replace(L, env);
+    lua_settop(L, env);
 }
 
 void state_push_module(lua_State *L, const char *origin, const char *source, size_t len)

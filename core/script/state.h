@@ -67,6 +67,9 @@ void state_push_environment(lua_State *L);
 /* The text chunk `source`, compiled, in the environment on the top; messages call it `origin`. [-1,
  * +1, e] */
 void state_push_chunk(lua_State *L, const char *origin, const char *source, size_t len);
+/* compile(source, origin, env) -> chunk, or nil and why; a function of Lua that is handed to trusted
+ * chunks alone. [-3, +1|2, e] */
+int state_compile(lua_State *L);
 /* What the chunk returns in a fresh environment: a policy's module table. [-0, +1, e] */
 void state_push_module(lua_State *L, const char *origin, const char *source, size_t len);
 /* null becomes nil, arrays and objects plain tables. [-0, +1, e] */
