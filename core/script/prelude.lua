@@ -1,167 +1,17 @@
--- prelude.lua: the trusted Lua of every state: builds sandboxes, strict views and pickers.
+-- prelude.lua: the trusted Lua of every state: strict views and pickers; sandboxes are sandbox.lua.
 --
 -- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), own
 -- (which compiles another file of this room), compile, depth, find, match, gmatch, gsub, print, library, and
 -- in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C calls. Policies
--- see none of this file's locals but what `environment` copies.
+-- see none of these locals but what `environment` copies.
 local host = ...
 local lib = host.libraries
-local assert, error, pairs, pcall = lib.base.assert, lib.base.error, lib.base.pairs, lib.base.pcall
-local select, setmetatable, type = lib.base.select, lib.base.setmetatable, lib.base.type
-local tostring, concat, insert, remove, find = lib.base.tostring, lib.table.concat, lib.table.insert,
-    lib.table.remove, lib.string.find
-local rep = lib.string.rep
+local assert, error, pairs = lib.base.assert, lib.base.error, lib.base.pairs
+local setmetatable, type, concat = lib.base.setmetatable, lib.base.type, lib.table.concat
 
 local P = {}
 
--- ---- Sandbox ------------------------------------------------------------------------------------
-
-local allowed = {
-    base = "assert error getmetatable ipairs next pairs pcall rawequal rawget select setmetatable "
-        .. "tonumber tostring type unpack",
-    string = "byte char format len lower reverse sub upper",
-    table = "concat maxn sort",
-    math = "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min "
-        .. "modf pi pow rad sin sinh sqrt tan tanh",
-    bit = "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex",
-    coroutine = "create running status yield",
-}
-
--- Guarded versions of what could run for long in C or reach too far.
-local guarded = { base = {}, string = {}, table = {}, math = {}, bit = {}, coroutine = {} }
-
--- The handler runs after unwinding: inside, no hook could stop it.
-function guarded.base.xpcall(f, handler, ...)
-    local function finish(ok, ...)
-        if ok then
-            return true, ...
-        end
-        return false, select(2, pcall(handler, (...)))
-    end
-    return finish(pcall(f, ...))
-end
-
-function guarded.base.print(...)
-    local parts = {}
-    for i = 1, select("#", ...) do
-        parts[i] = tostring((select(i, ...)))
-    end
-    host.print(concat(parts, " "))
-end
-
-local LONGEST = 1048576 -- bytes that one string.rep may make
-
-function guarded.string.rep(s, n, separator)
-    if type(s) ~= "string" or type(n) ~= "number" then
-        error("string.rep takes a string and a number", 2)
-    end
-    local each = #s + (separator and #separator or 0)
-    if each == 0 or n < 1 then
-        return ""
-    end
-    if n ~= n or each * n > LONGEST then
-        error("string.rep: more than " .. LONGEST .. " bytes", 2)
-    end
-    return rep(s, n, separator)
-end
-
--- A coroutine runs on C's stack above the one that resumed it, and LuaJIT does not count how many do.
-function guarded.coroutine.resume(...)
-    host.depth()
-    return lib.coroutine.resume(...)
-end
-
-function guarded.coroutine.wrap(...)
-    local resume = lib.coroutine.wrap(...)
-    return function(...)
-        host.depth()
-        return resume(...)
-    end
-end
-
-guarded.string.find, guarded.string.match = host.find, host.match
-guarded.string.gmatch, guarded.string.gsub = host.gmatch, host.gsub
-
-function guarded.table.insert(t, ...)
-    if select("#", ...) < 2 then
-        insert(t, (...))
-        return
-    end
-    local at, value = ...
-    if type(t) ~= "table" or type(at) ~= "number" or not (at >= 1 and at <= #t + 1) then
-        error("table.insert: position out of bounds", 2)
-    end
-    insert(t, at, value)
-end
-
-function guarded.table.remove(t, at)
-    if at == nil then
-        return remove(t)
-    end
-    if type(t) ~= "table" or type(at) ~= "number" then
-        error("table.remove takes a table and a position", 2)
-    end
-    if at >= 1 and at <= #t then
-        return remove(t, at)
-    end
-end
-
-for part, names in pairs(allowed) do
-    for name in lib.string.gmatch(names, "%S+") do
-        guarded[part][name] = lib[part][name]
-    end
-end
-
-local function copy(t)
-    local c = {}
-    for key, value in pairs(t) do
-        c[key] = value
-    end
-    return c
-end
-
--- Methods of strings ("%d"):format(1) use a copy of their own, out of reach of every policy.
-local strings = lib.base.getmetatable ""
-strings.__index, strings.__metatable = copy(guarded.string), false
-
-local LOADING = {}
-
--- A fresh environment. `require` gives each environment its own instance of a library, which runs in the
--- environment of the policy that asked.
-function P.environment()
-    local env, loaded = copy(guarded.base), {}
-    for part, members in pairs(guarded) do
-        if part ~= "base" then
-            env[part] = copy(members)
-        end
-    end
-    env._G = env
-    function env.require(name)
-        if type(name) ~= "string" or not find(name, "^[%w_]+[%w_.]*$") or find(name, "..", 1, true) then
-            error("require takes a name such as \"lib.stats\"", 2)
-        end
-        local module = loaded[name]
-        if module == LOADING then
-            error("library \"" .. name .. "\" requires itself", 2)
-        end
-        if module == nil then
-            local chunk, why = host.library(name, env)
-            if not chunk then
-                error(why, why and find(why, ":%d+: ") and 0 or 2)
-            end
-            loaded[name] = LOADING
-            local ok, result = pcall(chunk, name)
-            loaded[name] = nil
-            if not ok then
-                error(result, 0)
-            end
-            module = result == nil and true or result
-            loaded[name] = module
-        end
-        return module
-    end
-    return env
-end
+P.environment = host.own "script/sandbox"(host)
 
 -- ---- Strict views -------------------------------------------------------------------------------
 
@@ -171,7 +21,7 @@ local declared = {
         .. "error_rate p50_ms p95_ms p99_ms queue since_up_s since_down_s sample_age_s hash metrics",
 }
 
-local nearest = lib.base.setfenv(host.nearest, copy(lib.base))()
+local nearest = lib.base.setfenv(host.nearest, P.environment())()
 
 local strict = {}
 for class, names in pairs(declared) do

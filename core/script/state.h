@@ -10,7 +10,7 @@
  * one.
  *
  * Sandbox: each chunk gets an environment of its own (state_push_environment) holding copies of the
- * allowed libraries; prelude.lua says which. Absent: io, os, debug, package, ffi, jit, load*,
+ * allowed libraries; sandbox.lua says which. Absent: io, os, debug, package, ffi, jit, load*,
  * getfenv, setfenv, rawset, newproxy, collectgarbage, string.dump, math.random. Only text chunks
  * are loaded.
  *
