@@ -1,34 +1,27 @@
 -- console_help.lua: what `:help` says and what TAB completes.
 --
--- Nothing is written twice: fields come from the annotations of policies/meta.lua, commands from the command
--- table, policies from their own doc and params, words of the console from console_words.lua.
+-- Nothing is written twice: fields come from policies/tidegate/views.lua, commands from the command table,
+-- policies from their own doc and params, words of the console from console_words.lua.
 local nearest = require "script.nearest"
 local print_module = require "script.console_print"
+local stubs = require "script.stubs"
+local schema = require "tidegate.views"
 
 local M = {}
 
--- ---- Annotations ----------------------------------------------------------------------------------
+-- ---- Views ----------------------------------------------------------------------------------------
 
--- { [class] = { doc =, fields = { { name, type, doc } } } } of meta.lua; names without "tidegate.".
-local function read_annotations(text)
-    local classes, class, comment = {}, nil, {}
-    for line in (text .. "\n"):gmatch "(.-)\n" do
-        local name = line:match "^%-%-%-@class tidegate%.(%w+)"
-        local field, rest = line:match "^%-%-%-@field ([%w_]+%??) (.*)$"
-        if name then
-            class = { doc = table.concat(comment, " "), fields = {} }
-            classes[name] = class
-        elseif field and class then
-            local kind, doc = rest:match "^(.-)%s%s+(.*)$"
-            class.fields[#class.fields + 1] = { field, kind or rest, doc or "" }
-        elseif not line:find "^%-%-%-" then
-            class = nil
-        end
-        local said = line:match "^%-%- (.*)$"
-        if said and not said:find "^%-%-%-%-" then
-            comment[#comment + 1] = said
-        elseif not name then
-            comment = {}
+-- { [class] = { doc =, fields = { { name, type, doc } } } }; names without "tidegate.", "?" behind those of
+-- fields that may be absent.
+local function read_classes()
+    local classes = {}
+    for _, entry in ipairs(schema.list) do
+        if entry.class then
+            local class = { doc = entry.doc or "", fields = {} }
+            for i, field in ipairs(entry.fields) do
+                class.fields[i] = { field[1] .. (field.absent and "?" or ""), field[2], stubs.meaning(field) }
+            end
+            classes[entry.class] = class
         end
     end
     return classes
@@ -245,7 +238,7 @@ function M.complete(c, before)
 end
 
 function M.new(c)
-    c.annotations = read_annotations(c.host.shipped "meta" or "")
+    c.annotations = read_classes()
 end
 
 return M

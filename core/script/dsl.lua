@@ -14,7 +14,7 @@ local values = require "script.values"
 
 local M = {}
 
-local NAMES = { "cluster", "service", "channel", "alert", "alerting", "env", "include" }
+local NAMES = require "tidegate.views".words
 local MOST_INCLUDES = 256
 local PACK = "policies/alerts.lua" -- the shipped alerts, or the operator's own file of that name
 

@@ -1,6 +1,7 @@
 -- examples.lua: runs the examples that a policy carries: a made-up view, and the answer that it wants.
 local check = require "script.check"
 local values = require "script.values"
+local views = require "tidegate.views"
 
 -- run.KIND(load, policy, example, params) -> answer, reason or nil, what was given as text; raises on a
 -- bad example.
@@ -35,27 +36,22 @@ function M.same(got, want)
     return rawequal(got, want)
 end
 
--- What an example does not give; metrics that it does not give are unknown.
-local USUAL_VIEW = {
-    service = "example", now = 1000, instances = 2, starting = 0, min = 1, max = 1000,
-    sample_age_s = 0, since_up_s = 3600, since_down_s = 3600, hash = 0.5,
-}
+-- Fields of a class of views.lua with that mark: { name = what the mark says }.
+local function marked(class, mark)
+    local found = {}
+    for _, entry in ipairs(views.list) do
+        for _, field in ipairs(entry.class == class and entry.fields or {}) do
+            found[field[1]] = field[mark]
+        end
+    end
+    return found
+end
 
-local USUAL_BACKEND = {
-    in_flight = 0, weight = 1, max_connections = 100, capacity = 1000, response_ms = 0, error_rate = 0,
-    age_s = 3600, response_mean_ms = 0, ramp = 1, tags = 0, hash = 0, zone = 0, circuit = 0, eligible = 1,
-    index = 0,
-}
-local USUAL_REQUEST = {
-    now_ms = 0, in_flight = 0, changes = 0, hash = 0, key = 0, tags = 0, dataset = 0,
-    processing = 0, path = 0, implied = 0, data = 0,
-    tag_count = 0, zone = 0, sticky = 0, method = 0, attempt = 0,
-}
+-- What an example does not give; metrics that it does not give are unknown.
+local USUAL_VIEW = marked("ServiceView", "usual")
+local USUAL_BACKEND, USUAL_REQUEST = marked("Backend", "usual"), marked("Request", "usual")
 -- What every policy gets of the request; the rest, and these of a backend, only when it needs it.
-local FREE = {
-    now_ms = true, in_flight = true, changes = true, hash = true, method = true, attempt = true,
-}
-local COSTLY = { response_mean_ms = true }
+local FREE, COSTLY = marked("Request", "free"), marked("Backend", "costly")
 local HASH_STEP = 2654435761 -- spreads the hashes of an example's backends
 
 function M.run.scale(load, policy, example, params)

@@ -1,26 +1,19 @@
--- judge.lua: what alert rules and notify policies see; trusted. Called with (host, nearest), returns
+-- judge.lua: what alert rules and notify policies see; trusted. Called with (host, nearest, fields_of),
+-- of which fields_of(class) gives what views.lua has of it as a set and as a list; returns
 --   judge(f, view) -> firing, value, message, missing
 --   herald(f, notice) -> channels or nil       what a notify policy says, checked
 --   marked(view) -> the same, strict
 --
 -- A rule gets a copy of the view for itself, made for that call. A number that is not known reads as NaN:
 -- every comparison with it is false, and `missing` tells that it was read.
-local host, nearest = ...
+local host, nearest, fields_of = ...
 local lib = host.libraries
 local error, next, rawget = lib.base.error, lib.base.next, lib.base.rawget
 local setmetatable, tostring, type = lib.base.setmetatable, lib.base.tostring, lib.base.type
-local concat, format, gmatch = lib.table.concat, lib.string.format, lib.string.gmatch
+local concat, format = lib.table.concat, lib.string.format
 
 local NAN = 0 / 0
 local read_missing -- whether the rule under way read a number that is not known
-
-local function words(text)
-    local list, set = {}, {}
-    for word in gmatch(text, "%S+") do
-        list[#list + 1], set[word] = word, true
-    end
-    return list, set
-end
 
 local function not_a_field(what, key, list)
     local name = type(key) == "string" and key or "(" .. type(key) .. ")"
@@ -30,22 +23,13 @@ local function not_a_field(what, key, list)
 end
 
 -- Groups whose fields are all known, beside those that a service names itself.
-local FIELDS = {
-    resources = "cpu_usage memory_usage memory_bytes network",
-    network = "received_bytes_per_second sent_bytes_per_second",
-    traffic = "rate in_flight queue p50 p95 p99 error_rate retries backends open_circuits",
-    scale = "desired up min max at_max wants_more deploy_failed",
-}
-local GROUPS = "service instance at_ms now wall_ms labels health performance data_processing data_quality "
-    .. "resources traffic scale prometheus"
-local TIDEGATE = "policy_errors_5m reload_failed engine_up loop_lag descriptors_exhausted_5m disk_free "
-    .. "disk_free_bytes workers notifications_waiting store_errors at_ms now wall_ms labels"
+local CLOSED = { resources = "Resources", network = "Network", traffic = "Traffic", scale = "Scaling" }
 
 -- A metatable for tables of these fields; nil: any.
-local function group(what, fields)
-    local list, set
-    if fields then
-        list, set = words(fields)
+local function group(what, class)
+    local set, list
+    if class then
+        set, list = fields_of(class)
     end
     return { __metatable = false, __index = function(_, key)
         if set and not set[key] then
@@ -57,12 +41,12 @@ local function group(what, fields)
 end
 
 local groups, any = {}, group("the group", nil)
-for name, fields in next, FIELDS do
-    groups[name] = group(name, fields)
+for name, class in next, CLOSED do
+    groups[name] = group(name, class)
 end
 
-local known_list, known = words(GROUPS)
-local own_list, own = words(TIDEGATE)
+local known, known_list = fields_of "MetricsView"
+local own, own_list = fields_of "OwnView"
 local TEXTS = { service = true, instance = true }
 
 -- Groups that no figure has come for yet.
@@ -74,7 +58,7 @@ local function top(list, set)
             return {}
         elseif TEXTS[key] then
             return nil
-        elseif FIELDS[key] or set == known and not (key == "at_ms" or key == "now" or key == "wall_ms") then
+        elseif CLOSED[key] or set == known and not (key == "at_ms" or key == "now" or key == "wall_ms") then
             return setmetatable({}, groups[key] or any)
         end
         read_missing = true

@@ -11,25 +11,28 @@ local setmetatable, type, concat = lib.base.setmetatable, lib.base.type, lib.tab
 
 local P = {}
 
-P.environment = host.own "script/sandbox"(host)
+local views = host.own "tidegate/views"()
+
+P.environment = host.own "script/sandbox"(host, views.functions)
 
 -- ---- Strict views -------------------------------------------------------------------------------
 
--- Fields that a view may have; policies/meta.lua describes the same ones.
-local declared = {
-    service = "service now instances desired starting min max cpu_percent memory_percent in_flight rate "
-        .. "error_rate p50_ms p95_ms p99_ms queue since_up_s since_down_s sample_age_s hash metrics",
-}
-
 local nearest = lib.base.setfenv(host.nearest, P.environment())()
 
-local strict = {}
-for class, names in pairs(declared) do
+-- Fields of a class of views.lua, as a set and as a list.
+local function fields_of(class)
     local known, list = {}, {}
-    for name in lib.string.gmatch(names, "%S+") do
-        known[name] = true
-        list[#list + 1] = name
+    for _, entry in lib.base.ipairs(views.list) do
+        for i, field in lib.base.ipairs(entry.class == class and entry.fields or {}) do
+            known[field[1]], list[i] = true, field[1]
+        end
     end
+    return known, list
+end
+
+local strict = {}
+for class, its_class in pairs { service = "ServiceView" } do
+    local known, list = fields_of(its_class)
     strict[class] = {
         __metatable = false,
         __index = function(_, key)
@@ -44,7 +47,7 @@ for class, names in pairs(declared) do
     }
 end
 
-P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest)
+P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest, fields_of)
 
 -- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN.
 function P.strict(view, class)

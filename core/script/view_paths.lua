@@ -4,25 +4,32 @@
 -- Members of `health`, `performance` and the groups below are also what a service tells of itself: where one
 -- collects that, any name may come. Behind "prometheus." all is one name.
 local nearest = require "script.nearest"
+local views = require "tidegate.views"
 
 local M = {}
 
-local TRAFFIC = { "rate", "in_flight", "queue", "p50", "p95", "p99", "error_rate", "retries", "backends",
-    "open_circuits" }
-local SCALE = { "desired", "up", "min", "max", "at_max", "wants_more", "deploy_failed" }
-local RESOURCES = { "cpu_usage", "memory_usage", "memory_bytes", "network.received_bytes_per_second",
-    "network.sent_bytes_per_second" }
-local HEALTH = { "up", "unhealthy", "restarts", "restarts_10m", "oom_kills_10m", "collected" }
-local PERFORMANCE = { "avg_response_time", "p50", "p95", "p99", "throughput", "error_rate" }
-local OWN = { "policy_errors_5m", "reload_failed", "engine_up", "loop_lag", "descriptors_exhausted_5m",
-    "disk_free", "disk_free_bytes", "workers", "notifications_waiting", "store_errors" }
+-- Group -> its members, the key of `collect` that brings others, and whether instances have it; and the
+-- members of tidegate's own view.
+local GROUPS, OWN = {}, {}
 
--- Group -> its members, and the key of `collect` that brings others.
-local GROUPS = {
-    traffic = { TRAFFIC }, scale = { SCALE }, resources = { RESOURCES },
-    health = { HEALTH, "health" }, performance = { PERFORMANCE, "performance" },
-    data_processing = { {}, "data" }, data_quality = { {}, "data" }, prometheus = { {}, "prometheus" },
-}
+for _, entry in ipairs(views.list) do
+    local group, inner = (entry.group or ""):match "^([%w_]+)%.?(.*)$"
+    if group then
+        local one = GROUPS[group] or { members = {} }
+        GROUPS[group] = one
+        one.collect, one.only = one.collect or entry.collect, one.only or entry.only
+        for _, field in ipairs(entry.fields) do
+            if field[2] == "number" then
+                one.members[#one.members + 1] = (inner == "" and "" or inner .. ".") .. field[1]
+            end
+        end
+    elseif entry.class == "OwnView" then
+        for _, field in ipairs(entry.fields) do
+            OWN[#OWN + 1] = field[2] == "number" and not field[1]:find "^%a+_ms$" and field[1] ~= "now"
+                and field[1] or nil
+        end
+    end
+end
 
 local function has(list, name)
     for _, item in ipairs(list) do
@@ -37,8 +44,8 @@ end
 local function known(scope)
     local paths = {}
     for group, one in pairs(GROUPS) do
-        for _, name in ipairs(one[1]) do
-            if scope == "service" or group ~= "scale" then
+        for _, name in ipairs(one.members) do
+            if scope == "service" or one.only ~= "service" then
                 paths[#paths + 1] = group .. "." .. name
             end
         end
@@ -66,22 +73,22 @@ function M.why_not(path, scope, services)
     local one = GROUPS[group]
     if not one then
         return unknown(path, known(scope), "`tidegate metrics SERVICE` shows what there is")
-    elseif group == "scale" and scope == "instance" then
+    elseif one.only == "service" and scope == "instance" then
         return ('no instance has "%s": write scope = "service"'):format(path)
-    elseif has(one[1], name) then
+    elseif has(one.members, name) then
         return nil
-    elseif not one[2] then
-        local list = ("there are %s.{%s}"):format(group, table.concat(one[1], ", "))
+    elseif not one.collect then
+        local list = ("there are %s.{%s}"):format(group, table.concat(one.members, ", "))
         return unknown(path, known(scope), list)
     end
     for _, service in ipairs(services) do
-        if service.collect and service.collect[one[2]] then
+        if service.collect and service.collect[one.collect] then
             return nil
         end
     end
     local near = nearest(path, known(scope))
     return ('no service tells "%s": %swrite collect = { %s = "/..." } in the service'):format(path,
-        near and ('did you mean "%s"? Else '):format(near) or "", one[2])
+        near and ('did you mean "%s"? Else '):format(near) or "", one.collect)
 end
 
 return M

@@ -1,5 +1,6 @@
--- policies/meta.lua describes what C really sends: these read the C side's own words.
+-- policies/tidegate/views.lua describes what C really sends: these read the C side's own words.
 local policy = require "policy"
+local views = dofile "policies/tidegate/views.lua"
 
 local function read(path)
     local file = assert(io.open(path))
@@ -29,7 +30,7 @@ local function sorted(set)
     return list
 end
 
-describe("policies/meta.lua", function()
+describe("policies/tidegate/views.lua", function()
     for class, struct in pairs { Backend = "backend", Request = "request" } do
         it("describes the fields of struct script_" .. struct, function()
             local header = c_fields(read "core/script/script.h", "script_" .. struct)
@@ -61,31 +62,35 @@ describe("policies/meta.lua", function()
         assert.same(sorted(sent), sorted(policy.fields "ServiceView"))
     end)
 
-    it("describes what the strict view knows", function()
-        local names = assert(read("core/script/prelude.lua"):match "local declared = {%s*service = (.-),\n}")
-        local known = {}
-        for name in names:gsub('[".]+', " "):gmatch "[%w_]+" do
-            known[name] = true
+    it("describes every group of the metrics view", function()
+        local groups = {}
+        for _, entry in ipairs(views.list) do
+            local name = entry.group and entry.group:match "^[^.]+"
+            groups[name or ""] = true
+            if name and not entry.group:find(".", 1, true) then
+                assert.equal("tidegate." .. entry.class, policy.fields "MetricsView"[name])
+            end
         end
-        assert.same(sorted(known), sorted(policy.fields "ServiceView"))
+        for name, kind in pairs(policy.fields "MetricsView") do
+            assert.equal(kind:find "^tidegate%." ~= nil, groups[name] == true, name)
+        end
     end)
 
-    it("describes the fields that alerts may read", function()
-        local source = read "core/script/judge.lua"
-        local function words(text)
-            local set = {}
-            for word in text:gsub('[".]+', " "):gmatch "[%w_]+" do
-                set[word] = true
+    it("names no field twice and describes each", function()
+        for _, entry in ipairs(views.list) do
+            local seen = {}
+            for _, field in ipairs(entry.fields or {}) do
+                assert.is_nil(seen[field[1]], field[1])
+                seen[field[1]] = true
+                assert.truthy(#field[2] > 0 and #field[3] > 0, entry.class .. "." .. field[1])
             end
-            return sorted(set)
         end
-        assert.same(words(source:match "local GROUPS = (.-)\nlocal"), sorted(policy.fields "MetricsView"))
-        local own = words(source:match "local TIDEGATE = (.-)\n\n" )
-        local described = policy.fields "OwnView"
-        described.at_ms, described.now, described.wall_ms, described.labels = true, true, true, true
-        assert.same(own, sorted(described))
-        assert.same(words(source:match '\n    traffic = (.-),\n'), sorted(policy.fields "Traffic"))
-        assert.same(words(source:match '\n    resources = (.-),\n'), sorted(policy.fields "Resources"))
+    end)
+
+    it("is what the generated files say", function()
+        local differ = io.popen "luajit scripts/generate.lua --check 2>&1; echo done"
+        assert.equal("done\n", differ:read "*a")
+        differ:close()
     end)
 
     it("gives a type to every field", function()

@@ -7,7 +7,7 @@
 --   local index = pick(policy.request { hash = 7 })
 --
 -- The environment holds the names that the sandbox allows; views, backends and requests raise on a field that
--- policies/meta.lua does not declare, as in the program.
+-- policies/tidegate/views.lua does not have, as in the program.
 local M = {}
 
 local allowed = {
@@ -68,27 +68,18 @@ function M.new(policy, given)
     return module.new(M.params(module, given), require "detector")
 end
 
-local classes
+local classes = {}
+for _, entry in ipairs(dofile "policies/tidegate/views.lua".list) do
+    classes[entry.class or ""] = entry.fields
+end
 
--- Fields of a class of policies/meta.lua: { name = type }.
+-- Fields of a class of policies/tidegate/views.lua: { name = type }.
 function M.fields(class)
-    if not classes then
-        classes = {}
-        local fields
-        for line in io.lines "policies/meta.lua" do
-            local name = line:match "^%-%-%-@class tidegate%.(%w+)"
-            if name then
-                fields = {}
-                classes[name] = fields
-            end
-            local field, kind = line:match "^%-%-%-@field ([%w_]+%??) (%S+)"
-            if field then
-                fields[field:gsub("%?", "")] = kind
-            end
-        end
+    local found = {}
+    for _, field in ipairs(assert(classes[class], "policies/tidegate/views.lua has no class " .. class)) do
+        found[field[1]] = field[2]
     end
-    assert(classes[class], "policies/meta.lua has no class " .. class)
-    return classes[class]
+    return found
 end
 
 local function strict(class, defaults, given)

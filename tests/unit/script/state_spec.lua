@@ -57,6 +57,28 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
             C.script_test_state_free(ffi.gc(s, nil))
         end)
 
+        it("gives policies just the functions that views.lua lists", function()
+            local wanted = {}
+            for library, names in pairs(dofile "policies/tidegate/views.lua".functions) do
+                for _, name in ipairs(names) do
+                    wanted[#wanted + 1] = library .. "." .. name
+                end
+            end
+            table.sort(wanted)
+            local found = eval(s, [[
+                local found = {}
+                for name, value in pairs(_G) do
+                    for key in pairs(type(value) == "table" and name ~= "_G" and value or {}) do
+                        found[#found + 1] = name .. "." .. key
+                    end
+                    found[#found + 1] = type(value) ~= "table" and "base." .. name or nil
+                end
+                table.sort(found)
+                return table.concat(found, " ")
+            ]])
+            assert.equal(table.concat(wanted, " "), found)
+        end)
+
         it("runs text and returns its value", function()
             assert.equal("3", eval(s, "return 1 + 2"))
             assert.equal("1.50", eval(s, "return ('%.2f'):format(1.5)"))
