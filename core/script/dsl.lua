@@ -7,6 +7,7 @@
 -- stopped; result() returns { config, errors, warnings }, `config` only without errors.
 local blocks = require "script.blocks"
 local check = require "script.check"
+local globals = require "script.globals"
 local policies = require "script.policies"
 local report = require "script.report"
 local nearest = require "script.nearest"
@@ -128,6 +129,7 @@ local function run_file(load, name, source, chain)
     local chunk, why = load.host.compile(source, name, load.env)
     if not chunk then
         load.errors.add_sentence(why)
+        load.broken = true
         return
     end
     chain[#chain + 1] = name
@@ -148,11 +150,14 @@ local function include_one(load, name, chain, file, line)
     if #load.files >= MOST_INCLUDES then
         return refuse(("more than %d files"):format(MOST_INCLUDES))
     end
-    local source, why = load.host.read(name)
+    local source = load.sources[name] -- each file is read once, so that it is one text
     if not source then
-        return refuse(why)
+        local text, why = load.host.read(name)
+        if not text then
+            return refuse(why)
+        end
+        source, load.files[#load.files + 1] = text, name
     end
-    load.files[#load.files + 1] = name
     return run_file(load, name, source, chain)
 end
 
@@ -222,6 +227,7 @@ local function read_step(load)
     load.waiting = {}
     load.env = environment(load, chain)
     run_file(load, load.request.main, load.request.source, chain)
+    load.read = true
 end
 
 -- The shipped alerts are read as if they were included last.
@@ -234,6 +240,14 @@ local function pack_step(load)
     load.files[#load.files + 1] = PACK
     source = source or load.host.shipped "alerts"
     run_file(load, PACK, source, {})
+    load.pack_read = true
+end
+
+-- Not when reading was stopped: files that did not run have defined nothing.
+local function globals_step(load)
+    if load.read and load.pack_read and not load.broken then
+        globals.configuration(load, load.env)
+    end
 end
 
 local function check_step(load)
@@ -258,6 +272,7 @@ function M.new(host, request)
     load.steps = {
         { run = read_step },
         { run = pack_step },
+        { run = globals_step },
         { run = check_step },
         { run = policy_steps },
     }

@@ -267,6 +267,8 @@ void host_push(lua_State *L, struct load *l)
         lua_pushcclosure(L, functions[i].func, 1);
         lua_setfield(L, -2, functions[i].name);
     }
+    state_push_bytecode(L);
+    lua_setfield(L, -2, "bytecode");
 }
 
 void host_push_require(lua_State *L)

@@ -10,6 +10,7 @@
 --   notify:  { params = {}, given = { severity = "critical" }, want = "ops, page" }
 local check = require "script.check"
 local examples = require "script.examples"
+local globals = require "script.globals"
 local lines = require "script.lines"
 local nearest = require "script.nearest"
 local schema = require "script.schema"
@@ -67,6 +68,7 @@ local function find_libraries(load, origin, source)
             load.libraries[name] = true
             local text, from = load.host.library(name)
             if text then
+                globals.policy(load, from, text)
                 find_libraries(load, from, text)
             else
                 load.errors.add(origin, nil, ('library "%s": %s'):format(name, from))
@@ -362,6 +364,10 @@ local function load_step(policy)
         run = function(load)
             find_libraries(load, policy.origin, policy.source)
             local before = load.errors.count()
+            globals.policy(load, policy.origin, policy.source)
+            if load.errors.count() > before then
+                return -- run, it would say the same in other words
+            end
             check_shape(policy, load.host.module(policy.origin, policy.source))
             policy.usable = load.errors.count() == before and policy.module ~= nil
             if policy.usable and #policy.examples == 0 then

@@ -195,12 +195,10 @@ static void push_host(lua_State *L, enum state_kind kind)
         lua_pushcfunction(L, luaopen_ffi);
         lua_call(L, 0, 1);
         lua_setfield(L, -2, "ffi");
-        lua_getfield(L, LUA_REGISTRYINDEX, "_PRELOAD");
-        lua_getfield(L, -1, "jit.util");
-        lua_call(L, 0, 1);
+        state_push_bytecode(L);
         lua_getfield(L, -1, "funcbc");
-        lua_setfield(L, -4, "funcbc");
-        lua_pop(L, 2);
+        lua_setfield(L, -3, "funcbc");
+        lua_pop(L, 1);
         set_number(L, "backend_bytes", sizeof(struct script_backend));
         set_number(L, "request_bytes", sizeof(struct script_request));
         set_number(L, "head_bytes", sizeof(struct script_head));
@@ -230,8 +228,8 @@ static int body_open(lua_State *L)
     open(L, luaopen_string);
     open(L, luaopen_math);
     open(L, luaopen_bit);
+    open(L, luaopen_jit); /* switched off below; its view of bytecode is for trusted code alone */
     if (kind == STATE_HOT) {
-        open(L, luaopen_jit);
         make_room_for_traces(L);
     }
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -369,6 +367,14 @@ void state_push_prelude(lua_State *L, const char *name)
     lua_pushlightuserdata(L, (void *)&prelude_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
     lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+void state_push_bytecode(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "_PRELOAD");
+    lua_getfield(L, -1, "jit.util");
+    lua_call(L, 0, 1);
     lua_remove(L, -2);
 }
 

@@ -77,6 +77,8 @@ void state_push_json(lua_State *L, const struct cJSON *value);
 /* Makes the table on the top strict: a missing field that `class` (prelude.lua: "service") declares
  * is nil, any other raises and names the nearest one. [-0, +0, e] */
 void state_make_strict(lua_State *L, const char *class);
+/* LuaJIT's functions that look at bytecode; for trusted code, never for a sandbox. [-0, +1, e] */
+void state_push_bytecode(lua_State *L);
 /* A function of prelude.lua by name. [-0, +1, e] */
 void state_push_prelude(lua_State *L, const char *name);
 

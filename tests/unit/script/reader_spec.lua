@@ -129,7 +129,7 @@ service "other" { backends = { "127.0.0.1:9" }, route = { listen = ":8081", requ
                 ["return { dataset_id = r.paths }"] = "tidegate.lua:2: the request has no field 'paths': did you mean 'path'?",
                 ["r.path = 'x'"] = "tidegate.lua:2: the request can only be read",
                 ["local x = r.header(5) return x"] = "tidegate.lua:2: r.header takes the name of a field, as in r.header \"X-User\"",
-                ["return undefined.x"] = 'tidegate.lua:2: unknown name "undefined"',
+                ["return _G.undefined.x"] = 'tidegate.lua:2: unknown name "undefined"',
                 ["error('no', 0)"] = "tidegate.lua:2: no",
                 ["return 'orders'"] = "tidegate.lua:1: answered a string: a table such as { dataset_id = ... }, or nil",
                 ["return { dataset = 'x' }"] =
