@@ -2,7 +2,7 @@
 --
 -- A misspelt name is nil until the line that has it runs, which may be in the first bad night. A write makes
 -- a memory that nobody carries over a reload.
--- The numbers of the opcodes are found at chunks that are known, since they differ between versions of LuaJIT.
+-- The numbers of the opcodes are found at chunks that are known: versions of LuaJIT differ in them.
 local check = require "script.check"
 local nearest = require "script.nearest"
 
