@@ -11,7 +11,7 @@ local host, environment = ...
 local lib = host.libraries
 local error, next = lib.base.error, lib.base.next
 local rawget, select = lib.base.rawget, lib.base.select
-local setmetatable, tostring, type = lib.base.setmetatable, lib.base.tostring, lib.base.type
+local setmetatable, tostring, type = lib.base.setmetatable, host.text, lib.base.type
 local format, gsub = lib.string.format, lib.string.gsub
 
 local function ignore() end

@@ -9,7 +9,7 @@
 local host, nearest, fields_of = ...
 local lib = host.libraries
 local error, next, rawget = lib.base.error, lib.base.next, lib.base.rawget
-local setmetatable, tostring, type = lib.base.setmetatable, lib.base.tostring, lib.base.type
+local setmetatable, tostring, type = lib.base.setmetatable, host.text, lib.base.type
 local concat, format = lib.table.concat, lib.string.format
 
 local NAN = 0 / 0

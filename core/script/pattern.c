@@ -518,9 +518,11 @@ static void add_value(struct matcher *m, luaL_Buffer *b, const char *s, const ch
 {
     lua_State *L = m->L;
     int type = lua_type(L, 3);
+    if (type == LUA_TFUNCTION || type == LUA_TTABLE) {
+        budget_depth(state_budget(L), L); /* the table may have a function for its missing fields */
+    }
     if (type == LUA_TFUNCTION) {
         lua_pushvalue(L, 3);
-        budget_depth(state_budget(L), L);
         lua_call(L, push_captures(m, s, end, true), 1);
     } else if (type == LUA_TTABLE) {
         push_capture(m, 0, s, end);

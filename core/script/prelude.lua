@@ -1,7 +1,7 @@
 -- prelude.lua: the trusted Lua of every state: strict views and pickers; sandboxes are sandbox.lua.
 --
 -- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), own
--- (which compiles another file of this room), compile, depth, find, match, gmatch, gsub, print, library, and
+-- (which compiles another file of this room), compile, depth, find, match, gmatch, gsub, sort, print, library, and
 -- in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C calls. Policies
 -- see none of these locals but what `environment` copies.
 local host = ...
@@ -13,7 +13,7 @@ local P = {}
 
 local views = host.own "tidegate/views"()
 
-P.environment = host.own "script/sandbox"(host, views.functions)
+P.environment, host.text = host.own "script/sandbox"(host, views.functions)
 
 -- ---- Strict views -------------------------------------------------------------------------------
 

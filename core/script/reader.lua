@@ -4,7 +4,7 @@ local host, nearest = ...
 local lib, ffi = host.libraries, host.ffi
 local error, next = lib.base.error, lib.base.next
 local setmetatable = lib.base.setmetatable
-local tostring, type = lib.base.tostring, lib.base.type
+local text_with_address, tostring, type = lib.base.tostring, host.text, lib.base.type
 local concat, format = lib.table.concat, lib.string.format
 local cast, text_of = ffi.cast, ffi.string
 
@@ -81,7 +81,7 @@ end
 local requests = {} -- by address: one for all readers of a state
 
 local function reader(f, pointer)
-    local address = tostring(pointer)
+    local address = text_with_address(pointer)
     requests[address] = requests[address] or request(cast("const struct head *", pointer)[0])
     local r = requests[address]
     return function()

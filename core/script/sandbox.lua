@@ -1,14 +1,16 @@
 -- sandbox.lua: what code of operators may call; trusted. Called with (host, functions of views.lua), returns
 --   environment() -> a fresh environment, with copies of the allowed libraries, print and require
+--   text(value) -> what `tostring` of an environment gives
 --
 -- Copies, so that a policy that changes a library hurts only itself. Guarded versions stand for what could
 -- run for long in C, where no hook stops it, or reach too far.
 local host, functions = ...
 local lib = host.libraries
 local error, pairs, pcall = lib.base.error, lib.base.pairs, lib.base.pcall
-local select, tostring, type = lib.base.select, lib.base.tostring, lib.base.type
+local select, tostring, type, unpack = lib.base.select, lib.base.tostring, lib.base.type, lib.base.unpack
 local concat, insert, remove = lib.table.concat, lib.table.insert, lib.table.remove
-local find, rep = lib.string.find, lib.string.rep
+local find, format, gmatch, rep, sub = lib.string.find, lib.string.format, lib.string.gmatch, lib.string.rep,
+    lib.string.sub
 
 -- Guarded versions of what could run for long in C or reach too far.
 local guarded = { base = {}, string = {}, table = {}, math = {}, bit = {}, coroutine = {} }
@@ -24,10 +26,54 @@ function guarded.base.xpcall(f, handler, ...)
     return finish(pcall(f, ...))
 end
 
+-- Without the address of a table, function or coroutine: it would be another one in each replay.
+local function text(value)
+    local kind = type(value)
+    if kind == "number" or kind == "string" or kind == "boolean" or kind == "nil" then
+        return tostring(value)
+    end
+    local shown = tostring(value) -- by __tostring when it has one
+    if type(shown) ~= "string" then
+        error("__tostring returned a " .. type(shown) .. ": a string is wanted", 2)
+    end
+    local at = find(shown, ": 0x", 1, true)
+    return at and sub(shown, 1, at - 1) or shown
+end
+guarded.base.tostring = text
+
+-- format, for a text that may show what has an address.
+local function shown(pattern, count, ...)
+    local values, at = { ... }, 0
+    for flags, conversion in gmatch(pattern, "%%([-+ #0-9.]*)(.?)") do
+        if conversion == "p" then
+            error("string.format: %" .. flags .. "p: addresses are not shown", 3)
+        elseif conversion ~= "%" then
+            at = at + 1
+            if conversion == "s" and at <= count then
+                values[at] = text(values[at])
+            end
+        end
+    end
+    return format(pattern, unpack(values, 1, count))
+end
+
+function guarded.string.format(pattern, ...)
+    local count = select("#", ...)
+    local plain = type(pattern) ~= "string" or not find(pattern, "%%[-+ #0-9.]*p")
+    for i = 1, plain and count or 0 do
+        local kind = type((select(i, ...)))
+        plain = plain and (kind == "number" or kind == "string" or kind == "boolean" or kind == "nil")
+    end
+    if plain then
+        return format(pattern, ...)
+    end
+    return shown(pattern, count, ...)
+end
+
 function guarded.base.print(...)
     local parts = {}
     for i = 1, select("#", ...) do
-        parts[i] = tostring((select(i, ...)))
+        parts[i] = text((select(i, ...)))
     end
     host.print(concat(parts, " "))
 end
@@ -64,6 +110,7 @@ end
 
 guarded.string.find, guarded.string.match = host.find, host.match
 guarded.string.gmatch, guarded.string.gsub = host.gmatch, host.gsub
+guarded.table.sort = host.sort
 
 function guarded.table.insert(t, ...)
     if select("#", ...) < 2 then
@@ -148,4 +195,4 @@ local function environment()
     return env
 end
 
-return environment
+return environment, text
