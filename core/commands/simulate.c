@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "commands/screen.h"
 #include "commands/simulated.h"
 #include "base/ban.h"
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -229,51 +231,65 @@ static int add_policy(struct plan *plan, const char *word)
 
 /* ---- Conditions ---- */
 
-static bool figure(const struct simulated *run, struct str name, double *ret_value)
+static const char *const FIGURES[] = {"viol", "bad", "cost", "hours", "acts", "flips"};
+
+static double figure(const struct sim_result *r, size_t index)
 {
-    const struct sim_result *r = &run->result;
     double days = r->hours / 24;
-    const struct {
-        const char *name;
-        double value;
-    } KNOWN[] = {{"viol", r->violation_pct},
-                 {"bad", r->bad_pct},
-                 {"cost", r->cost},
-                 {"hours", r->instance_hours},
-                 {"acts", (r->ups + r->downs) / days},
-                 {"flips", r->flips / days}};
-    for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) {
-        if (str_is(name, KNOWN[i].name)) {
-            *ret_value = KNOWN[i].value;
-            return true;
+    const double values[] = {r->violation_pct,           r->bad_pct,     r->cost, r->instance_hours,
+                             (r->ups + r->downs) / days, r->flips / days};
+    return values[index];
+}
+
+/* "viol<=0.5" */
+static bool read_condition(struct str part, size_t *ret_figure, double *ret_most)
+{
+    ptrdiff_t at = str_find(part, '<');
+    if (at <= 0) {
+        return false;
+    }
+    struct str name = str_trim(str_sub(part, 0, (size_t)at));
+    char *behind = mem_copy_bytes(part.ptr + at + 1, part.len - (size_t)at - 1);
+    bool good = *behind == '=' && read_number(behind + 1, ret_most);
+    mem_free(behind);
+    for (*ret_figure = 0; *ret_figure < sizeof FIGURES / sizeof *FIGURES; ++*ret_figure) {
+        if (str_is(name, FIGURES[*ret_figure])) {
+            return good;
         }
     }
     return false;
 }
 
-/* "viol<=0.5,cost<=1.4": tells each that does not hold. */
+/* Of "viol<=0.5,cost<=1.4" tells the first that is no condition. */
+static int check_conditions(const char *conditions)
+{
+    struct str rest = str_of(conditions), part;
+    size_t of;
+    double most;
+    while (str_next(&rest, ',', &part)) {
+        if (!read_condition(str_trim(part), &of, &most)) {
+            return command_fail(COMMAND_WRONG_USAGE,
+                                "--require: \"%.*s\": write viol, bad, cost, hours, acts or flips, "
+                                "<= and a number",
+                                (int)part.len, part.ptr);
+        }
+    }
+    return COMMAND_FINE;
+}
+
+/* Tells each condition that does not hold; they have been checked. */
 static int require(const struct plan *plan, const char *conditions)
 {
     int code = COMMAND_FINE;
     for (size_t i = 0; i < plan->count; i++) {
         struct str rest = str_of(conditions), part;
-        while (str_next(&rest, ',', &part)) {
-            struct str name = str_trim(part);
-            ptrdiff_t at = str_find(name, '<');
-            char *text = mem_copy_bytes(name.ptr + at + 1, at < 0 ? 0 : name.len - (size_t)at - 1);
-            double most = 0, value = 0;
-            bool good = at > 0 && *text == '=' && read_number(text + 1, &most) &&
-                        figure(&plan->runs[i], str_trim(str_sub(name, 0, (size_t)at)), &value);
-            mem_free(text);
-            if (!good) {
-                return command_fail(COMMAND_WRONG_USAGE,
-                                    "--require: \"%.*s\": write viol, bad, cost, hours, acts or "
-                                    "flips, <= and a number",
-                                    (int)part.len, part.ptr);
-            }
+        size_t of;
+        double most;
+        while (str_next(&rest, ',', &part) && read_condition(str_trim(part), &of, &most)) {
+            double value = figure(&plan->runs[i].result, of);
             if (value > most) {
-                code = command_fail(COMMAND_NO, "%s: %.*s is %.3f, which is above %g",
-                                    plan->runs[i].name, (int)at, name.ptr, value, most);
+                code = command_fail(COMMAND_NO, "%s: %s is %.3f, which is above %g",
+                                    plan->runs[i].name, FIGURES[of], value, most);
             }
         }
     }
@@ -296,21 +312,29 @@ static int simulate(struct plan *plan)
     return COMMAND_FINE;
 }
 
-static int print_all(const struct plan *plan)
+/* The file of --plot. */
+static int draw(const struct plan *plan, const struct simulated_set *set)
 {
-    struct buf out;
-    buf_init(&out, 64 << 20);
+    const char *path = command_value(plan->call, "plot");
+    int rc = path ? simulated_draw(path, set) : 0;
+    return rc < 0 ? command_fail(COMMAND_NO, "--plot: %s: %s", path, err_text(rc)) : COMMAND_FINE;
+}
+
+static int print_all(const struct plan *plan, const struct simulated_set *set)
+{
     if (command_value(plan->call, "json")) {
-        struct cJSON *answer = simulated_json(plan->runs, plan->count);
+        struct cJSON *answer = simulated_json(set);
         char *text = json_text(answer);
         puts(text);
         mem_free(text);
         json_free(answer);
     } else {
-        simulated_table(&out, plan->runs, plan->count);
+        struct buf out;
+        buf_init(&out, 64 << 20);
+        simulated_table(&out, set, screen_columns(), screen_coloured());
         fputs(buf_str(&out), stdout);
+        buf_free(&out);
     }
-    buf_free(&out);
     for (size_t i = 0; i < plan->count; i++) {
         if (plan->runs[i].result.error) {
             return command_fail(COMMAND_NO, "%s failed, and its service was held as it was: %s",
@@ -320,18 +344,40 @@ static int print_all(const struct plan *plan)
     return COMMAND_FINE;
 }
 
+/* Tells what came of it. */
+static int tell(const struct plan *plan)
+{
+    const char *trace = command_value(plan->call, "trace"), *slash = strrchr(trace, '/');
+    char *title = mem_printf("Simulated: %s", slash ? slash + 1 : trace);
+    const struct simulated_set set = {.title = title,
+                                      .options = &plan->options,
+                                      .runs = plan->runs,
+                                      .count = plan->count,
+                                      .begin_s = -1};
+    int code = draw(plan, &set);
+    code = code ? code : print_all(plan, &set);
+    mem_free(title);
+    return code;
+}
+
 static int run_simulate(const struct command_call *call)
 {
     struct plan plan = {.call = call, .runs = mem_array(RUNS_MOST, sizeof(struct simulated))};
+    const char *picture = command_value(call, "plot"), *conditions = command_value(call, "require");
     int code = read_options(&plan);
+    code = code || !conditions ? code : check_conditions(conditions);
+    if (!code && picture && !simulated_drawable(picture)) {
+        code = command_fail(COMMAND_WRONG_USAGE,
+                            "--plot: \"%s\": give the file a name that ends in .svg or .html",
+                            picture);
+    }
     code = code ? code : read_trace(&plan);
     const char *word;
     for (unsigned i = 0; !code && (word = command_arg(call, i)); i++) {
         code = add_policy(&plan, word);
     }
     code = code ? code : simulate(&plan);
-    code = code ? code : print_all(&plan);
-    const char *conditions = command_value(call, "require");
+    code = code ? code : tell(&plan);
     if (!code && conditions) {
         code = require(&plan, conditions);
     }
@@ -362,6 +408,7 @@ static const struct command_option SIMULATE[] = {
     {"seed", "N", "of the noise: same seed, same answer (default 1)"},
     {"sweep", "NAME=A..B", "repeat with values of a parameter: from..to or from..to:step"},
     {"require", "CONDITIONS", "exit 1 unless all hold: 'viol<=0.5,cost<=1.4'"},
+    {"plot", "FILE", "draw load, instances, the best plan and violations: FILE.svg or FILE.html"},
     {"json", NULL, "all figures as one line of JSON"},
     {NULL, NULL, NULL},
 };

@@ -1,6 +1,8 @@
 /* simulated.c: results of `tidegate simulate` as a table and as JSON. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "commands/simulated.h"
 #include "commands/screen.h"
@@ -15,31 +17,47 @@ static double a_day(const struct sim_result *r, double count)
     return r->hours > 0 ? count * 24 / r->hours : 0;
 }
 
-static void put_worst(struct buf *to, const struct sim_interval *w, unsigned width)
+/* "7m40s" since the beginning, or "01-31 14:05:10" where that is known. */
+static void moment(const struct simulated_set *set, double at_s, char ret_text[32])
 {
-    char from[24], length[24];
-    screen_age(w->from_s, from);
+    if (set->begin_s < 0) {
+        screen_age(at_s, ret_text);
+        return;
+    }
+    time_t seconds = (time_t)(set->begin_s + (int64_t)at_s);
+    struct tm tm;
+    gmtime_r(&seconds, &tm); /* it is local time already */
+    (void)strftime(ret_text, 32, "%m-%d %H:%M:%S", &tm);
+}
+
+static void put_worst(struct buf *to, const struct simulated_set *set, const struct sim_interval *w,
+                      unsigned width)
+{
+    char from[32], length[24];
+    moment(set, w->from_s, from);
     screen_age(w->until_s - w->from_s, length);
     (void)buf_printf(to, "  at %s for %s, %.0f instance seconds short\n", from, length, w->excess);
     struct str rest = str_of(w->decisions), line;
     while (*w->decisions && str_next(&rest, '\n', &line)) {
-        char *text = mem_copy_bytes(line.ptr, line.len);
-        screen_line(to, width, 6, text);
+        char *text = mem_copy_bytes(line.ptr, line.len), *what = strchr(text, ':'), at[32];
+        moment(set, strtod(text, NULL), at);
+        char *told = mem_printf("%s%s", at, what ? what : "");
+        screen_line(to, width, 6, told);
+        mem_free(told);
         mem_free(text);
     }
 }
 
-void simulated_table(struct buf *to, const struct simulated *runs, size_t count)
+void simulated_table(struct buf *to, const struct simulated_set *set, unsigned width, bool colour)
 {
     static const struct screen_column COLUMNS[] = {
         {"POLICY", false, true},   {"VIOLATED %", true, false}, {"BAD %", true, false},
         {"HOURS", true, false},    {"COST", true, false},       {"ACTIONS/DAY", true, false},
         {"FLIPS/DAY", true, false}};
-    unsigned width = screen_columns();
     struct screen_table *table = screen_table_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS);
-    for (size_t i = 0; i < count; i++) {
-        const struct sim_result *r = &runs[i].result;
-        screen_cell(table, SCREEN_PLAIN, "%s", runs[i].name);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct sim_result *r = &set->runs[i].result;
+        screen_cell(table, SCREEN_PLAIN, "%s", set->runs[i].name);
         screen_cell(table, SCREEN_PLAIN, "%.2f", r->violation_pct);
         screen_cell(table, SCREEN_PLAIN, "%.2f", r->bad_pct);
         screen_cell(table, SCREEN_PLAIN, "%.1f", r->instance_hours);
@@ -47,10 +65,10 @@ void simulated_table(struct buf *to, const struct simulated *runs, size_t count)
         screen_cell(table, SCREEN_PLAIN, "%.0f", a_day(r, r->ups + r->downs));
         screen_cell(table, SCREEN_PLAIN, "%.0f", a_day(r, r->flips));
     }
-    screen_table_print(table, to, width, 0, screen_coloured());
+    screen_table_print(table, to, width, 0, colour);
     screen_table_free(table);
-    if (count) {
-        const struct sim_result *r = &runs[0].result;
+    if (set->count) {
+        const struct sim_result *r = &set->runs[0].result;
         (void)buf_printf(to, "\nthe best plan in hindsight: %.1f instance hours of %.1f hours",
                          r->oracle_hours, r->hours);
         (void)buf_printf(to,
@@ -59,11 +77,11 @@ void simulated_table(struct buf *to, const struct simulated *runs, size_t count)
                              : "\n",
                          r->unavoidable_pct);
     }
-    for (size_t i = 0; i < count; i++) {
-        const struct sim_result *r = &runs[i].result;
-        (void)buf_printf(to, r->worst_count ? "\n%s, worst:\n" : "", runs[i].name);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct sim_result *r = &set->runs[i].result;
+        (void)buf_printf(to, r->worst_count ? "\n%s, worst:\n" : "", set->runs[i].name);
         for (unsigned w = 0; w < r->worst_count; w++) {
-            put_worst(to, &r->worst[w], width);
+            put_worst(to, set, &r->worst[w], width);
         }
     }
 }
@@ -112,11 +130,11 @@ static struct cJSON *run_json(const struct simulated *run)
     return j;
 }
 
-struct cJSON *simulated_json(const struct simulated *runs, size_t count)
+struct cJSON *simulated_json(const struct simulated_set *set)
 {
     struct cJSON *answer = json_object(), *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_set(list, NULL, run_json(&runs[i]));
+    for (size_t i = 0; i < set->count; i++) {
+        json_set(list, NULL, run_json(&set->runs[i]));
     }
     json_set(answer, "runs", list);
     return answer;

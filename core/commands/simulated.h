@@ -1,8 +1,10 @@
-/* simulated.h: what `tidegate simulate` prints. */
+/* simulated.h: what `tidegate simulate` prints and draws. */
 #ifndef COMMANDS_SIMULATED_H
 #define COMMANDS_SIMULATED_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "sim/sim.h"
 
@@ -15,11 +17,24 @@ struct simulated {
     struct sim_result result;
 };
 
+/* Runs of one trace. */
+struct simulated_set {
+    const char *title;
+    const struct sim_options *options;
+    const struct simulated *runs;
+    size_t count;
+    int64_t begin_s; /* as in struct sim_plot */
+};
+
 /* A line a run, and the worst intervals of each. */
-void simulated_table(struct buf *to, const struct simulated *runs, size_t count);
+void simulated_table(struct buf *to, const struct simulated_set *set, unsigned width, bool colour);
 /* {"runs":[{"policy","violation_percent","unavoidable_percent","bad_percent","instance_hours","oracle_hours","cost",
  *   "hours","actions_per_day","ups","downs","flips","decisions","decide_us","error"?,
  *   "worst":[{"from_s","until_s","excess","decisions":[...]}]}]}; the caller owns it. */
-struct cJSON *simulated_json(const struct simulated *runs, size_t count);
+struct cJSON *simulated_json(const struct simulated_set *set);
+/* Whether a file of that name can be drawn: .svg or .html. */
+bool simulated_drawable(const char *path);
+/* Draws into a file, which is made or written anew. -errno. */
+int simulated_draw(const char *path, const struct simulated_set *set);
 
 #endif

@@ -32,3 +32,32 @@ double oracle_ticks(const double *need, size_t count, size_t from, uint32_t min,
     }
     return ticks;
 }
+
+static void draw_layer(const double *need, size_t count, double k, size_t startup_ticks,
+                       double *plan)
+{
+    size_t last = 0; /* as in layer */
+    for (size_t i = 0; i < count; i++) {
+        if (need[i] < k) {
+            continue;
+        }
+        size_t gap = i - last;
+        size_t begin =
+            last && gap <= startup_ticks ? last : i - (i < startup_ticks ? i : startup_ticks);
+        for (size_t at = begin; at <= i; at++) {
+            plan[at]++;
+        }
+        last = i + 1;
+    }
+}
+
+void oracle_plan(const double *need, size_t count, uint32_t min, uint32_t max, size_t startup_ticks,
+                 double *ret_plan)
+{
+    for (size_t i = 0; i < count; i++) {
+        ret_plan[i] = min;
+    }
+    for (uint32_t k = min + 1; k <= max; k++) {
+        draw_layer(need, count, k, startup_ticks, ret_plan);
+    }
+}

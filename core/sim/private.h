@@ -56,10 +56,12 @@ double model_need(const struct model *model, double rate);
 double model_slower(double workers, double rate_each, double load, double t);
 
 /* ---- oracle.c ---- */
-/* Instance ticks from tick `from` on of the best plan; *ret_short (may be NULL) is set true for ticks
- * that `max` instances cannot serve. `need` has one value a tick. */
+/* Instance ticks from tick `from` on of the best plan. `need` has one value a tick. */
 double oracle_ticks(const double *need, size_t count, size_t from, uint32_t min, uint32_t max,
                     size_t startup_ticks);
+/* The same plan tick by tick: how many instances it bills, with those that are being started. */
+void oracle_plan(const double *need, size_t count, uint32_t min, uint32_t max, size_t startup_ticks,
+                 double *ret_plan);
 
 /* ---- engine.c: an engine.h whose instances are records ---- */
 struct sim_container {
@@ -84,5 +86,11 @@ struct sim_container *sim_engine_at(struct sim_engine *e, const char *address);
 void sim_engine_use(struct sim_engine *e, double cpu_seconds);
 void sim_engine_unserve(struct sim_engine *e);
 unsigned sim_engine_count(const struct sim_engine *e, unsigned *ret_serving);
+
+/* ---- plot_page.c ---- */
+/* Appends text as XML and HTML take it; bytes that neither takes become '?'. */
+void plot_text(struct buf *to, const char *text);
+/* "14:05", or with `day` "01-31", of seconds since 1970. */
+void plot_date(int64_t at_s, bool day, char ret_text[32]);
 
 #endif

@@ -24,7 +24,8 @@ enum {
     BEFORE_MS = 100,    /* samples are taken so long before the question */
     ROUNDS_MOST = 1000, /* of calls and rosters in one moment */
     RECENT = 4,         /* decisions shown beside an interval */
-    TIMED_EACH = 32     /* one of so many decisions is timed */
+    TIMED_EACH = 32,    /* one of so many decisions is timed */
+    CALM_S = 60         /* within the objective for so long: the interval is over */
 };
 
 struct run {
@@ -256,7 +257,6 @@ static void close_interval(struct run *r)
     if (r->open.from_s < 0) {
         return;
     }
-    r->open.until_s = virtual_s(r);
     unsigned at = result->worst_count < SIM_WORST ? result->worst_count++ : SIM_WORST;
     if (at == SIM_WORST && result->worst[SIM_WORST - 1].excess >= r->open.excess) {
         at = SIM_WORST + 1;
@@ -284,12 +284,15 @@ static void score(struct run *r, const struct model_tick *t, double need, unsign
     }
     r->result->violation_pct += t->violated;
     if (!t->violated) {
-        close_interval(r);
+        if (virtual_s(r) - r->open.until_s >= CALM_S) {
+            close_interval(r);
+        }
         return;
     }
     if (r->open.from_s < 0) {
         r->open = (struct sim_interval){.from_s = virtual_s(r)};
     }
+    r->open.until_s = virtual_s(r) + SIM_TICK_MS / 1000.0;
     r->open.excess += fmax(need - ready, 0.5) * SIM_TICK_MS / 1000;
 }
 
@@ -333,8 +336,9 @@ static void begin(struct run *r, const struct cJSON *config)
     pass(r, BEGIN_MS);
 }
 
-static void walk(struct run *r, const struct sim_trace *trace, const double *arrivals,
-                 const double *need)
+/* -ECANCELED with a sentence when it was stopped. */
+static int walk(struct run *r, const struct sim_trace *trace, const double *arrivals,
+                const double *need, char **reterr)
 {
     struct sim_result *result = r->result;
     double requests = 0, bad = 0, billed = 0, seconds = SIM_TICK_MS / 1000.0;
@@ -342,11 +346,17 @@ static void walk(struct run *r, const struct sim_trace *trace, const double *arr
         unsigned ready = 0;
         unsigned all = sim_engine_count(r->engine, &ready);
         struct model_tick t;
+        if (r->options->stop && *r->options->stop) {
+            *reterr = mem_copy("it was stopped");
+            return -ECANCELED;
+        }
         r->scored = i >= r->options->warm_ticks;
         model_tick(&r->model, arrivals[i], ready, seconds, &t);
         show(r, &t);
         result->ready[i] = ready;
         result->wanted[i] = all;
+        result->rate[i] = arrivals[i] / seconds;
+        result->violated[i] = t.violated;
         if (r->scored) {
             billed += all;
             score(r, &t, need[i], ready, &requests, &bad);
@@ -365,14 +375,16 @@ static void walk(struct run *r, const struct sim_trace *trace, const double *arr
     result->violation_pct = fmax(result->violation_pct * 100 / ticks - result->unavoidable_pct, 0);
     result->bad_pct = requests > 0 ? 100 * bad / requests : 0;
     result->decide_us = r->timed ? r->cpu_us / (double)r->timed : 0;
+    return 0;
 }
 
 static void compare(struct run *r, const struct sim_trace *trace, const double *need)
 {
     const struct sim_options *o = r->options;
     struct sim_result *result = r->result;
-    double ticks = oracle_ticks(need, trace->count, o->warm_ticks, o->min, o->max,
-                                (size_t)(o->startup_ms / SIM_TICK_MS));
+    size_t startup_ticks = (size_t)(o->startup_ms / SIM_TICK_MS);
+    double ticks = oracle_ticks(need, trace->count, o->warm_ticks, o->min, o->max, startup_ticks);
+    oracle_plan(need, trace->count, o->min, o->max, startup_ticks, result->best);
     result->oracle_hours = ticks * SIM_TICK_MS / 1000 / 3600;
     result->cost = ticks > 0 ? result->instance_hours / result->oracle_hours : 0;
 }
@@ -389,7 +401,11 @@ int sim_run(const struct sim_options *options, const struct sim_trace *trace,
     }
     struct run *r = mem_new(sizeof *r);
     *ret_result = (struct sim_result){.ready = mem_array(trace->count, sizeof(double)),
-                                      .wanted = mem_array(trace->count, sizeof(double))};
+                                      .wanted = mem_array(trace->count, sizeof(double)),
+                                      .best = mem_array(trace->count, sizeof(double)),
+                                      .rate = mem_array(trace->count, sizeof(double)),
+                                      .violated = mem_array(trace->count, sizeof(bool)),
+                                      .ticks = trace->count};
     double *arrivals = mem_array(trace->count, sizeof *arrivals);
     double *need = mem_array(trace->count, sizeof *need);
     *r = (struct run){.options = options, .carrier = -1, .result = ret_result};
@@ -404,7 +420,9 @@ int sim_run(const struct sim_options *options, const struct sim_trace *trace,
     if (code == 0) {
         arrive(r, trace, arrivals, need);
         begin(r, config);
-        walk(r, trace, arrivals, need);
+        code = walk(r, trace, arrivals, need, reterr);
+    }
+    if (code == 0) {
         compare(r, trace, need);
     } else {
         sim_result_free(ret_result);
@@ -430,5 +448,8 @@ void sim_result_free(struct sim_result *result)
     }
     mem_release(&result->ready);
     mem_release(&result->wanted);
+    mem_release(&result->best);
+    mem_release(&result->rate);
+    mem_release(&result->violated);
     mem_release(&result->error);
 }

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
 struct cJSON;
 
 enum {
@@ -35,7 +36,8 @@ struct sim_options {
     double noise;    /* 1 = Poisson arrivals and 2 % on CPU, 0 = none */
     uint64_t seed;
     uint32_t min, max;
-    size_t warm_ticks; /* not scored */
+    size_t warm_ticks;        /* not scored */
+    const volatile int *stop; /* not 0: the run ends early; NULL: it cannot be stopped. Lent */
 };
 
 /* ---- Traces ---- */
@@ -69,10 +71,11 @@ double sim_highest_load(const struct sim_options *options);
 int sim_policy_load(const char *policy, const char *params, const struct sim_options *options,
                     struct cJSON **ret_config, char **reterr);
 
-struct sim_interval {       /* without a break above the objective */
+struct sim_interval {       /* above the objective, with breaks of less than a minute */
     double from_s, until_s; /* since the trace's start */
     double excess;          /* demand beyond what was ready, instance seconds */
-    char *decisions;        /* the last ones until then, a line each; owned by the result */
+    char *
+        decisions; /* the last ones until a minute later, lines "615 s: what"; owned by the result */
 };
 
 struct sim_result {
@@ -87,12 +90,45 @@ struct sim_result {
     char *error;                /* first error of the policy, or NULL; owned */
     struct sim_interval worst[SIM_WORST];
     unsigned worst_count;
-    double *ready, *wanted; /* each tick: instances in traffic, and billed; owned */
+    /* Each tick; owned. */
+    double *ready, *wanted; /* instances in traffic, and billed */
+    double *best;           /* instances that the best plan bills */
+    double *rate;           /* requests/s that came */
+    bool *violated;
+    size_t ticks;
 };
 
-/* -EINVAL with a sentence. Borrows all; the caller frees the result. */
+/* -EINVAL with a sentence, -ECANCELED when it was stopped, too. Borrows all; the caller frees the result. */
 int sim_run(const struct sim_options *options, const struct sim_trace *trace,
             const struct cJSON *config, struct sim_result *ret_result, char **reterr);
 void sim_result_free(struct sim_result *result);
+
+/* ---- Pictures ---- */
+
+struct sim_plot_run {
+    const char *name;
+    const struct sim_result *result;
+};
+
+/* What runs of the same trace came to. */
+struct sim_plot {
+    const char *title; /* of an SVG NULL: none */
+    const struct sim_options *options;
+    const struct sim_plot_run *runs;
+    size_t count;
+    int64_t
+        begin_s; /* local time of the trace's beginning as if it were UTC, in seconds; below 0: none is known */
+};
+
+enum {
+    SIM_PLOT_RUNS = 24,        /* most that are drawn */
+    SIM_PLOT_BYTES = 32 << 20, /* enough for them */
+};
+
+/* Appends one <svg> that needs nothing else: the load, then for each run its instances, those of the best plan, and
+ * marks where the objective was violated. Readable on light and dark. */
+void sim_plot_svg(struct buf *to, const struct sim_plot *plot);
+/* Appends a page with it, the figures as a table, and the worst intervals. */
+void sim_plot_html(struct buf *to, const struct sim_plot *plot);
 
 #endif

@@ -25,7 +25,7 @@ describe("tidegate simulate", function()
         assert.matches("\nthreshold +%d+%.%d%d +%d+%.%d%d +%d+%.%d +%d%.%d%d", out)
         assert.matches("\nthreshold:cpu=50,interval=5s +%d", out)
         assert.matches("the best plan in hindsight: %d+%.%d instance hours of 22%.0 hours", out)
-        assert.matches("threshold, worst:\n  at [%dhms]+ for [%dhms]+, %d+ instance seconds short\n +%d+ s: ", out)
+        assert.matches("threshold, worst:\n  at [%dhms]+ for [%dhms]+, %d+ instance seconds short\n +[%dhms]+: %a", out)
     end)
 
     it("answers the same for the same seed, in JSON too", function()
@@ -78,6 +78,23 @@ describe("tidegate simulate", function()
         assert.matches("POLICY", out)
     end)
 
+    it("draws what came of it, as a picture or as a page", function()
+        sh:write("own.csv", "seconds,requests_per_second\n0,100\n3600,900\n7200,100\n")
+        local code, out, err = simulate "threshold threshold:cpu=60 --trace ./own.csv --plot a.svg"
+        assert.equal("", err)
+        assert.equal(0, code)
+        assert.matches("POLICY", out)
+        local text = sh:read "a.svg"
+        assert.matches("^<svg ", text)
+        assert.matches(">Simulated: own.csv</text>", text)
+        assert.matches(">threshold:cpu=60</text>", text)
+        assert.equal(0, (simulate "threshold --trace flash --plot b.html --json"))
+        text = sh:read "b.html"
+        assert.matches("^<!doctype html>", text)
+        assert.matches("<td>threshold</td><td>%d+%.%d%d</td>", text)
+        assert.matches("<dd>%d+:%d%d:%d%d: scale up: ", text)
+    end)
+
     it("says what is wrong and what to do", function()
         sh:write("bad.csv", "0,1\nx\n")
         for _, case in ipairs {
@@ -94,9 +111,19 @@ describe("tidegate simulate", function()
             { "threshold --trace daily --min 5 --max 4", 2, "%-%-min is more than %-%-max" },
             { "threshold --trace daily --warm-up 2d", 1, "the trace ends before the warm%-up does" },
             { "threshold --trace daily --require vile<=1", 2, "viol, bad, cost, hours, acts or flips" },
+            { "threshold --trace daily --require viol", 2, '"viol": write viol' },
+            { "threshold --trace daily --require ''", 2, "write viol, bad" },
+            { "threshold --trace daily --require viol<=1,", 2, '"": write viol' },
+            { "threshold --trace daily --require viol=1", 2, '"viol=1": write viol' },
+            { "threshold --trace daily --sweep cpu=90..50", 2, "write parameter=from..to" },
+            { "threshold --trace daily --sweep cpu=1..2:0", 2, "write parameter=from..to" },
+            { "threshold --trace daily --sweep cups=1..2:1", 1, 'the policy "threshold" takes cpu, memory' },
+            { "threshold --trace daily --plot x.png", 2, "give the file a name that ends in .svg or .html" },
+            { "threshold --trace daily --plot no/x.svg", 1, "%-%-plot: no/x.svg: " },
         } do
-            local code, _, err = simulate((case[1]:gsub("<=", "\\<=")))
+            local code, out, err = simulate((case[1]:gsub("<=", "\\<=")))
             assert.equal(case[2], code, case[1])
+            assert.equal("", code == 2 and out or "", case[1]) -- wrong use is told before anything runs
             assert.matches(case[3], err)
         end
     end)

@@ -5,6 +5,7 @@ local C = require("ffi_room").load("base/mem.h", "base/json.h", "sim/sim.h")
 ffi.cdef [[
 double model_slower(double workers, double rate_each, double load, double t);
 double oracle_ticks(const double *need, size_t count, size_t from, uint32_t min, uint32_t max, size_t startup_ticks);
+void oracle_plan(const double *need, size_t count, uint32_t min, uint32_t max, size_t startup_ticks, double *ret_plan);
 ]]
 
 local function options(over)
@@ -83,6 +84,63 @@ describe("sim", function()
         assert.equal(12, ticks({ 1, 1, 1, 1, 1, 1 }, 2, 2))
         assert.equal(2 + 2 + 2, ticks({ 9, 9 }, 0)) -- never more than max
         assert.equal(2, ticks({ 2, 1, 1, 1 }, 1, 1, 2)) -- only what is scored
+    end)
+
+    it("draws the best plan tick by tick, as it is paid", function()
+        local function plan(need, startup)
+            local drawn, all = ffi.new("double[?]", #need), {}
+            C.oracle_plan(ffi.new("double[?]", #need, need), #need, 1, 3, startup, drawn)
+            for i = 1, #need do
+                all[i] = drawn[i - 1]
+            end
+            return all
+        end
+        assert.same({ 1, 2, 2, 2, 2, 1 }, plan({ 1, 1, 1, 2, 2, 1 }, 2)) -- begun two before
+        assert.same({ 2, 2, 2, 2, 2, 1 }, plan({ 1, 1, 2, 1, 2, 1 }, 2)) -- a gap is kept
+        assert.same({ 1, 2, 2, 1, 2, 2, 1 }, plan({ 1, 1, 2, 1, 1, 2, 1 }, 1)) -- a longer one is not
+        assert.same({ 3, 3 }, plan({ 9, 9 }, 2))
+        -- Wherever starts lie within the trace it comes to the same sum.
+        local need, sum = {}, 0
+        for i = 1, 400 do
+            need[i] = i > 20 and 1 + (i * 7919 % 13 == 0 and 2 or 0) + (i % 50 < 20 and 1 or 0) or 1
+        end
+        for _, ticks in ipairs(plan(need, 6)) do
+            sum = sum + ticks
+        end
+        assert.equal(C.oracle_ticks(ffi.new("double[?]", 400, need), 400, 0, 1, 3, 6), sum)
+    end)
+
+    it("takes what is above the objective with short breaks as one interval, and ends when it is told to", function()
+        local rates = {}
+        for i = 1, 720 do -- full load for 20 s of every 40 s, three times, and once more half an hour later
+            local busy = i > 100 and i <= 120 and (i - 101) % 8 < 4 or i > 500 and i <= 504
+            rates[i] = busy and 300 or 20
+        end
+        local trace = trace_of(rates)
+        local r = run("threshold", "up_cooldown = 3000,", trace, { noise = 0, max = 1 })
+        assert.equal(100 * 16 / 720, r.unavoidable_pct)
+        assert.equal(2, tonumber(r.worst_count))
+        assert.equal(500, r.worst[0].from_s)
+        assert.is_true(r.worst[0].until_s < 700 and r.worst[0].until_s >= 500 + 20 * 5 - 20)
+        assert.equal(2500, r.worst[1].from_s)
+        assert.is_true(r.worst[0].excess > 2 * r.worst[1].excess)
+        local violated = 0
+        for i = 0, 719 do
+            violated = violated + (r.violated[i] and 1 or 0)
+        end
+        assert.near(r.violation_pct + r.unavoidable_pct, 100 * violated / 720, 1e-9)
+        assert.equal(300, r.rate[500])
+        C.sim_trace_free(trace)
+
+        trace = trace_of(rates)
+        local o, config = options { stop = ffi.new("int[1]", 1) }, ffi.new "struct cJSON *[1]"
+        sentence(function(reterr) return C.sim_policy_load("threshold", "", o, config, reterr) end)
+        local code, why = sentence(function(reterr)
+            return C.sim_run(o, trace, config[0], ffi.new "struct sim_result", reterr)
+        end)
+        assert.same({ -125, "it was stopped" }, { code, why }) -- -ECANCELED
+        C.json_free(config[0])
+        C.sim_trace_free(trace)
     end)
 
     it("reads traces and interpolates between rows", function()
