@@ -11,6 +11,7 @@
 
 #include "base/ban.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "board/board.h"
 #include "engine/engine.h"
 #include "fleet/fleet.h"
@@ -48,9 +49,12 @@ static struct cJSON *port_metrics(void *arg, const char *service)
     return collecting_metrics(arg, service);
 }
 
-static void port_ask(void *arg, const char *snapshot_json)
+static void port_ask(void *arg, const struct fleet_snapshot *snapshot)
 {
-    (void)deciders_ask(arg, CHILD_DECIDE, snapshot_json);
+    struct master *m = arg;
+    char *text = fleet_snapshot_text(m->fleet, snapshot);
+    (void)deciders_ask(m, CHILD_DECIDE, text);
+    mem_free(text);
 }
 
 static void port_fact(void *arg, const struct fleet_fact *fact)

@@ -64,11 +64,6 @@ static char *printed(char *text)
     return copy;
 }
 
-char *json_text(const struct cJSON *value)
-{
-    return value ? printed(cJSON_PrintUnformatted(value)) : mem_copy("null");
-}
-
 char *json_pretty(const struct cJSON *value)
 {
     return value ? printed(cJSON_Print(value)) : mem_copy("null");

@@ -318,6 +318,21 @@ void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum)
     *ret_sum = sum;
 }
 
+void board_requests(const struct board *b, unsigned slot, uint64_t *ret_requests,
+                    uint64_t *ret_failures)
+{
+    uint64_t requests = 0, failures = 0;
+    for (unsigned w = 0; w < b->workers; w++) {
+        const uint64_t *outcomes = board_row((struct board *)b, w, slot)->outcomes;
+        for (int o = 0; o < BOARD_OUTCOMES; o++) {
+            requests += board_get(&outcomes[o]);
+        }
+        failures += board_get(&outcomes[BOARD_5XX]) + board_get(&outcomes[BOARD_NO_ANSWER]);
+    }
+    *ret_requests = requests;
+    *ret_failures = failures;
+}
+
 void board_histogram(const struct board *b, unsigned slot, uint64_t *buckets)
 {
     for (unsigned w = 0; w < b->workers; w++) {
@@ -328,25 +343,44 @@ void board_histogram(const struct board *b, unsigned slot, uint64_t *buckets)
     }
 }
 
+enum {
+    RUN = 16 /* buckets that are looked at together */
+};
+
+void board_quantiles_us(const uint64_t *buckets, const double *q, unsigned count, uint64_t *ret_us)
+{
+    uint64_t runs[BOARD_BUCKETS / RUN] = {0}, total = 0;
+    for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
+        runs[i / RUN] += buckets[i];
+    }
+    for (unsigned r = 0; r < BOARD_BUCKETS / RUN; r++) {
+        total += runs[r];
+    }
+    unsigned run = 0;
+    uint64_t before = 0; /* in the runs before it */
+    for (unsigned k = 0; k < count; k++) {
+        double rank = q[k] * (double)total;
+        while (run < BOARD_BUCKETS / RUN && (!runs[run] || (double)(before + runs[run]) < rank)) {
+            before += runs[run++];
+        }
+        unsigned i = run * RUN;
+        uint64_t seen = before;
+        while (i < BOARD_BUCKETS && (!buckets[i] || (double)(seen + buckets[i]) < rank)) {
+            seen += buckets[i++];
+        }
+        /* The middle of the bucket halves the error of its edges. */
+        ret_us[k] = !total ? 0
+                    : i == BOARD_BUCKETS
+                        ? board_bucket_floor_us(i - 1)
+                        : (board_bucket_floor_us(i) + board_bucket_floor_us(i + 1)) / 2;
+    }
+}
+
 uint64_t board_quantile_us(const uint64_t *buckets, double q)
 {
-    uint64_t total = 0;
-    for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
-        total += buckets[i];
-    }
-    if (!total) {
-        return 0;
-    }
-    double rank = q * (double)total;
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
-        seen += buckets[i];
-        if (buckets[i] && (double)seen >= rank) {
-            /* The middle of the bucket halves the error of its edges. */
-            return (board_bucket_floor_us(i) + board_bucket_floor_us(i + 1)) / 2;
-        }
-    }
-    return board_bucket_floor_us(BOARD_BUCKETS - 1);
+    uint64_t us;
+    board_quantiles_us(buckets, &q, 1, &us);
+    return us;
 }
 
 /* Writing makes a page resident, so only what was used is. */

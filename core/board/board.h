@@ -183,10 +183,15 @@ bool board_reserve(struct board *b, unsigned worker, unsigned slot, uint64_t mos
 /* In flight on a slot over all workers. */
 uint64_t board_in_flight(const struct board *b, unsigned slot);
 void board_sum(const struct board *b, unsigned slot, struct board_sum *ret_sum);
+/* Of these sums only the requests that ended, and those of them that failed: no answer, or 5xx. */
+void board_requests(const struct board *b, unsigned slot, uint64_t *ret_requests,
+                    uint64_t *ret_failures);
 /* Adds the slot's histogram over all workers to `buckets` (BOARD_BUCKETS counters, zeroed by the caller). */
 void board_histogram(const struct board *b, unsigned slot, uint64_t *buckets);
 /* Latency in us at quantile q (0..1) of such buckets; 0 when they are empty. */
 uint64_t board_quantile_us(const uint64_t *buckets, double q);
+/* `count` of them at once; the quantiles rise. */
+void board_quantiles_us(const uint64_t *buckets, const double *q, unsigned count, uint64_t *ret_us);
 /* Bucket number of a latency, and the least latency of a bucket. */
 unsigned board_bucket_of(uint64_t latency_us);
 uint64_t board_bucket_floor_us(unsigned bucket);

@@ -28,7 +28,6 @@ static void clear(struct decision *d)
     mem_free(d->policy);
     mem_free(d->origin);
     mem_free(d->reason);
-    mem_free(d->inputs);
     *d = (struct decision){0};
 }
 
@@ -39,7 +38,6 @@ static void put_copy(struct decision *to, const struct decision *d)
     to->policy = mem_copy(d->policy ? d->policy : "");
     to->origin = mem_copy(d->origin ? d->origin : "");
     to->reason = mem_copy(d->reason ? d->reason : "");
-    to->inputs = mem_copy(d->inputs);
     if (strlen(to->reason) >= LIMIT_REASON_BYTES) {
         to->reason[LIMIT_REASON_BYTES - 1] = '\0';
     }
@@ -102,6 +100,7 @@ void fleet_audit_record(struct service *s, const struct decision *d)
     put_copy(to, d);
     mem_free(to->service);
     to->service = mem_copy(s->name);
+    to->inputs.service = d->inputs.service ? to->service : NULL;
     to->wall_ms = first_ms;
     to->last_wall_ms = wall_ms;
     to->count = count;
@@ -128,8 +127,7 @@ struct cJSON *fleet_audit_json(const struct decision *d)
     json_set_str(j, "policy", d->policy);
     json_set_str(j, "origin", d->origin);
     json_set_num(j, "generation", d->policy_generation);
-    struct cJSON *inputs = d->inputs ? json_parse(d->inputs, strlen(d->inputs)) : NULL;
-    json_set(j, "inputs", inputs ? inputs : json_object());
+    json_set(j, "inputs", d->inputs.service ? fleet_view_json(&d->inputs) : json_object());
     if (d->want < 0) {
         json_set(j, "want", NULL);
     } else {

@@ -35,6 +35,7 @@
 #define FLEET_FLEET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct board;
@@ -44,6 +45,35 @@ struct engine_event;
 struct fleet;
 struct probe_result;
 struct probe_spec;
+struct record_field;
+
+/* What a scale policy gets to know of a service at a moment: one view of the snapshot above, but `metrics`.
+ * Negative: unknown, and absent in the JSON. fleet_view_fields names the numbers. */
+struct fleet_view {
+    const char *service; /* lent */
+    double now;          /* s */
+    double instances, desired, starting, min, max;
+    double cpu_percent, memory_percent, in_flight, rate, error_rate;
+    double p50_ms, p95_ms, p99_ms, queue;
+    double since_up_s, since_down_s, sample_age_s;
+    double hash; /* 0..1: of the service and the moment */
+};
+
+/* The services whose policies are asked together. Lent for the call. */
+struct fleet_snapshot {
+    uint64_t now_ms;
+    const struct fleet_view *views;
+    size_t count;
+};
+
+/* What a policy answered for a service. Borrowed. */
+struct fleet_answer {
+    const char *service;
+    const char *policy, *origin, *reason; /* may be NULL */
+    const char *error;                    /* NULL: none */
+    bool given;                           /* `want` counts; else no opinion */
+    double want;
+};
 
 /* Something that happened, for log, history and metrics. Borrowed. */
 struct fleet_fact {
@@ -69,11 +99,11 @@ struct fleet_ports {
                          uint32_t *ret_attempts);
     /* A new roster for all workers; its version is acknowledged by fleet_on_roster. */
     void (*roster)(void *arg, uint64_t version, const char *json);
-    /* The last metrics view of a service (watch/view.h) for its snapshot; the caller owns it. NULL: there is none; the
-     * function may be NULL, too. */
+    /* The last metrics view of a service (watch/view.h) for fleet_snapshot_text; the caller owns it. NULL: there is
+     * none; the function may be NULL, too. */
     struct cJSON *(*metrics)(void *arg, const char *service);
-    /* Wants decisions for this snapshot: fleet_on_decisions, or silence (hold). */
-    void (*ask)(void *arg, const char *snapshot_json);
+    /* Wants decisions for this snapshot: fleet_on_decisions or fleet_on_answer, or silence (hold). */
+    void (*ask)(void *arg, const struct fleet_snapshot *snapshot);
     void (*fact)(void *arg, const struct fleet_fact *fact);
     /* Something that must outlive this process is so from now on; json NULL: not any more. Keys are
      * unique within a kind, and the JSON is for fleet_restore alone. */
@@ -113,6 +143,13 @@ bool fleet_surveyed(const struct fleet *f);
 void fleet_on_roster(struct fleet *f, uint64_t version, uint64_t now_ms);
 void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t generation,
                         uint64_t now_ms);
+/* The same for one service, without JSON. */
+void fleet_on_answer(struct fleet *f, const struct fleet_answer *answer, uint32_t generation,
+                     uint64_t now_ms);
+/* The SNAPSHOT as JSON text; the caller owns it (mem_free). */
+char *fleet_snapshot_text(const struct fleet *f, const struct fleet_snapshot *snapshot);
+/* The numbers of struct fleet_view, in the order of the JSON. Static. */
+const struct record_field *fleet_view_fields(size_t *ret_count);
 /* Time passes: call about every 100 ms. Deadlines, back-offs, samples, snapshots. */
 void fleet_tick(struct fleet *f, uint64_t now_ms);
 

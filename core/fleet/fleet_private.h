@@ -6,7 +6,8 @@
  * next call.c      calls of the engine and their outcomes      observe.c   what the engine says of
  * instances check.c     health                                      adopt.c     list, compare
  *   roster.c    who gets traffic                            sample.c    load
- *   scale.c     decisions and their guard rails             audit.c     the ring of decisions
+ *   view.c      what policies get to know                   audit.c     the ring of decisions
+ *   scale.c     decisions and their guard rails
  *   operate.c   what operators ask for                      report.c    status
  *   backends.c  what they change of backends                keep.c      what outlives the process
  *
@@ -215,8 +216,8 @@ struct decision {
     uint32_t count;
     uint32_t policy_generation;
     char *service, *policy, *origin, *reason;
-    char *inputs; /* JSON text or NULL */
-    int64_t want; /* -1 = no opinion */
+    struct fleet_view inputs; /* service NULL: there are none */
+    int64_t want;             /* -1 = no opinion */
     uint32_t was, result;
     enum fleet_action action;
     enum fleet_held held;
@@ -249,7 +250,8 @@ struct service {
     struct failure failure;
 
     uint64_t ask_ms;                         /* next snapshot */
-    char *asked;                             /* inputs of the question under way, or NULL */
+    bool asking;                             /* a question is under way ... */
+    struct fleet_view asked;                 /* ... with these inputs */
     uint64_t changed_up_ms, changed_down_ms; /* 0 = never; may be before boot: wrapped */
     uint64_t manual_until_ms;
     uint64_t decision;    /* 1 + number of the last record; 0 = none */
@@ -433,6 +435,11 @@ bool fleet_usage_fresh(const struct instance *i);
 uint64_t fleet_service_in_flight(const struct service *s);
 /* Requests on its routes that wait for a backend. */
 uint64_t fleet_service_queue(const struct service *s);
+
+/* ---- view.c ---- */
+/* What is so now. Closes the window of traffic since the last one. */
+void fleet_view_take(struct service *s, struct fleet_view *ret_view);
+struct cJSON *fleet_view_json(const struct fleet_view *view);
 
 /* ---- scale.c ---- */
 void fleet_scale_tick(struct fleet *f);

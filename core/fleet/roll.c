@@ -49,7 +49,7 @@ bool fleet_current(const struct instance *i)
 {
     const struct service *s = i->service;
     return fleet_alive(i) && !i->backend && !i->doomed && i->generation == s->generation &&
-           !strcmp(i->spec_hash, s->spec.hash) && !lost(i);
+           !memcmp(i->spec_hash, s->spec.hash, sizeof s->spec.hash) && !lost(i);
 }
 
 void fleet_census(const struct service *s, struct census *ret_census)

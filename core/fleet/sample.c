@@ -131,10 +131,8 @@ uint64_t fleet_service_queue(const struct service *s)
 /* Adds what is new on the instance's row to both windows. */
 static void count_instance(struct service *s, struct instance *i)
 {
-    struct board_sum sum;
-    board_sum(s->fleet->board, (unsigned)i->slot, &sum);
-    uint64_t requests = sum.answered + sum.outcomes[BOARD_NO_ANSWER];
-    uint64_t failures = sum.outcomes[BOARD_5XX] + sum.outcomes[BOARD_NO_ANSWER];
+    uint64_t requests, failures;
+    board_requests(s->fleet->board, (unsigned)i->slot, &requests, &failures);
     uint64_t more = requests - i->seen_requests;
     if (!more) {
         return; /* nothing was answered either: the histogram stands still */
@@ -155,9 +153,11 @@ static void count_instance(struct service *s, struct instance *i)
     for (unsigned at = 0; at < BOARD_BUCKETS; at++) {
         /* Modulo 2^32: half the memory, and no window sees so many. */
         uint32_t added = (uint32_t)buckets[at] - i->seen_buckets[at];
-        s->window.buckets[at] += added;
-        s->since_ask.buckets[at] += added;
-        i->seen_buckets[at] = (uint32_t)buckets[at];
+        if (added) { /* few of them */
+            s->window.buckets[at] += added;
+            s->since_ask.buckets[at] += added;
+            i->seen_buckets[at] = (uint32_t)buckets[at];
+        }
     }
 }
 
@@ -171,11 +171,6 @@ static void count_traffic(struct service *s)
     }
 }
 
-static double quantile_ms(const struct traffic *w, double q)
-{
-    return (double)board_quantile_us(w->buckets, q) / 1000;
-}
-
 void fleet_traffic_close(struct service *s, struct traffic *window, struct figures *ret_figures)
 {
     uint64_t now_ms = s->fleet->now_ms;
@@ -187,9 +182,11 @@ void fleet_traffic_close(struct service *s, struct traffic *window, struct figur
     }
     if (window->requests) {
         figures.error_rate = (double)window->failures / (double)window->requests;
-        figures.p50_ms = quantile_ms(window, 0.50);
-        figures.p95_ms = quantile_ms(window, 0.95);
-        figures.p99_ms = quantile_ms(window, 0.99);
+        uint64_t us[3];
+        board_quantiles_us(window->buckets, (const double[]){0.50, 0.95, 0.99}, 3, us);
+        figures.p50_ms = (double)us[0] / 1000;
+        figures.p95_ms = (double)us[1] / 1000;
+        figures.p99_ms = (double)us[2] / 1000;
     }
     *window = (struct traffic){.since_ms = now_ms};
     *ret_figures = figures;

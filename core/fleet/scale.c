@@ -27,63 +27,6 @@ void fleet_scale_set(struct service *s, uint32_t desired)
 
 /* ---- Asking ---- */
 
-static void put_known(struct cJSON *to, const char *key, double value)
-{
-    if (value >= 0) {
-        json_set_num(to, key, value);
-    }
-}
-
-static double seconds_since(uint64_t at_ms, uint64_t now_ms)
-{
-    return at_ms ? (double)(now_ms - at_ms) / 1000 : -1;
-}
-
-static unsigned up_count(const struct service *s)
-{
-    unsigned up = 0;
-    for (struct list *n = s->instances.next; n != &s->instances; n = n->next) {
-        const struct instance *i = list_owner(n, struct instance, node);
-        up += i->state == FLEET_UP && !i->backend;
-    }
-    return up;
-}
-
-static struct cJSON *view(struct service *s)
-{
-    uint64_t now_ms = s->fleet->now_ms;
-    struct census c;
-    struct load load;
-    struct figures figures;
-    fleet_census(s, &c);
-    fleet_load(s, &load);
-    fleet_traffic_close(s, &s->since_ask, &figures);
-    uint64_t hash = hash_more(hash_bytes(s->name, strlen(s->name)), &now_ms, sizeof now_ms);
-
-    struct cJSON *v = json_object();
-    json_set_str(v, "service", s->name);
-    json_set_num(v, "now", (double)now_ms / 1000);
-    json_set_num(v, "instances", up_count(s));
-    json_set_num(v, "desired", s->desired);
-    json_set_num(v, "starting", c.launching);
-    json_set_num(v, "min", s->spec.min);
-    json_set_num(v, "max", s->spec.max);
-    put_known(v, "cpu_percent", load.cpu_percent);
-    put_known(v, "memory_percent", load.memory_percent);
-    json_set_num(v, "in_flight", (double)fleet_service_in_flight(s));
-    put_known(v, "rate", figures.rate);
-    put_known(v, "error_rate", figures.error_rate);
-    put_known(v, "p50_ms", figures.p50_ms);
-    put_known(v, "p95_ms", figures.p95_ms);
-    put_known(v, "p99_ms", figures.p99_ms);
-    json_set_num(v, "queue", (double)fleet_service_queue(s));
-    put_known(v, "since_up_s", seconds_since(s->changed_up_ms, now_ms));
-    put_known(v, "since_down_s", seconds_since(s->changed_down_ms, now_ms));
-    put_known(v, "sample_age_s", load.fresh ? (double)load.age_ms / 1000 : -1);
-    json_set_num(v, "hash", (double)(hash >> 11) / 9007199254740992.0);
-    return v;
-}
-
 static struct decision blank(const struct service *s)
 {
     return (struct decision){
@@ -103,7 +46,7 @@ static void no_answer(struct service *s)
     d.action = FLEET_HOLD;
     d.held = FLEET_HELD_POLICY_ERROR;
     fleet_audit_record(s, &d);
-    mem_release(&s->asked);
+    s->asking = false;
 }
 
 /* Asked together with others when its time is near: fewer messages. */
@@ -115,31 +58,24 @@ static bool nearly_due(const struct service *s, uint64_t now_ms)
 
 static void ask(struct fleet *f)
 {
-    struct cJSON *services = json_object();
+    struct fleet_view *views = mem_array(f->by_name.count, sizeof *views);
+    size_t count = 0;
     for (struct list *n = f->services.next; n != &f->services; n = n->next) {
         struct service *s = list_owner(n, struct service, node);
         if (!nearly_due(s, f->now_ms)) {
             continue;
         }
         s->ask_ms = f->now_ms + s->spec.scale_interval_ms;
-        if (s->asked) {
+        if (s->asking) {
             no_answer(s);
         }
-        struct cJSON *v = view(s);
-        s->asked = json_text(v);
-        struct cJSON *metrics = f->ports.metrics ? f->ports.metrics(f->ports.arg, s->name) : NULL;
-        if (metrics) {
-            json_set(v, "metrics", metrics);
-        }
-        json_set(services, s->name, v);
+        fleet_view_take(s, &s->asked);
+        s->asking = true;
+        views[count++] = s->asked;
     }
-    struct cJSON *snapshot = json_object();
-    json_set_num(snapshot, "now_ms", (double)f->now_ms);
-    json_set(snapshot, "services", services);
-    char *text = json_text(snapshot);
-    json_free(snapshot);
-    f->ports.ask(f->ports.arg, text);
-    mem_free(text);
+    const struct fleet_snapshot snapshot = {.now_ms = f->now_ms, .views = views, .count = count};
+    f->ports.ask(f->ports.arg, &snapshot);
+    mem_free(views);
 }
 
 static void end_holds(struct fleet *f)
@@ -256,25 +192,23 @@ static void judge(const struct service *s, struct decision *d)
     d->action = result > d->was ? FLEET_SCALE_UP : FLEET_SCALE_DOWN;
 }
 
-static void decide(struct service *s, const struct cJSON *answer, uint32_t generation)
+static void decide(struct service *s, const struct fleet_answer *answer, uint32_t generation)
 {
     struct decision d = blank(s);
     d.policy_generation = generation;
-    d.policy = (char *)json_str(answer, "policy", s->spec.policy);
-    d.origin = (char *)json_str(answer, "origin", "");
-    d.reason = (char *)json_str(answer, "reason", "");
-    const char *error = json_str(answer, "error", NULL);
-    double want = json_num(answer, "want", -1);
-    bool given = json_num(answer, "want", -2) == want; /* any number, also -1 */
-    if (error || (given && !(want >= 0 && want <= UINT32_MAX))) {
-        d.reason = (char *)(error ? error : "the policy answered an impossible number");
+    d.policy = (char *)(answer->policy ? answer->policy : s->spec.policy);
+    d.origin = (char *)answer->origin;
+    d.reason = (char *)answer->reason;
+    if (answer->error || (answer->given && !(answer->want >= 0 && answer->want <= UINT32_MAX))) {
+        d.reason =
+            (char *)(answer->error ? answer->error : "the policy answered an impossible number");
         hold(&d, FLEET_HELD_POLICY_ERROR);
     } else {
-        d.want = given ? (int64_t)llround(want) : -1;
+        d.want = answer->given ? (int64_t)llround(answer->want) : -1;
         judge(s, &d);
     }
     fleet_audit_record(s, &d);
-    mem_release(&s->asked);
+    s->asking = false;
     if (d.result != d.was) {
         fleet_scale_set(s, d.result);
         s->told = FLEET_HELD_NOT;
@@ -282,16 +216,38 @@ static void decide(struct service *s, const struct cJSON *answer, uint32_t gener
     }
 }
 
+static void take_answer(struct fleet *f, const struct fleet_answer *answer, uint32_t generation)
+{
+    struct service *s = fleet_service_find(f, answer->service);
+    if (s && s->asking && s->settled && !s->gone) {
+        decide(s, answer, generation);
+    }
+}
+
+void fleet_on_answer(struct fleet *f, const struct fleet_answer *answer, uint32_t generation,
+                     uint64_t now_ms)
+{
+    f->now_ms = now_ms;
+    take_answer(f, answer, generation);
+    fleet_settle(f);
+}
+
 void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t generation,
                         uint64_t now_ms)
 {
     f->now_ms = now_ms;
     const struct cJSON *answers = json_get(decisions, "services");
-    for (struct cJSON *answer = json_first(answers); answer; answer = json_next(answer)) {
-        struct service *s = fleet_service_find(f, json_name(answer));
-        if (s && s->asked && s->settled && !s->gone) {
-            decide(s, answer, generation);
-        }
+    for (struct cJSON *one = json_first(answers); one; one = json_next(one)) {
+        const struct fleet_answer answer = {
+            .service = json_name(one),
+            .policy = json_str(one, "policy", NULL),
+            .origin = json_str(one, "origin", NULL),
+            .reason = json_str(one, "reason", NULL),
+            .error = json_str(one, "error", NULL),
+            .given = json_kind(json_get(one, "want")) == JSON_NUMBER,
+            .want = json_num(one, "want", -1),
+        };
+        take_answer(f, &answer, generation);
     }
     fleet_settle(f);
 }

@@ -53,7 +53,6 @@ void fleet_service_free(struct service *s)
     fleet_failure_clear(&s->failure);
     json_free(s->config);
     json_free(s->vanished);
-    mem_free(s->asked);
     mem_free(s->name);
     mem_free(s);
 }

@@ -14,8 +14,11 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "base/err.h"
 #include "base/mem.h"
+#include "base/record.h"
 #include "base/str.h"
+#include "script/budget.h"
 #include "script/judge.h"
 #include "script/policy.h"
 #include "script/sentence.h"
@@ -35,6 +38,10 @@ struct script_cold {
     struct cold_service *services;
     size_t count;
     struct judge *judge;
+    const struct record_field
+        *fields; /* of the records that `viewer` makes views of; NULL: none yet */
+    int viewer;  /* registry reference */
+    char reason[LIMIT_REASON_BYTES]; /* of the last answer */
 };
 
 static int body_build(lua_State *L)
@@ -49,13 +56,14 @@ static int body_build(lua_State *L)
     return 0;
 }
 
-int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr)
+static int make(enum state_kind kind, const struct cJSON *config, struct script_cold **ret_cold,
+                char **reterr)
 {
     struct script_cold *cold = mem_new(sizeof(*cold));
     cold->config = json_copy(config);
     config = cold->config;
     const struct cJSON *services = json_get(config, "services");
-    int code = state_new(STATE_COLD, LIMIT_POLICY_MEMORY_BYTES, &cold->state, reterr);
+    int code = state_new(kind, LIMIT_POLICY_MEMORY_BYTES, &cold->state, reterr);
     if (code < 0) {
         goto out;
     }
@@ -95,6 +103,20 @@ out:
     return -EINVAL;
 }
 
+int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr)
+{
+    return make(STATE_COLD, config, ret_cold, reterr);
+}
+
+int script_cold_new_live(const struct cJSON *config, struct script_cold **ret_cold, char **reterr)
+{
+    int code = make(STATE_HOT, config, ret_cold, reterr);
+    if (code == 0) {
+        budget_live(state_budget(state_lua((*ret_cold)->state)), true);
+    }
+    return code;
+}
+
 void script_cold_free(struct script_cold *cold)
 {
     if (!cold) {
@@ -109,63 +131,117 @@ void script_cold_free(struct script_cold *cold)
 
 struct answer {
     const struct cold_service *service;
-    const struct cJSON *view;
+    const struct cJSON *view;         /* or ... */
+    const struct script_view *record; /* ... with `viewer` */
+    int viewer;
     bool opinion;
-    double want; /* when opinion */
-    char reason[LIMIT_REASON_BYTES];
+    double want;  /* when opinion */
+    char *reason; /* LIMIT_REASON_BYTES */
 };
+
+/* [-0, +1, e] */
+static void push_view(lua_State *L, const struct answer *answer)
+{
+    const struct script_view *view = answer->record;
+    if (!view) {
+        state_push_json(L, answer->view);
+        state_make_strict(L, "service");
+        return;
+    }
+    luaL_checkstack(L, (int)view->field_count + 2, "view");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, answer->viewer);
+    lua_pushstring(L, view->service);
+    for (size_t i = 0; i < view->field_count; i++) {
+        double value = record_number(view->record, &view->fields[i]);
+        if (value >= 0) {
+            lua_pushnumber(L, value);
+        } else {
+            lua_pushnil(L);
+        }
+    }
+    lua_call(L, (int)view->field_count + 1, 1);
+}
+
+/* Raises with the place of the policy's function. */
+static int nonsense(lua_State *L, const struct answer *answer, const char *what)
+{
+    char where[WHERE_BYTES];
+    lua_rawgeti(L, LUA_REGISTRYINDEX, answer->service->decide);
+    where_function(L, where, sizeof(where));
+    return luaL_error(L, "%s: answered %s: a whole number of instances%s", where, what,
+                      answer->opinion ? ", 0 or more" : ", or nil for no opinion");
+}
 
 static int body_decide(lua_State *L)
 {
     struct answer *answer = lua_touserdata(L, 1);
-    char where[WHERE_BYTES];
     lua_rawgeti(L, LUA_REGISTRYINDEX, answer->service->decide);
-    where_function(L, where, sizeof(where));
-    state_push_json(L, answer->view);
-    state_make_strict(L, "service");
+    push_view(L, answer);
     lua_call(L, 1, 2);
     if (lua_type(L, -1) == LUA_TSTRING) {
-        sentence_put(answer->reason, sizeof(answer->reason), lua_tostring(L, -1));
+        sentence_put(answer->reason, LIMIT_REASON_BYTES, lua_tostring(L, -1));
     }
     if (lua_isnil(L, -2)) {
         return 0;
     }
     if (lua_type(L, -2) != LUA_TNUMBER) {
-        return luaL_error(L,
-                          "%s: answered a %s: a whole number of instances, or nil for no opinion",
-                          where, luaL_typename(L, -2));
-    }
-    answer->want = lua_tonumber(L, -2);
-    if (!(answer->want >= 0 && answer->want <= UINT32_MAX) || answer->want != floor(answer->want)) {
-        return luaL_error(L, "%s: answered %f: a whole number of instances, 0 or more", where,
-                          answer->want);
+        return nonsense(L, answer, lua_pushfstring(L, "a %s", luaL_typename(L, -2)));
     }
     answer->opinion = true;
+    answer->want = lua_tonumber(L, -2);
+    if (!(answer->want >= 0 && answer->want <= UINT32_MAX) || answer->want != floor(answer->want)) {
+        return nonsense(L, answer, lua_pushfstring(L, "%f", answer->want));
+    }
     return 0;
 }
 
-static struct cJSON *decide(struct script_cold *cold, const struct cold_service *service,
-                            const struct cJSON *view)
+/* Takes `why`. */
+static void failed(struct script_cold *cold, const struct cold_service *service, char *why,
+                   struct script_decision *ret_decision)
 {
-    struct answer answer = {.service = service, .view = view};
-    struct cJSON *decision = json_object();
+    sentence_put(cold->reason, sizeof(cold->reason), why);
+    mem_free(why);
+    *ret_decision = (struct script_decision){
+        .policy = service->policy, .origin = service->origin, .error = cold->reason};
+}
+
+static void decide(struct script_cold *cold, struct answer *answer,
+                   struct script_decision *ret_decision)
+{
+    const struct cold_service *service = answer->service;
     char *why = NULL;
-    if (state_run(cold->state, body_decide, &answer, LIMIT_POLICY_CPU_MS, service->origin, &why) <
+    answer->reason = cold->reason;
+    *cold->reason = '\0';
+    if (state_run(cold->state, body_decide, answer, LIMIT_POLICY_CPU_MS, service->origin, &why) <
         0) {
-        sentence_put(answer.reason, sizeof(answer.reason), why);
-        json_set_str(decision, "error", answer.reason);
-        mem_free(why);
-    } else if (answer.opinion) {
-        json_set_num(decision, "want", answer.want);
+        failed(cold, service, why, ret_decision);
+        return;
+    }
+    *ret_decision = (struct script_decision){
+        .policy = service->policy,
+        .origin = service->origin,
+        .reason = cold->reason,
+        .opinion = answer->opinion,
+        .want = answer->want,
+    };
+}
+
+static struct cJSON *decision_json(const struct script_decision *d)
+{
+    struct cJSON *j = json_object();
+    if (d->error) {
+        json_set_str(j, "error", d->error);
+    } else if (d->opinion) {
+        json_set_num(j, "want", d->want);
     } else {
-        json_set(decision, "want", NULL);
+        json_set(j, "want", NULL);
     }
-    if (!json_get(decision, "error")) {
-        json_set_str(decision, "reason", answer.reason);
+    if (!d->error) {
+        json_set_str(j, "reason", d->reason);
     }
-    json_set_str(decision, "policy", service->policy);
-    json_set_str(decision, "origin", service->origin);
-    return decision;
+    json_set_str(j, "policy", d->policy);
+    json_set_str(j, "origin", d->origin);
+    return j;
 }
 
 struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot)
@@ -175,11 +251,60 @@ struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *s
     for (size_t i = 0; i < cold->count; i++) {
         const struct cJSON *view = json_get(views, cold->services[i].name);
         if (view) {
-            json_set(services, cold->services[i].name, decide(cold, &cold->services[i], view));
+            struct answer answer = {.service = &cold->services[i], .view = view};
+            struct script_decision decision;
+            decide(cold, &answer, &decision);
+            json_set(services, cold->services[i].name, decision_json(&decision));
         }
     }
     json_set(decisions, "services", services);
     return decisions;
+}
+
+struct viewer {
+    struct script_cold *cold;
+    const struct script_view *view;
+};
+
+/* A function that makes strict views of records with these fields. */
+static int body_viewer(lua_State *L)
+{
+    const struct viewer *it = lua_touserdata(L, 1);
+    state_push_prelude(L, "viewer");
+    lua_newtable(L);
+    for (size_t i = 0; i < it->view->field_count; i++) {
+        lua_pushstring(L, it->view->fields[i].name);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_call(L, 1, 1);
+    it->cold->viewer = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+int script_cold_answer(struct script_cold *cold, const struct script_view *view,
+                       struct script_decision *ret_decision)
+{
+    size_t at = 0;
+    while (at < cold->count && !str_same(cold->services[at].name, view->service)) {
+        at++;
+    }
+    if (at == cold->count) {
+        return -ENOENT;
+    }
+    struct answer answer = {.service = &cold->services[at], .record = view};
+    if (cold->fields != view->fields) {
+        struct viewer viewer = {cold, view};
+        char *why = NULL;
+        if (state_run(cold->state, body_viewer, &viewer, LIMIT_POLICY_LOAD_CPU_MS,
+                      answer.service->origin, &why) < 0) {
+            failed(cold, answer.service, why, ret_decision);
+            return 0;
+        }
+        cold->fields = view->fields;
+    }
+    answer.viewer = cold->viewer;
+    decide(cold, &answer, ret_decision);
+    return 0;
 }
 
 struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question)

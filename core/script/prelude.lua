@@ -7,6 +7,7 @@
 local host = ...
 local lib = host.libraries
 local assert, error, pairs = lib.base.assert, lib.base.error, lib.base.pairs
+local rawget, rawset = lib.base.rawget, lib.base.rawset
 local setmetatable, type, concat = lib.base.setmetatable, lib.base.type, lib.table.concat
 
 local P = {}
@@ -35,8 +36,12 @@ for class, its_class in pairs { service = "ServiceView" } do
     local known, list = fields_of(its_class)
     strict[class] = {
         __metatable = false,
-        __index = function(_, key)
-            if known[key] then
+        __index = function(view, key)
+            if key == "metrics" then
+                local metrics = P.marked { service = rawget(view, "service") or "" }
+                rawset(view, "metrics", metrics)
+                return metrics
+            elseif known[key] then
                 return nil
             end
             local name = type(key) == "string" and key or "(" .. type(key) .. ")"
@@ -49,10 +54,26 @@ end
 
 P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest, fields_of)
 
--- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN.
+-- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN. Without any
+-- they are made when they are read.
 function P.strict(view, class)
-    view.metrics = P.marked(view.metrics or { service = view.service or "" })
+    if view.metrics then
+        view.metrics = P.marked(view.metrics)
+    end
     return setmetatable(view, strict[class])
+end
+
+-- Returns a function that makes a strict view of a service's name and of numbers in the order of `names`.
+function P.viewer(names)
+    local format, parameters, members = lib.string.format, {}, {}
+    for i = 1, #names do
+        parameters[i] = "v" .. i
+        members[i] = format("%s = v%d", names[i], i)
+    end
+    local source = format("local setmetatable, strict = ... return function(service, %s) "
+        .. "return setmetatable({ service = service, %s }, strict) end", concat(parameters, ", "),
+        concat(members, ", "))
+    return host.compile(source, "view", {})(setmetatable, strict.service)
 end
 
 -- ---- Pickers ------------------------------------------------------------------------------------

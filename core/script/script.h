@@ -99,6 +99,7 @@
 #include <stdint.h>
 
 struct cJSON;
+struct record_field;
 
 /* ---- Configuration ----------------------------------------------------------------------- */
 
@@ -129,6 +130,28 @@ void script_cold_free(struct script_cold *cold);
 /* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
  * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ..."}. */
 struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot);
+
+/* The same for one service, without JSON: its view is a record (base/record.h). Borrowed. */
+struct script_view {
+    const char *service;
+    const struct record_field *fields; /* the same ones for all calls */
+    size_t field_count;
+    const void *record;
+};
+
+struct script_decision { /* texts are lent until the next decision */
+    const char *policy, *origin;
+    const char *reason, *error; /* error NULL: none, else there is no reason */
+    bool opinion;               /* `want` counts */
+    double want;
+};
+
+/* -ENOENT: no policy scales that service. */
+int script_cold_answer(struct script_cold *cold, const struct script_view *view,
+                       struct script_decision *ret_decision);
+/* As script_cold_new, with the JIT on: for simulations in a process of their own, since it takes the process-wide
+ * parts as script_hot_live does, and a call ends 10 to 24 ms after it began to loop. */
+int script_cold_new_live(const struct cJSON *config, struct script_cold **ret_cold, char **reterr);
 /* Asks the alerts whose `when` is a function or a policy about a moment's views (watch):
  * {"views":{"services":{NAME:{view...,"instances":{ID:view}}},"tidegate":{...}}} ->
  * {"rules":{ALERT:{SUBJECT:{"firing":true,"value"?:0.7,"message"?:"..."} | {"missing":true} | {"error":"file:line: ..."}}}}

@@ -37,9 +37,10 @@ struct run {
     struct fleet *fleet;
     struct script_cold *cold;
     uint64_t now_ms, version, acked;
-    int carrier;    /* the row whose figures stand for all; -1 = nobody serves */
-    char *question; /* of the fleet, not yet answered; or NULL */
-    double cpu_us;  /* of the decisions that were timed */
+    int carrier;                /* the row whose figures stand for all; -1 = nobody serves */
+    bool asked;                 /* by the fleet, and not yet answered ... */
+    struct fleet_view question; /* ... about this */
+    double cpu_us;              /* of the decisions that were timed */
     uint64_t timed;
     bool scored;     /* the warm-up is over */
     int last_change; /* -1 down, 1 up, 0 none */
@@ -96,11 +97,11 @@ static void on_roster(void *arg, uint64_t version, const char *json)
     json_free(roster);
 }
 
-static void on_ask(void *arg, const char *snapshot)
+static void on_ask(void *arg, const struct fleet_snapshot *snapshot)
 {
     struct run *r = arg;
-    mem_free(r->question);
-    r->question = mem_copy(snapshot);
+    r->asked = snapshot->count > 0;
+    r->question = snapshot->views[0]; /* there is one service */
 }
 
 static double virtual_s(const struct run *r)
@@ -156,30 +157,34 @@ static void on_engine_event(void *arg, const struct engine_event *event)
 
 /* ---- A moment ---- */
 
-static void note_error(struct run *r, const struct cJSON *decisions)
-{
-    const struct cJSON *first = json_first(json_get(decisions, "services"));
-    const char *error = json_str(first, "error", NULL);
-    if (error && !r->result->error) {
-        r->result->error = mem_copy(error);
-    }
-}
-
 static void decide(struct run *r)
 {
-    struct cJSON *snapshot = json_parse(r->question, strlen(r->question));
-    mem_release(&r->question);
+    struct script_view view = {.service = r->question.service, .record = &r->question};
+    view.fields = fleet_view_fields(&view.field_count);
+    r->asked = false;
     bool timed = r->result->decisions++ % TIMED_EACH == 0;
     uint64_t before_us = timed ? clock_cpu_us() : 0;
-    struct cJSON *decisions = script_cold_decide(r->cold, snapshot);
+    struct script_decision d;
+    if (script_cold_answer(r->cold, &view, &d) < 0) {
+        return;
+    }
     if (timed) {
         r->cpu_us += (double)(clock_cpu_us() - before_us);
         r->timed++;
     }
-    note_error(r, decisions);
-    fleet_on_decisions(r->fleet, decisions, 1, r->now_ms);
-    json_free(decisions);
-    json_free(snapshot);
+    if (d.error && !r->result->error) {
+        r->result->error = mem_copy(d.error);
+    }
+    const struct fleet_answer answer = {
+        .service = view.service,
+        .policy = d.policy,
+        .origin = d.origin,
+        .reason = d.reason,
+        .error = d.error,
+        .given = d.opinion,
+        .want = d.want,
+    };
+    fleet_on_answer(r->fleet, &answer, 1, r->now_ms);
 }
 
 /* Carries out what is under way until nothing is. */
@@ -187,7 +192,7 @@ static void settle(struct run *r)
 {
     for (int round = 0; round < ROUNDS_MOST; round++) {
         bool any = sim_engine_answer(r->engine, r->now_ms);
-        if (r->question) {
+        if (r->asked) {
             decide(r);
             any = true;
         }
@@ -412,7 +417,7 @@ int sim_run(const struct sim_options *options, const struct sim_trace *trace,
     r->open.from_s = -1;
     r->chance.state = options->seed ^ 0x5bd1e995u;
     model_init(&r->model, options);
-    int code = script_cold_new(config, &r->cold, reterr);
+    int code = script_cold_new_live(config, &r->cold, reterr);
     if (code == 0 && board_new(1, &r->board) < 0) {
         *reterr = mem_copy("no memory for the board");
         code = -EINVAL;
@@ -431,7 +436,6 @@ int sim_run(const struct sim_options *options, const struct sim_trace *trace,
     sim_engine_free(r->engine);
     board_free(r->board);
     script_cold_free(r->cold);
-    mem_free(r->question);
     for (unsigned i = 0; i < RECENT; i++) {
         mem_free(r->recent[i]);
     }

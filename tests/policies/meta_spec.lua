@@ -62,6 +62,15 @@ describe("policies/tidegate/views.lua", function()
         assert.same(sorted(sent), sorted(policy.fields "ServiceView"))
     end)
 
+    it("describes the fields that views are made of", function()
+        local made = { service = true, metrics = true }
+        for name, field in read "core/fleet/view.c":gmatch '{"([%w_]+)", offsetof%(struct fleet_view, ([%w_]+)%)}' do
+            assert.equal(name, field)
+            made[name] = true
+        end
+        assert.same(sorted(made), sorted(policy.fields "ServiceView"))
+    end)
+
     it("describes every group of the metrics view", function()
         local groups = {}
         for _, entry in ipairs(views.list) do

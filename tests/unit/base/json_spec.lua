@@ -47,6 +47,32 @@ describe("base/json", function()
         C.mem_free(text)
     end)
 
+    it("writes compact text as cJSON does", function()
+        ffi.cdef "char *cJSON_PrintUnformatted(const struct cJSON *value);"
+        local function both(value)
+            local ours, theirs = C.json_text(value), C.cJSON_PrintUnformatted(value)
+            local a, b = ffi.string(ours), ffi.string(theirs)
+            C.mem_free(ours)
+            C.mem_free(theirs)
+            assert.equal(b, a)
+            return a
+        end
+        for _, text in ipairs { "{}", "[]", [=[[1,-7,0,0.5,-0.25,1e300,123456789012,999999999999999,1e15,1e-7,-0,4294967296]]=],
+            [=[{"a":{"b":[true,false,null,{}]},"":"","x\\y":"q\"\\ /\b\f\n\r\t\u0001\u001f \u00e9 \u20ac"}]=] } do
+            both(ffi.gc(C.json_parse(text, #text), C.json_free))
+        end
+        math.randomseed(7)
+        local list = ffi.gc(C.json_array(), C.json_free)
+        for i = 1, 2000 do
+            C.json_add_num(list, (math.random() - 0.5) * 10 ^ math.random(-20, 20))
+            C.json_add_num(list, math.floor(math.random() * 10 ^ (i % 19)))
+        end
+        for _, odd in ipairs { 0 / 0, 1 / 0, -1 / 0 } do
+            C.json_add_num(list, odd)
+        end
+        assert.matches("null,null,null]$", both(list))
+    end)
+
     it("writes no value as null", function()
         for _, write in ipairs { C.json_text, C.json_pretty } do
             local text = write(nil)

@@ -93,4 +93,39 @@ describe("board", function()
             assert.is_true(math.abs(got - want) / want <= 0.032, q .. ": " .. got)
         end
     end)
+
+    it("answers several quantiles as one by one, of few requests too", function()
+        local q = ffi.new("double[5]", { 0, 0.5, 0.95, 0.99, 1 })
+        local together = ffi.new "uint64_t[5]"
+        for _, latencies in ipairs { {}, { 0 }, { 7 }, { 2 ^ 40 }, { 3, 3, 900 }, { 100, 20000, 20001, 5000000 } } do
+            local b, buckets = board(1), ffi.new("uint64_t[?]", C.BOARD_BUCKETS)
+            for _, us in ipairs(latencies) do
+                C.board_observe(b, 0, 1, us)
+            end
+            C.board_histogram(b, 1, buckets)
+            C.board_quantiles_us(buckets, q, 5, together)
+            for k = 0, 4 do
+                -- the bucket of the value with that rank
+                local rank = math.max(math.ceil(q[k] * #latencies), 1)
+                local at = latencies[rank] and C.board_bucket_of(latencies[rank])
+                local middle = at and (C.board_bucket_floor_us(at) + C.board_bucket_floor_us(at + 1)) / 2 or 0
+                assert.equal(tonumber(middle), tonumber(together[k]), k .. " of " .. #latencies)
+                assert.equal(together[k], C.board_quantile_us(buckets, q[k]))
+            end
+        end
+    end)
+
+    it("counts requests and failures as the sums do", function()
+        local b = board(2)
+        for w = 0, 1 do
+            for o = 0, C.BOARD_OUTCOMES - 1 do
+                C.board_row(b, w, 5).outcomes[o] = (w + 1) * 10 ^ o
+            end
+        end
+        local sum, requests, failures = ffi.new "struct board_sum", ffi.new "uint64_t[1]", ffi.new "uint64_t[1]"
+        C.board_sum(b, 5, sum)
+        C.board_requests(b, 5, requests, failures)
+        assert.equal(sum.answered + sum.outcomes[C.BOARD_NO_ANSWER], requests[0])
+        assert.equal(sum.outcomes[C.BOARD_5XX] + sum.outcomes[C.BOARD_NO_ANSWER], failures[0])
+    end)
 end)

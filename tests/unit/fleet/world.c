@@ -109,11 +109,11 @@ static void roster_port(void *arg, uint64_t version, const char *json)
     w->ack_ms = w->now_ms + ACK_MS;
 }
 
-static void ask_port(void *arg, const char *snapshot)
+static void ask_port(void *arg, const struct fleet_snapshot *snapshot)
 {
     struct world *w = arg;
     mem_free(w->asked);
-    w->asked = mem_copy(snapshot);
+    w->asked = fleet_snapshot_text(w->fleet, snapshot);
 }
 
 static void fact_port(void *arg, const struct fleet_fact *fact)

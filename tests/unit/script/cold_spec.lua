@@ -47,6 +47,94 @@ describe("script/cold", function()
         }, got)
     end)
 
+    local ffi = require "ffi"
+    require("ffi_room").declare "base/record.h"
+
+    -- What it answers to views that are records of these numbers; -1 = unknown.
+    local function asker(cold, names)
+        local fields = ffi.new("struct record_field[?]", #names)
+        local record, decision = ffi.new("double[?]", #names), ffi.new "struct script_decision"
+        for i, name in ipairs(names) do
+            fields[i - 1].name, fields[i - 1].at = name, (i - 1) * 8
+        end
+        local view = ffi.new("struct script_view", { "web", fields, #names, record })
+        return function(values)
+            for i, name in ipairs(names) do
+                record[i - 1] = values[name] or -1
+            end
+            if C.script_cold_answer(cold, view, decision) < 0 then
+                return "nobody"
+            end
+            local function text(s)
+                return s ~= nil and ffi.string(s) or nil
+            end
+            return { want = decision.opinion and decision.want or nil, reason = text(decision.reason),
+                error = text(decision.error), policy = text(decision.policy), origin = text(decision.origin) },
+                fields, record -- must live as long
+        end
+    end
+
+    it("answers records as it answers JSON", function()
+        local names = { "now", "instances", "desired", "cpu_percent", "rate" }
+        for _, body in ipairs {
+            "return s.instances + (s.rate or 4), s.service .. (s.cpu_percent or 'none')",
+            "return nil, 'no opinion'", "return s.desird", "return 2.5", "return '3'", "error('no')",
+            "return s.metrics.traffic.rate == s.metrics.traffic.rate and 1 or 2",
+            "return rawget(s, 'cpu_percent') and 1 or 2", "return s.metrics.trafic.rate",
+        } do
+            local config = script.config({ scale = { x = policy(body) } }, { services = { service("web", "x") } })
+            local cold = assert(script.cold(config))
+            local ask = asker(cold, names)
+            for _, values in ipairs { { now = 1, instances = 2, desired = 2, cpu_percent = 0, rate = 3 },
+                { now = 2, instances = 2, desired = 2 } } do
+                values.service = "web"
+                local want = script.value(C.script_cold_decide(cold, script.json { services = { web = values } })).services.web
+                assert.same(want, (ask(values)), body)
+            end
+            C.script_cold_free(cold)
+        end
+    end)
+
+    it("answers no record of a service that no policy scales", function()
+        local config = script.config({ scale = { x = policy "return 1" } }, { services = { service("other", "x") } })
+        local cold = assert(script.cold(config))
+        assert.equal("nobody", asker(cold, { "now" }) {})
+        C.script_cold_free(cold)
+    end)
+
+    it("answers with the JIT on to the last bit what it answers with it off", function()
+        local names = { "now", "instances", "desired", "starting", "min", "max", "cpu_percent", "rate", "queue", "p95_ms" }
+        local libraries = {}
+        for _, name in ipairs { "demand", "forecast" } do
+            libraries[#libraries + 1] = { name = "lib." .. name, origin = "policies/lib/" .. name .. ".lua",
+                source = script.read("policies/lib/" .. name .. ".lua") }
+        end
+        -- What the policy wants, in full figures, and not only as whole instances.
+        local source = script.read("policies/scale/error_budget.lua"):gsub('%%%.0f requests/s at %%%.3f, %%%.0f an instance, '
+            .. '%%%.2f %%%% missed', '%%.17g %%.17g %%.17g %%.17g')
+        assert.matches("%%%.17g %%%.17g", source)
+        local config = script.config({ scale = { error_budget = source } }, { libraries = libraries, services = {
+            service("web", "error_budget", { slo = 0.4, budget = 0.5, startup = 0, capacity = 0, load = 0.9, least = 0.9,
+                most = 0.97, hold = 180, drain = 20 }) } })
+        local cold, live = assert(script.cold(config)), ffi.new "struct script_cold *[1]"
+        assert.equal(0, C.script_cold_new_live(config, live, ffi.new "char *[1]"))
+        local off, on = asker(cold, names), asker(live[0], names)
+        local n, instances, noise = 6000, 3, 1
+        for i = 1, n do
+            noise = noise * 16807 % 2147483647
+            local rate = 300 + 200 * math.sin(i / 500) + 40 * (noise / 2147483647)
+            local view = { now = i * 5, instances = instances, desired = instances, starting = i % 50 < 6 and 1 or 0, min = 1,
+                max = 40, cpu_percent = math.min(rate / instances, 100), rate = rate, queue = i % 97 == 0 and 30 or 0,
+                p95_ms = rate / instances > 90 and 500 or 150 }
+            local a, b = off(view), on(view)
+            assert.same(a, b)
+            assert.is_nil(a.error)
+            instances = a.want or instances
+        end
+        C.script_cold_free(cold)
+        C.script_cold_free(live[0])
+    end)
+
     it("keeps what a policy declared as its own state, for each service its own", function()
         local source = "local all = 0\nreturn { new = function()\nlocal n = 0\nreturn function()\n"
             .. "n, all = n + 1, all + 1\nreturn n * 10 + all end end }"
