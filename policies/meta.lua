@@ -17,8 +17,10 @@
 ---@alias tidegate.Made tidegate.Scale|tidegate.Balance|tidegate.Alert|tidegate.Anomaly|tidegate.Notify
 
 -- Durations come as seconds and sizes as bytes. A list has words: { "a", "b" }. A source is a place in a
--- request such as "header:X-User", "cookie:session", "query:id", "path" or "client".
----@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"
+-- request such as "header:X-User", "cookie:session", "query:id", "path" or "client". A policy, in scale
+-- policies, is another one with its parameters: { policy = "queue", each = 10 }; policies is a list of
+-- them; `new` gets tidegate.Part in their places.
+---@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"|"policy"|"policies"
 
 ---@class tidegate.Param
 ---@field type tidegate.ParamType                what it takes
@@ -66,8 +68,13 @@
 -- reason goes to the log and to `tidegate decisions`. Bounds, cooldowns and work under way are kept by C.
 ---@alias tidegate.Scale fun(s: tidegate.ServiceView): integer?, string?
 
+-- A policy among the parameters of another: each new() makes an instance of it.
+---@class tidegate.Part
+---@field name string                            of the policy
+---@field new fun(): tidegate.Scale              what it returns decides
+
 ---@class tidegate.ScaleExample
----@field params? table                          defaults where absent
+---@field params? table                          defaults where absent; parts as tidegate.Part
 ---@field given table                            fields of tidegate.ServiceView
 ---@field want? integer                          the answer; absent: nil
 

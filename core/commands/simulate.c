@@ -120,20 +120,40 @@ static int read_trace(struct plan *plan)
 
 /* ---- Policies, their parameters, sweeps ---- */
 
-/* "cpu=60,interval=30s" as Lua: numbers and booleans as they are, all else as text. */
+/* Where "key=value" at `text` ends: at a comma that stands in no braces and in no quotes. */
+static size_t param_length(const char *text)
+{
+    int depth = 0;
+    char quote = 0;
+    size_t i = 0;
+    for (; text[i] && (depth || quote || text[i] != ','); i++) {
+        if (quote) {
+            quote = text[i] == quote ? 0 : quote;
+        } else if (text[i] == '"' || text[i] == '\'') {
+            quote = text[i];
+        } else {
+            depth += (text[i] == '{') - (text[i] == '}');
+        }
+    }
+    return i;
+}
+
+/* "cpu=60,interval=30s,of={...}" as Lua: numbers, booleans and tables as they are, all else as text. */
 static bool to_lua(const char *list, struct buf *to)
 {
-    struct str rest = str_of(list), part;
-    while (*list && str_next(&rest, ',', &part)) {
+    while (*list) {
+        struct str part = {list, param_length(list)};
+        list += part.len + (list[part.len] == ',');
         ptrdiff_t equals = str_find(part, '=');
         if (equals <= 0) {
             return false;
         }
         char *value = mem_copy_bytes(part.ptr + equals + 1, part.len - (size_t)equals - 1);
         double unused;
-        bool plain =
-            read_number(value, &unused) || str_same(value, "true") || str_same(value, "false");
-        bool clean = !strpbrk(value, "\"\\\n\r");
+        bool table = *value == '{' && value[strlen(value) - 1] == '}';
+        bool plain = table || read_number(value, &unused) || str_same(value, "true") ||
+                     str_same(value, "false");
+        bool clean = table || !strpbrk(value, "\"\\\n\r");
         (void)buf_printf(to, plain ? "%.*s = %s, " : "%.*s = \"%s\", ", (int)equals, part.ptr,
                          value);
         mem_free(value);

@@ -153,6 +153,8 @@ function types.list(value, field, path, ctx)
         return expected("a list" .. (field.example and " " .. field.example or ""), value, path, ctx)
     elseif count > (field.most or 1000) then
         return ctx.report(path, ("has %d items: at most %d"):format(count, field.most or 1000))
+    elseif count < (field.least or 0) then
+        return ctx.report(path, ("has %d items: at least %d"):format(count, field.least))
     end
     local out = M.array()
     for i = 1, count do

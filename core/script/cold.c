@@ -28,7 +28,7 @@
 
 struct cold_service {
     const char *name, *policy, *origin; /* lent by script_cold.config, like all here */
-    const struct cJSON *source, *params;
+    const struct cJSON *config, *source, *params;
     int decide; /* registry reference */
 };
 
@@ -47,7 +47,7 @@ struct script_cold {
 static int body_build(lua_State *L)
 {
     struct cold_service *service = lua_touserdata(L, 1);
-    policy_push_instance(L, service->source, service->params);
+    policy_push_instance(L, service->config, service->source, service->params);
     if (!lua_isfunction(L, -1)) {
         luaL_error(L, "%s:1: `new` must return a function, not a %s", service->origin,
                    luaL_typename(L, -1));
@@ -78,6 +78,7 @@ static int make(enum state_kind kind, const struct cJSON *config, struct script_
         }
         service->name = json_str(item, "name", "");
         service->source = policy_find(config, "scale", service->policy);
+        service->config = config;
         service->params = json_get(scale, "params");
         if (!service->source) {
             *reterr =

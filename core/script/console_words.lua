@@ -57,7 +57,11 @@ local function decider(c, word, service, kind, route)
         policy, params = policy_of(c, kind, place.policy), place.params
     end
     local module = draft and draft.module or c.host.module(policy.origin, policy.source)
-    local own = c.plain(params or {})
+    local function make(part, its, ...)
+        local found = policy_of(c, "scale", part)
+        return c.host.module(found.origin, found.source).new(its, ...)
+    end
+    local own = c.host.given(c.plain(params or {}), draft and draft.make or make)
     return { made = module.new(own), origin = policy.origin, name = policy.name, params = params or {},
         route = of, draft = draft ~= nil }
 end
@@ -341,7 +345,7 @@ local KINDS = { balance = true, scale = true }
 local function fresh_load(c)
     local files = {}
     return { host = c.host, files = files, errors = report.new(files), warnings = report.new(files),
-        steps = {},
+        steps = {}, found = {},
         libraries = {}, config = { policies = {} }, plain = c.plain }
 end
 
@@ -364,15 +368,16 @@ local function draft_of(c, path, params)
     local load = fresh_load(c)
     local policy = policies.draft(load, kind, name, origin, source)
     stop_on_errors(load)
-    for _, step in ipairs(load.steps) do
-        step.run(load)
-    end
-    stop_on_errors(load)
-    local taken = policies.params(policy, params or {}, function(at, text)
+    local examples = #load.steps
+    local taken = policies.use(load, policy, params or {}, function(at, text)
         load.errors.add("try", nil, at .. ": " .. text)
     end)
-    stop_on_errors(load)
-    return { policy = policy, module = policy.module, params = taken, kind = kind, examples = #load.steps }
+    for _, step in ipairs(load.steps) do -- some add others
+        step.run(load)
+        stop_on_errors(load)
+    end
+    return { policy = policy, module = policy.module, params = taken.params, kind = kind, examples = examples,
+        make = policies.maker(load) }
 end
 
 -- The services in which a draft takes its place: the one named, else those that use a policy of its name,

@@ -185,6 +185,12 @@ static int host_herald(lua_State *L)
     return through(L, "herald");
 }
 
+/* host.given(params, make) -> parameters as `new` gets them (parts.lua) */
+static int host_given(lua_State *L)
+{
+    return through(L, "given");
+}
+
 /* host.at() -> file and line of the innermost call that stands in a file */
 static int host_at(lua_State *L)
 {
@@ -258,6 +264,7 @@ void host_push(lua_State *L, struct load *l)
         {"detector", host_detector},
         {"judge", host_judge},
         {"herald", host_herald},
+        {"given", host_given},
         {"at", host_at},
         {"function_at", host_function_at},
     };

@@ -79,7 +79,7 @@ static void build_rule(lua_State *L, struct judge *j, const struct cJSON *alert)
         if (!source) {
             luaL_error(L, "alert %s: no alert policy \"%s\"", rule->name, policy);
         }
-        policy_push_instance(L, source, json_get(rule->when, "params"));
+        policy_push_instance(L, NULL, source, json_get(rule->when, "params"));
         if (!lua_isfunction(L, -1)) {
             luaL_error(L, "%s:1: `new` must return a function, not a %s",
                        json_str(source, "origin", policy), luaL_typename(L, -1));
@@ -105,7 +105,7 @@ static void build_notify(lua_State *L, struct judge *j)
         luaL_error(L, "alerting: no notify policy \"%s\"", policy);
     }
     j->notify_origin = json_str(source, "origin", policy);
-    policy_push_instance(L, source, json_get(use, "params"));
+    policy_push_instance(L, NULL, source, json_get(use, "params"));
     if (!lua_isfunction(L, -1)) {
         luaL_error(L, "%s:1: `new` must return a function, not a %s", j->notify_origin,
                    luaL_typename(L, -1));

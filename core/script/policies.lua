@@ -14,6 +14,7 @@ local globals = require "script.globals"
 local lines = require "script.lines"
 local nearest = require "script.nearest"
 local schema = require "script.schema"
+require "script.service" -- types of parameters
 local values = require "script.values"
 
 local M = {}
@@ -22,8 +23,11 @@ local KEYS = { "name", "doc", "params", "needs", "timing", "new", "examples" }
 local PARAM_TYPES = {
     number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
     duration = "seconds", size = "size", enum = "enum", source = "source", list = "list",
+    policy = "policy_use", policies = "list",
 }
-local MOST_EXAMPLES = 100
+-- Parameters that `new` gets as tables with functions (parts.lua).
+local BUILT = { policy = true, policies = true }
+local MOST_EXAMPLES, MOST_PARTS, DEEPEST = 100, 8, 4
 
 -- ---- Finding ----------------------------------------------------------------------------------
 
@@ -93,11 +97,22 @@ local function param_field(policy, key, spec)
     local kind = rawget(spec, "type")
     if not PARAM_TYPES[kind] then
         local known = { "number", "integer", "boolean", "string", "duration", "size", "enum", "source",
-            "list" }
+            "list", "policy", "policies" }
         return bad(check.unknown(kind, known, "type " .. values.describe(kind)))
+    elseif BUILT[kind] and (policy.kind ~= "scale" or rawget(spec, "default") ~= nil) then
+        return bad(policy.kind == "scale" and "a policy has no default: write required = true" or
+            ("type %s is for scale policies"):format(values.describe(kind)))
     end
-    local field = { key, type = PARAM_TYPES[kind], out = key, empty = true }
+    local field = { key, type = PARAM_TYPES[kind], out = key, empty = true, built = BUILT[kind] }
     field.of = kind == "list" and { type = "text" } or nil
+    if BUILT[kind] then
+        field.kind, field.example = "scale", "queue"
+    end
+    if kind == "policies" then
+        field.of = { type = "policy_use", kind = "scale", example = "queue" }
+        field.least, field.most = 1, MOST_PARTS
+        field.example = 'such as { { policy = "queue" }, { policy = "target_tracking", target = 60 } }'
+    end
     for _, name in ipairs { "default", "min", "max", "values", "doc", "unit", "required" } do
         field[name] = rawget(spec, name)
     end
@@ -204,10 +219,10 @@ end
 -- ---- Parameters -------------------------------------------------------------------------------
 
 -- Checked parameters with defaults; report(path, text) hears what is wrong. `beside` are the fields that
--- stand in the same table.
-local function checked_params(policy, params, path, report, beside)
+-- stand in the same table; use(part) hears of policies among the parameters.
+local function checked_params(policy, params, path, report, beside, use)
     local unknown = {}
-    local out = check.record(policy.fields, params, path, { report = report }, unknown)
+    local out = check.record(policy.fields, params, path, { report = report, use = use }, unknown)
     local keys = check.keys(policy.fields)
     for _, key in ipairs(check.sorted_keys(unknown)) do
         local all = check.keys(policy.fields)
@@ -289,40 +304,113 @@ local function check_made(policy, made)
     end
 end
 
--- The parameters of one place in the configuration, and whether the policy takes them.
+-- How a policy wants to be used, where the service says nothing: asked as often as the hastiest of its parts,
+-- with the longest of their cooldowns, as a stepper among them needs them; nil is the cluster's.
+local function timing_of(policy, parts)
+    local timing = { interval_ms = policy.timing.interval_ms }
+    for _, part in ipairs(parts) do
+        timing.interval_ms = policy.timing.interval_ms or
+            math.min(timing.interval_ms or math.huge, part.timing.interval_ms or 15000)
+    end
+    for _, key in ipairs { "up_cooldown_ms", "down_cooldown_ms" } do
+        timing[key] = policy.timing[key] or #parts > 0 and 0 or nil
+        for _, part in ipairs(policy.timing[key] and {} or parts) do
+            timing[key] = timing[key] and part.timing[key] and math.max(timing[key], part.timing[key])
+        end
+    end
+    return timing
+end
+
+-- What a use came to when the parts of its parameters are checked: whether the policy takes them.
+local function made_step(use, policy, parts)
+    return {
+        run = function(load)
+            for _, part in ipairs(parts) do
+                if not part.timing then
+                    return -- what is wrong with it was said
+                end
+            end
+            local timing = timing_of(policy, parts)
+            if use.settle then
+                use.settle(timing)
+            end
+            if use.wrong then
+                return
+            end
+            local detector = policy.kind == "anomaly" and load.host.detector() or nil
+            local given = load.plain(use.owner.params, "params", use.ctx.report)
+            local made = policy.module.new(load.host.given(given, M.maker(load)), detector)
+            check_made(policy, made)
+            use.timing = timing
+        end,
+        failed = use.failed,
+    }
+end
+
+local use_part
+
+-- The parameters of one place in the configuration.
 local function use_step(use, policy)
+    function use.failed(_, sentence)
+        local text = 'the policy "%s" refuses its parameters: %s'
+        use.ctx.report(use.path, text:format(policy.name, sentence))
+    end
     return {
         run = function(load)
             if not policy.usable then
                 return -- what is wrong with it was said
             end
-            if use.settle then
-                use.settle(policy.timing)
-            end
-            local params = use.params
-            for key, value in next, use.inherited do
+            local params, parts = use.params, {}
+            for key, value in next, use.inherited[use.name] or {} do
                 if params[key] == nil then
                     params[key] = value
                 end
             end
             local before = load.errors.count()
-            local beside = schema[use.kind] or use.beside or { { "policy" } }
-            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside)
-            if load.errors.count() == before then
-                local detector = policy.kind == "anomaly" and load.host.detector() or nil
-                local given = load.plain(use.owner.params, "params", use.ctx.report)
-                local made = policy.module.new(given, detector)
-                check_made(policy, made)
+            local beside = use.beside or schema[use.kind] or { { "policy" } }
+            local function keep(part)
+                parts[#parts + 1] = part
+            end
+            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside, keep)
+            use.wrong = load.errors.count() > before
+            for _, part in ipairs(parts) do
+                use_part(load, use, part)
+            end
+            local made = made_step(use, policy, parts)
+            if #parts == 0 then
+                made.run(load)
+            else
+                load.steps[#load.steps + 1] = made
             end
         end,
-        failed = function(_, sentence)
-            local text = 'the policy "%s" refuses its parameters: %s'
-            use.ctx.report(use.path, text:format(policy.name, sentence))
-        end,
+        failed = use.failed,
     }
 end
 
 -- ---- Steps ------------------------------------------------------------------------------------
+
+-- Parts of an example's parameters stand there as `new` gets them, so that it needs no other policy.
+local function example_params(load, policy, given, report)
+    local plain, fields = {}, {}
+    for key, value in next, given do
+        plain[key] = value
+    end
+    for _, field in ipairs(policy.fields) do
+        if field.built then
+            plain[field[1]] = nil
+        else
+            fields[#fields + 1] = field
+        end
+    end
+    plain = load.plain(plain, "params", report)
+    local params = checked_params({ name = policy.name, fields = fields }, plain, "params", report, {})
+    for _, field in ipairs(policy.fields) do
+        if field.built then
+            params[field[1]] = rawget(given, field[1])
+        end
+    end
+    return params
+end
 
 local function example_step(policy, number)
     local function blame(text)
@@ -340,8 +428,7 @@ local function example_step(policy, number)
             local function blame_part(path, text)
                 blame(path .. ": " .. text)
             end
-            local params = load.plain(rawget(example, "params") or {}, "params", blame_part)
-            params = checked_params(policy, params, "params", blame_part, {})
+            local params = example_params(load, policy, rawget(example, "params") or {}, blame_part)
             if load.errors.count() > before then
                 return
             end
@@ -405,29 +492,63 @@ local function reporter(load, policy)
     end
 end
 
--- One step for each policy, then one for each use of it; loading adds one for each example.
-function M.steps(load)
-    local found, steps, uses = {}, {}, {}
-    load.libraries = {}
-    for _, use in ipairs(load.uses) do
-        local key = use.kind .. "/" .. use.name
-        if found[key] == nil then
-            local policy, why = find(load.host, use.kind, use.name)
-            found[key] = policy or { why = why }
-            if policy then
-                policy.report = reporter(load, policy)
-                load.files[#load.files + 1] = policy.origin
-                local list = load.config.policies
-                policy.listed = { kind = policy.kind, name = policy.name, origin = policy.origin,
-                    source = policy.source }
-                list[#list + 1] = policy.listed
-                steps[#steps + 1] = load_step(policy)
-            end
+-- The policy of that name, or nil and why; the first time `steps` gets what loads it.
+local function wanted(load, kind, name, steps)
+    local key = kind .. "/" .. name
+    if load.found[key] == nil then
+        local policy, why = find(load.host, kind, name)
+        load.found[key] = policy or { why = why }
+        if policy then
+            policy.report = reporter(load, policy)
+            load.files[#load.files + 1] = policy.origin
+            local list = load.config.policies
+            policy.listed = { kind = policy.kind, name = policy.name, origin = policy.origin,
+                source = policy.source }
+            list[#list + 1] = policy.listed
+            steps[#steps + 1] = load_step(policy)
         end
-        if found[key].why then
-            use.ctx.report(use.name_path, found[key].why)
+    end
+    if load.found[key].why then
+        return nil, load.found[key].why
+    end
+    return load.found[key]
+end
+
+-- A policy among the parameters of another: found, loaded and checked by the steps that come.
+function use_part(load, use, part)
+    part.ctx, part.inherited, part.beside = use.ctx, use.inherited, { { "policy" } }
+    part.depth = (use.depth or 1) + 1
+    local policy, why
+    if part.depth > DEEPEST then
+        why = ("stands within %d others: at most %d"):format(part.depth - 1, DEEPEST - 1)
+    else
+        policy, why = wanted(load, part.kind, part.name, load.steps)
+    end
+    if policy then
+        load.steps[#load.steps + 1] = use_step(part, policy)
+    else
+        use.ctx.report(part.name_path, why)
+    end
+end
+
+-- make(name, params, ...) of parts.lua: what `new` of a policy that was loaded returns.
+function M.maker(load)
+    return function(name, params, ...)
+        return load.found["scale/" .. name].module.new(params, ...)
+    end
+end
+
+-- One step for each policy, then one for each use of it; loading adds one for each example, and a use those
+-- of the policies among its parameters.
+function M.steps(load)
+    local steps, uses = {}, {}
+    load.libraries, load.found = {}, {}
+    for _, use in ipairs(load.uses) do
+        local policy, why = wanted(load, use.kind, use.name, steps)
+        if policy then
+            uses[#uses + 1] = use_step(use, policy)
         else
-            uses[#uses + 1] = use_step(use, found[key])
+            use.ctx.report(use.name_path, why)
         end
     end
     for _, step in ipairs(uses) do
@@ -449,9 +570,13 @@ function M.draft(load, kind, name, origin, source)
     return policy
 end
 
--- Its parameters, checked, with defaults; report(path, text) hears what is wrong.
-function M.params(policy, params, report)
-    return checked_params(policy, params, "params", report, {})
+-- Its parameters, checked, with defaults, in what is returned as `params` when the steps that this adds to
+-- `load` have run; report(path, text) hears what is wrong.
+function M.use(load, policy, params, report)
+    local owner = {}
+    load.steps[#load.steps + 1] = use_step({ kind = policy.kind, name = policy.name, params = params,
+        inherited = {}, path = "params", ctx = { report = report }, owner = owner, beside = {} }, policy)
+    return owner
 end
 
 return M

@@ -38,7 +38,8 @@ int policy_library(void *arg, const char *name, const char **ret_origin, const c
     return 0;
 }
 
-void policy_push_instance(lua_State *L, const struct cJSON *policy, const struct cJSON *params)
+/* `new` of a freshly loaded policy. [-0, +1, e] */
+static void push_new(lua_State *L, const struct cJSON *policy)
 {
     const char *origin = json_str(policy, "origin", "policy");
     const char *source = json_str(policy, "source", "");
@@ -52,10 +53,39 @@ void policy_push_instance(lua_State *L, const struct cJSON *policy, const struct
         luaL_error(L, "%s:1: the policy has no function `new`", origin);
     }
     lua_remove(L, -2);
+}
+
+/* make(name, params, ...) of parts.lua; the configuration is its upvalue. */
+static int make_part(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    const struct cJSON *config = lua_touserdata(L, lua_upvalueindex(1));
+    const struct cJSON *policy = policy_find(config, "scale", name);
+    if (!policy) {
+        return luaL_error(L, "no scale policy \"%s\"", name);
+    }
+    push_new(L, policy);
+    lua_replace(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    return 1;
+}
+
+void policy_push_instance(lua_State *L, const struct cJSON *config, const struct cJSON *policy,
+                          const struct cJSON *params)
+{
+    push_new(L, policy);
+    if (config) {
+        state_push_prelude(L, "given");
+    }
     if (params) {
         state_push_json(L, params);
     } else {
         lua_newtable(L);
+    }
+    if (config) {
+        lua_pushlightuserdata(L, (void *)config);
+        lua_pushcclosure(L, make_part, 1);
+        lua_call(L, 2, 1);
     }
     bool detects = str_same(json_str(policy, "kind", ""), "anomaly");
     if (detects) {

@@ -52,6 +52,7 @@ for class, its_class in pairs { service = "ServiceView" } do
     }
 end
 
+P.given = host.own "script/parts"(error, pairs, type)
 P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest, fields_of)
 
 -- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN. Without any

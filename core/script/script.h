@@ -38,7 +38,7 @@
  *     "deploy": { "timeout_ms": 120000 },
  *     "stop_timeout_ms": 10000, "drain_timeout_ms": 30000,
  *     "tags": [ ["zone:1"], ["zone:0"] ... ]          per slot 1, 2, ... scale.max; one entry = for all; [] = none
- *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,
+ *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,     a policy among params: { "policy", "params" }
  *       "up_cooldown_ms": 300000, "down_cooldown_ms": 600000, "interval_ms": 15000 },    absent for "backends"
  *     "routes": [ { "listen": "0.0.0.0:8080", "host": "catalog.local" ("" = any), "path": "/",
  *       "balance": { "policy": "ewma", "params": {} },

@@ -236,8 +236,7 @@ function types.scale(value, field, path, ctx)
     if s.min > s.max then
         ctx.report(check.joined(path, "min"), ("%d is more than max, which is %d"):format(s.min, s.max))
     end
-    local inherited = s.policy == "threshold" and
-        { cpu = cluster.cpu_threshold, memory = cluster.memory_threshold } or {}
+    local inherited = { threshold = { cpu = cluster.cpu_threshold, memory = cluster.memory_threshold } }
     ctx.use { kind = "scale", name = s.policy, params = params, inherited = inherited, path = path,
         name_path = check.joined(path, "policy"), owner = s, settle = function(timing)
             s.interval_ms = s.interval_ms or timing.interval_ms or 15000

@@ -61,6 +61,20 @@ function M.rates(window)
     end
 end
 
+-- The mean of what was told during `seconds`, the last one at least: mean(now, value).
+function M.mean(seconds)
+    local at, value, first, last, sum = {}, {}, 1, 0, 0
+    return function(now, new)
+        last = last + 1
+        at[last], value[last], sum = now, new, sum + new
+        while at[first] <= now - seconds and first < last do
+            sum = sum - value[first]
+            at[first], value[first], first = nil, nil, first + 1
+        end
+        return sum / (last - first + 1)
+    end
+end
+
 -- Requests/s that an instance can do: `given`, or learned from use of CPU while nothing starts, over half an
 -- hour; nil while unknown.
 function M.capacity(given)

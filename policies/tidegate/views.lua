@@ -31,10 +31,13 @@ return { list = {
   { alias = "Made",
     type = "tidegate.Scale|tidegate.Balance|tidegate.Alert|tidegate.Anomaly|tidegate.Notify" },
   { alias = "ParamType",
-    type = '"number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"',
+    type = '"number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"'
+      .. '|"policy"|"policies"',
     doc = 'Durations come as seconds and sizes as bytes. A list has words: { "a", "b" }. A '
       .. 'source is a place in a request such as "header:X-User", "cookie:session", '
-      .. '"query:id", "path" or "client".' },
+      .. '"query:id", "path" or "client". A policy, in scale policies, is another one with its '
+      .. 'parameters: { policy = "queue", each = 10 }; policies is a list of them; `new` gets '
+      .. 'tidegate.Part in their places.' },
   { class = "Param",
     fields = {
       { "type", "tidegate.ParamType", "what it takes" },
@@ -85,9 +88,15 @@ return { list = {
     doc = "How many instances there should be (a whole number), or nil for no opinion: the present "
       .. "state stays. The reason goes to the log and to `tidegate decisions`. Bounds, cooldowns "
       .. "and work under way are kept by C." },
+  { class = "Part",
+    doc = "A policy among the parameters of another: each new() makes an instance of it.",
+    fields = {
+      { "name", "string", "of the policy" },
+      { "new", "fun(): tidegate.Scale", "what it returns decides" },
+    } },
   { class = "ScaleExample",
     fields = {
-      { "params", "table", "defaults where absent", absent = true },
+      { "params", "table", "defaults where absent; parts as tidegate.Part", absent = true },
       { "given", "table", "fields of tidegate.ServiceView" },
       { "want", "integer", "the answer; absent: nil", absent = true },
     } },

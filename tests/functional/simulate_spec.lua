@@ -48,6 +48,20 @@ describe("tidegate simulate", function()
         assert.is_true(runs[1].instance_hours > runs[3].instance_hours)
     end)
 
+    it("takes policies with policies among their parameters, as the configuration has them", function()
+        local one = [['max_of:of={{policy="queue",each=90},{policy="threshold",cpu=60}},interval=10s']]
+        local code, out, err = simulate(one .. " 'panic:window=4s,of=queue' --trace step --json")
+        assert.equal("", err)
+        assert.equal(0, code)
+        local runs = cjson.decode(out).runs
+        assert.equal(one:sub(2, -2), runs[1].policy)
+        assert.is_true(runs[1].ups > 0 and runs[2].ups > 0)
+        local failed, _, why = simulate [['max_of:of={{policy="qeue"}}' --trace step]]
+        assert.equal(1, failed)
+        assert.matches('scale.of%[1%].policy: unknown scale policy "qeue": did you mean "queue"', why)
+        assert.equal(2, (simulate [['max_of:of' --trace step]]))
+    end)
+
     it("exits 1 unless all conditions hold", function()
         assert.equal(0, (simulate "threshold --trace daily --require 'viol<=50,cost<=9,acts <= 900'"))
         local code, _, err = simulate "threshold --trace daily --require 'viol<=50,cost<=1.0'"

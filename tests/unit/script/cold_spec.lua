@@ -250,4 +250,37 @@ describe("script/cold", function()
         assert.is_nil(cold)
         assert.equal("service web: no scale policy \"none\"", why)
     end)
+
+    it("makes the policies among parameters, each in an environment and with parameters of its own", function()
+        local counts = "local all = 0\nreturn { new = function(params)\nlocal n = 0\nreturn function(s)\n"
+            .. "n, all, params.by = n + 1, all + 1, params.by * 2\nreturn n * 100 + all * 10 + params.by, 'counted' end end }"
+        local sum = "return { new = function(params)\nlocal a, b, c = params.of[1].new(), params.of[2].new(), params.of[2].new()\n"
+            .. "return function(s) return a(s) + b(s) + c(s), params.of[1].name end end }"
+        local of = { { policy = "counts", params = { by = 1 } }, { policy = "counts", params = { by = 2 } } }
+        local got = decide({ counts = counts, sum = sum }, { service("web", "sum", { of = of }) }, { web = { instances = 1 } })
+        assert.same({ web = { want = 112 + 114 + 114, reason = "counts", policy = "sum",
+            origin = "policies/scale/sum.lua" } }, got)
+    end)
+
+    it("goes on with the others when one of max_of fails, and holds when it never ends", function()
+        local function of_two(body)
+            local of = { { policy = "x", params = { per = 1 } }, { policy = "threshold", params = { cpu = 75, memory = 80 } } }
+            return decide({ x = policy(body), max_of = script.read "policies/scale/max_of.lua",
+                threshold = script.read "policies/scale/threshold.lua" }, { service("web", "max_of", { of = of }) },
+                { web = { instances = 2, desired = 2, min = 1, max = 9, cpu_percent = 91, memory_percent = 40 } }).web
+        end
+        local got = of_two "return s.cpu.percent"
+        assert.equal(3, got.want)
+        assert.equal("threshold 3: High resource usage - CPU: 91.0%, Memory: 40.0%; x failed: " .. X
+            .. ":3: the view has no field 'cpu': did you mean 'cpu_percent'?", got.reason)
+        assert.matches("ran longer than 50 ms", of_two("while true do end").error)
+    end)
+
+    it("names a policy among parameters that is not there", function()
+        local config = script.config({ scale = { x = "return { new = function(p) return p.of.new() end }" } },
+            { services = { service("web", "x", { of = { policy = "gone", params = {} } }) } })
+        local cold, why = script.cold(config)
+        assert.is_nil(cold)
+        assert.matches('no scale policy "gone"', why)
+    end)
 end)

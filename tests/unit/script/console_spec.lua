@@ -184,6 +184,20 @@ describe("script/console", function()
         assert.matches("policy threshold", (c:eval 'decide "catalog"'))
     end)
 
+    it("asks policies that take others, as configured and as drafts", function()
+        new { files = { ["policies/scale/queue_aware.lua"] = QUEUE_AWARE,
+            ["policies/scale/first.lua"] = "return { name = 'first', doc = 'The first.', params = { of = { type = 'policies',"
+            .. " required = true } },\nnew = function(p) return p.of[1].new() end, examples = {} }" },
+            config = console.CONFIG:gsub('policy = "threshold"',
+                'policy = "max_of", of = { "threshold", { policy = "queue_aware", per = 10 } }') }
+        assert.matches("^want 4 %(now 2%): queue_aware 4: 40 in flight; threshold ",
+            (c:eval 'decide("catalog", { instances = 2, desired = 2, in_flight = 40, cpu_percent = 60 })'))
+        c:eval 'try("policies/scale/first.lua", { of = { { policy = "queue", each = 10 } } })'
+        assert.matches("^want 3 .*come a second", (c:eval 'decide("catalog", { instances = 2, rate = 30, queue = 0 })'))
+        assert.matches('params.of%[1%]: unknown scale policy "qeue": did you mean "queue"',
+            c:fails 'try("policies/scale/first.lua", { of = { "qeue" } })')
+    end)
+
     it("reports what a policy does wrong with its file and line", function()
         local function policy(body)
             return ("return { name = 'x', doc = 'x', new = function()\nreturn function(s)\n%s\nend end }"):format(body)

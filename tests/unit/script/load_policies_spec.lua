@@ -220,4 +220,72 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
         assert.equal('policies/scale/own.lua: library "lib.none": policies/lib/none.lua: no such file or directory\n'
             .. 'policies/scale/own.lua:1: no library "lib.none": libraries are files of policies/, such as "lib.stats"', why)
     end)
+
+    describe("and policies among their parameters", function()
+        local function scale(text)
+            local config, why = load { ["tidegate.lua"] = [[service "web" { image = "web:1", anomaly = false,
+  scale = { ]] .. text .. " } }", ["policies/scale/own.lua"] = policy(),
+                ["policies/scale/refuses.lua"] = policy { name = '"refuses"', new = "function() error 'not so' end",
+                    examples = "{}" } }
+            return config and config.services[1].scale, why, config
+        end
+
+        it("gives them with their own parameters, checked, and carries them along", function()
+            local s, _, config = scale 'policy = "max_of", of = { { policy = "own", per = 7 }, "threshold", { "own" } }'
+            assert.same({ of = { { policy = "own", params = { per = 7 } },
+                { policy = "threshold", params = { cpu = 75, memory = 80 } }, { policy = "own", params = { per = 50 } } } },
+                s.params)
+            local names = {}
+            for _, listed in ipairs(config.policies) do
+                names[#names + 1] = listed.name
+            end
+            table.sort(names)
+            assert.equal("ewma max_of own threshold", table.concat(names, " "):gsub("ewma ?", "ewma "):gsub("^(max_of)", "ewma %1"))
+            s = scale 'policy = "panic", of = { policy = "max_of", of = { "queue" } }'
+            assert.same({ policy = "max_of", params = { of = { { policy = "queue",
+                params = { each = 0, drain = 60, hold = 300 } } } } }, s.params.of)
+        end)
+
+        it("is asked as often as the hastiest and cools down as long as the slowest", function()
+            local function timing(text)
+                local s = scale(text)
+                return { s.interval_ms, s.up_cooldown_ms, s.down_cooldown_ms }
+            end
+            assert.same({ 5000, 0, 0 }, timing 'policy = "max_of", of = { "queue", "target_tracking" }')
+            assert.same({ 5000, 300000, 600000 }, timing 'policy = "max_of", of = { "queue", "threshold" }')
+            assert.same({ 2000, 0, 0 }, timing 'policy = "panic", of = "queue"')
+            assert.same({ 9000, 1000, 600000 },
+                timing 'policy = "max_of", of = { "queue", "own" }, interval = "9s", up_cooldown = "1s"')
+        end)
+
+        it("names the line of what is wrong", function()
+            local at = "tidegate.lua:%d: service \"web\": scale.%s"
+            for _, case in ipairs {
+                { 'policy = "max_of", of = {\n"queue",\n{ policy = "threshhold" } }', 4,
+                    'of[2].policy: unknown scale policy "threshhold": did you mean "threshold"?' },
+                { 'policy = "max_of", of = {\n{ policy = "own",\nper = 0 } }', 4, "of[1].per: must be at least 1, got 0" },
+                { 'policy = "max_of", of = {\n{ policy = "own",\nmin = 3 } }', 4,
+                    'of[1].min: unknown key: the policy "own" takes per' },
+                { 'policy = "max_of", of = {}', 2, "of: has 0 items: at least 1" },
+                { 'policy = "panic",\nof = { "queue", "own" }', 3, "of[2]: has no key: write key = value" },
+                { 'policy = "panic"', 2, ' of is missing: of = { policy = "latency_slo" }' },
+                { 'policy = "max_of", of = {\n"refuses" }', 3,
+                    'of[1]: the policy "refuses" refuses its parameters: policies/scale/refuses.lua:5: not so' },
+                { 'policy = "max_of", of = { { policy = "max_of", of = { { policy = "max_of", of = { { policy = "max_of",'
+                    .. 'of = {\n"own" } } } } } } }', 3, "of[1].of[1].of[1].of[1]: stands within 4 others: at most 3" },
+            } do
+                local s, why = scale(case[1])
+                assert.is_nil(s)
+                assert.equal(at:format(case[2], case[3]):gsub("scale%. ", "scale: "), why)
+            end
+        end)
+
+        it("are not for policies of another kind, and have no default", function()
+            fails(policy { params = '{ of = { type = "policy", default = "queue" } }', examples = "{}" },
+                "policies/scale/own.lua:4: params.of: a policy has no default: write required = true")
+            local _, why = load { ["tidegate.lua"] = 'service "x" { backends = { "a:1" }, route = { listen = ":1", balance = "own" } }',
+                ["policies/balance/own.lua"] = policy { params = '{ of = { type = "policies" } }', examples = "{}" } }
+            assert.equal('policies/balance/own.lua:4: params.of: type "policies" is for scale policies', why)
+        end)
+    end)
 end)

@@ -1,0 +1,80 @@
+-- max_of.lua: asks several policies and takes the most that one of them wants.
+--
+-- Sees     what they see
+-- Answers  the largest answer. A policy with no opinion, or one that fails, wants the number that is wanted
+--          now: it holds no up, and nothing goes down below it. None if none answers.
+-- Params   of   the policies, each with its own parameters
+-- Example  { of = { { policy = "target_tracking", target = 70 }, { policy = "queue", each = 10 } } }
+--          -> 6, "queue 6: 25 come a second, 900 wait; target_tracking 4: cpu at 1.30 of its target"
+local function says(name, want)
+    return { name = name, new = function()
+        return function()
+            return want, "as told"
+        end
+    end }
+end
+
+local function fails(name)
+    return { name = name, new = function()
+        return function()
+            error("no such figure", 0)
+        end
+    end }
+end
+
+return {
+    name = "max_of",
+    doc = "The most of what several policies want; one that fails or has no opinion only holds downs.",
+    params = {
+        of = { type = "policies", required = 'of = { { policy = "queue" } }',
+            doc = "the policies, each with its own parameters" },
+    },
+    new = function(params)
+        local decides, names, seen = {}, {}, {}
+        for i, part in ipairs(params.of) do
+            seen[part.name] = (seen[part.name] or 0) + 1
+            names[i] = seen[part.name] == 1 and part.name or part.name .. " " .. seen[part.name]
+            decides[i] = part.new()
+        end
+
+        local wants, texts, answers = {}, {}, nil
+
+        -- What the i-th of them wants; nothing said counts as what is.
+        local function ask(i, s)
+            local ok, want, reason = pcall(decides[i], s)
+            local text = type(reason) == "string" and reason or ""
+            if ok and type(want) ~= "number" and want ~= nil or want ~= want then
+                ok, want = false, "answered a " .. type(want) .. ": a whole number of instances, or nil"
+            end
+            wants[i] = ok and want or s.desired
+            answers = answers + (ok and want and 1 or 0)
+            texts[i] = not ok and names[i] .. " failed: " .. tostring(want) or
+                ("%s %s: %s"):format(names[i], want and ("%d"):format(want) or "stays", text)
+        end
+
+        ---@type tidegate.Scale
+        return function(s)
+            answers = 0
+            local best = 1
+            for i = 1, #decides do
+                ask(i, s)
+                best = wants[i] > wants[best] and i or best
+            end
+            local reason = { texts[best] }
+            for i = 1, #decides do
+                reason[#reason + 1] = i ~= best and texts[i] or nil
+            end
+            reason = table.concat(reason, "; ")
+            if answers == 0 then
+                return nil, reason
+            end
+            return wants[best], reason
+        end
+    end,
+    examples = {
+        { params = { of = { says("a", 4), says("b", 6) } }, given = { instances = 2 }, want = 6 },
+        { params = { of = { says("a", 3), says("b", nil) } }, given = { instances = 5 }, want = 5 },
+        { params = { of = { says("a", 3), fails "b" } }, given = { instances = 2 }, want = 3 },
+        { params = { of = { fails "a", says("b", nil) } }, given = { instances = 2 }, want = nil },
+    },
+}
