@@ -18,7 +18,7 @@ stds.tidegate = { read_globals = {
     math = { fields = {
         "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor",
         "fmod", "frexp", "huge", "ldexp", "log", "log10", "max", "min", "modf", "pi", "pow", "rad",
-        "sin", "sinh", "sqrt", "tan", "tanh" } },
+        "random", "sin", "sinh", "sqrt", "tan", "tanh" } },
     string = { fields = {
         "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "rep",
         "reverse", "sub", "upper" } },

@@ -11,6 +11,7 @@
 #include <lua.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/err.h"
 #include "base/json.h"
@@ -42,6 +43,10 @@ static struct script_hot *live;
 static int body_handler(lua_State *L)
 {
     struct script_hot *hot = lua_touserdata(L, 1);
+    uint32_t seed = 0;
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) > 0) {
+        state_seed(L, seed); /* workers of one chance would all choose the same backend */
+    }
     lua_pushcfunction(L, where_handler);
     hot->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;

@@ -274,6 +274,7 @@ struct notice {
     const struct judge *judge;
     const struct template *template;
     const struct cJSON *about;
+    double id;              /* of the message: its chance */
     struct cJSON *channels; /* what the policy said; NULL: nothing */
     char *text;
 };
@@ -281,6 +282,7 @@ struct notice {
 static int body_notify(lua_State *L)
 {
     struct notice *n = lua_touserdata(L, 1);
+    state_seed(L, n->id);
     state_push_prelude(L, "herald");
     lua_rawgeti(L, LUA_REGISTRYINDEX, n->judge->notify);
     state_push_json(L, n->about);
@@ -348,7 +350,7 @@ static struct cJSON *sending(struct judge *j, const struct cJSON *about, const c
 struct cJSON *judge_notify(struct judge *j, const struct cJSON *question)
 {
     const struct cJSON *about = json_get(question, "about");
-    struct notice n = {.judge = j, .about = about};
+    struct notice n = {.judge = j, .about = about, .id = json_num(question, "id", 0)};
     struct cJSON *out = json_object(), *send = json_array(), *errors = json_array();
     char *why = NULL;
     if (j->notify != LUA_NOREF && !json_bool(question, "fixed", false) &&

@@ -12,6 +12,7 @@ local error, next, rawget = lib.base.error, lib.base.next, lib.base.rawget
 local setmetatable, tostring, type = lib.base.setmetatable, host.text, lib.base.type
 local concat, format = lib.table.concat, lib.string.format
 
+local seed, tonumber = lib.math.randomseed, lib.base.tonumber
 local NAN = 0 / 0
 local read_missing -- whether the rule under way read a number that is not known
 
@@ -88,6 +89,7 @@ end
 
 local function judge(f, view)
     read_missing = false
+    seed(tonumber(rawget(view, "now") or rawget(view, "at_ms")) or 0)
     local firing, value, message = f(marked(view))
     if firing ~= nil and type(firing) ~= "boolean" then
         error(format("answered a %s: true, false, or nil for not known", type(firing)), 0)

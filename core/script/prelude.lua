@@ -1,19 +1,21 @@
 -- prelude.lua: the trusted Lua of every state: strict views and pickers; sandboxes are sandbox.lua.
 --
 -- Called once by state.c with `host`: { libraries (the originals), nearest (the chunk of nearest.lua), own
--- (which compiles another file of this room), compile, depth, find, match, gmatch, gsub, sort, print, library, and
--- in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C calls. Policies
--- see none of these locals but what `environment` copies.
+-- (which compiles another file of this room), compile, depth, find, match, gmatch, gsub, sort, print,
+-- library, and in hot states ffi, backend_bytes, request_bytes, head_bytes }. Returns the functions that C
+-- calls. Policies see none of these locals but what `environment` copies.
 local host = ...
 local lib = host.libraries
 local assert, error, pairs = lib.base.assert, lib.base.error, lib.base.pairs
 local rawget, rawset = lib.base.rawget, lib.base.rawset
-local setmetatable, type, concat = lib.base.setmetatable, lib.base.type, lib.table.concat
+local setmetatable, tonumber, type, concat = lib.base.setmetatable, lib.base.tonumber, lib.base.type,
+    lib.table.concat
 
 local P = {}
 
 local views = host.own "tidegate/views"()
 
+P.seed = lib.math.randomseed -- math.random is as seeded: state.h
 P.environment, host.text = host.own "script/sandbox"(host, views.functions)
 
 -- ---- Strict views -------------------------------------------------------------------------------
@@ -56,8 +58,10 @@ P.given = host.own "script/parts"(error, pairs, type)
 P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest, fields_of)
 
 -- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN. Without any
--- they are made when they are read.
+-- they are made when they are read. Chance comes with the view, so that a decision that is made again comes
+-- out the same.
 function P.strict(view, class)
+    P.seed(tonumber(view.hash) or 0)
     if view.metrics then
         view.metrics = P.marked(view.metrics)
     end
@@ -66,15 +70,16 @@ end
 
 -- Returns a function that makes a strict view of a service's name and of numbers in the order of `names`.
 function P.viewer(names)
-    local format, parameters, members = lib.string.format, {}, {}
+    local format, parameters, members, hash = lib.string.format, {}, {}, "nil"
     for i = 1, #names do
+        hash = names[i] == "hash" and "v" .. i or hash
         parameters[i] = "v" .. i
         members[i] = format("%s = v%d", names[i], i)
     end
-    local source = format("local setmetatable, strict = ... return function(service, %s) "
-        .. "return setmetatable({ service = service, %s }, strict) end", concat(parameters, ", "),
+    local source = format("local setmetatable, strict, seed = ... return function(service, %s) seed(%s or 0) "
+        .. "return setmetatable({ service = service, %s }, strict) end", concat(parameters, ", "), hash,
         concat(members, ", "))
-    return host.compile(source, "view", {})(setmetatable, strict.service)
+    return host.compile(source, "view", {})(setmetatable, strict.service, P.seed)
 end
 
 -- ---- Pickers ------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ struct state {
     state_library_fn library;
     void *library_arg;
     struct log_limit prints;
-    bool running;
+    bool made, running;
 };
 
 /* Registry key of the prelude's table: this address. */
@@ -277,6 +277,7 @@ int state_new(enum state_kind kind, size_t memory_bytes, struct state **ret_stat
         state_free(s);
         return code;
     }
+    s->made = true;
     s->cap = memory_bytes;
     s->crowded = memory_bytes - memory_bytes / 4;
     *ret_state = s;
@@ -317,6 +318,7 @@ void state_collect(struct state *s)
 struct run {
     lua_CFunction body;
     void *arg;
+    bool seeded; /* math.random begins anew */
     int status;
     char *text; /* of the error; owned */
 };
@@ -324,6 +326,9 @@ struct run {
 static int trampoline(lua_State *L)
 {
     struct run *run = lua_touserdata(L, 1);
+    if (run->seeded) {
+        state_seed(L, 0);
+    }
     lua_pushcfunction(L, where_handler);
     lua_pushcfunction(L, run->body);
     lua_pushlightuserdata(L, run->arg);
@@ -338,7 +343,7 @@ int state_run(struct state *s, lua_CFunction body, void *arg, uint32_t budget_ms
               char **reterr)
 {
     must(!s->running);
-    struct run run = {.body = body, .arg = arg};
+    struct run run = {.body = body, .arg = arg, .seeded = s->kind == STATE_COLD && s->made};
     int top = lua_gettop(s->L);
     s->running = true;
     budget_start(&s->budget, budget_ms);
@@ -347,7 +352,7 @@ int state_run(struct state *s, lua_CFunction body, void *arg, uint32_t budget_ms
     s->running = false;
     lua_settop(s->L, top);
     int status = outer ? outer : run.status;
-    if (status == LUA_ERRMEM || (s->crowded && s->bytes > s->crowded)) {
+    if (status == LUA_ERRMEM || (s->made && s->bytes > s->crowded)) {
         state_collect(s); /* memory that ran out may have been swallowed, as by pcall */
     }
     if (status == 0) {
@@ -443,6 +448,13 @@ void state_push_json(lua_State *L, const struct cJSON *value)
         lua_pushnil(L);
         break;
     }
+}
+
+void state_seed(lua_State *L, double seed)
+{
+    state_push_prelude(L, "seed");
+    lua_pushnumber(L, seed);
+    lua_call(L, 1, 0);
 }
 
 void state_make_strict(lua_State *L, const char *class)

@@ -11,8 +11,9 @@
  *
  * Sandbox: each chunk gets an environment of its own (state_push_environment) holding copies of the
  * allowed libraries; sandbox.lua says which. Absent: io, os, debug, package, ffi, jit, load*,
- * getfenv, setfenv, rawset, newproxy, collectgarbage, string.dump, math.random. Only text chunks
- * are loaded.
+ * getfenv, setfenv, rawset, newproxy, collectgarbage, string.dump, math.randomseed. Only text chunks
+ * are loaded. Nothing shows an address. In a COLD state math.random begins anew with each run, and with each
+ * view that is made strict from that view's hash, so that what is decided again comes out the same.
  *
  * A state belongs to the thread that made it, and uses STATE_SIGNAL there (SA_RESTART). A live hot
  * state also owns SIGPROF. Neither signal may be blocked. */
@@ -79,6 +80,8 @@ void state_push_json(lua_State *L, const struct cJSON *value);
 void state_make_strict(lua_State *L, const char *class);
 /* LuaJIT's functions that look at bytecode; for trusted code, never for a sandbox. [-0, +1, e] */
 void state_push_bytecode(lua_State *L);
+/* What math.random gives from here on. [-0, +0, e] */
+void state_seed(lua_State *L, double seed);
 /* A function of prelude.lua by name. [-0, +1, e] */
 void state_push_prelude(lua_State *L, const char *name);
 

@@ -75,18 +75,19 @@ describe("script/cold", function()
     end
 
     it("answers records as it answers JSON", function()
-        local names = { "now", "instances", "desired", "cpu_percent", "rate" }
+        local names = { "now", "instances", "desired", "cpu_percent", "rate", "hash" }
         for _, body in ipairs {
             "return s.instances + (s.rate or 4), s.service .. (s.cpu_percent or 'none')",
             "return nil, 'no opinion'", "return s.desird", "return 2.5", "return '3'", "error('no')",
             "return s.metrics.traffic.rate == s.metrics.traffic.rate and 1 or 2",
             "return rawget(s, 'cpu_percent') and 1 or 2", "return s.metrics.trafic.rate",
+            "return math.random(1e6) + math.random(1e6)",
         } do
             local config = script.config({ scale = { x = policy(body) } }, { services = { service("web", "x") } })
             local cold = assert(script.cold(config))
             local ask = asker(cold, names)
-            for _, values in ipairs { { now = 1, instances = 2, desired = 2, cpu_percent = 0, rate = 3 },
-                { now = 2, instances = 2, desired = 2 } } do
+            for _, values in ipairs { { now = 1, instances = 2, desired = 2, cpu_percent = 0, rate = 3, hash = 0.3 },
+                { now = 2, instances = 2, desired = 2, hash = 0.7 } } do
                 values.service = "web"
                 local want = script.value(C.script_cold_decide(cold, script.json { services = { web = values } })).services.web
                 assert.same(want, (ask(values)), body)

@@ -270,6 +270,22 @@ describe("script/hot", function()
         end
     end)
 
+    it("gives each worker a chance of its own", function()
+        local seen, kinds = {}, 0
+        for _ = 1, 8 do
+            local h = hot { x = source("pick", "return math.random(n)") }
+            C.script_hot_live(h)
+            local p, drawn = picker(h, "x", script.rows({}, 1000), 1000), {}
+            for i = 1, 3 do
+                drawn[i] = pick(p)
+            end
+            local text = table.concat(drawn, " ")
+            kinds = kinds + (seen[text] and 0 or 1)
+            seen[text] = true
+        end
+        assert.is_true(kinds >= 7, kinds)
+    end)
+
     it("beats odd inside Lua and even outside", function()
         local rows = script.rows { {}, {} }
         local beat = ffi.cast("uint64_t *", ffi.cast("char *", rows) + ffi.offsetof("struct script_backend", "age_s"))

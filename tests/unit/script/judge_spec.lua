@@ -133,6 +133,23 @@ channel "boss" { log = true }
             alerts = { { labels = { alertname = "x" } } } }).send[1].channel)
     end)
 
+    it("gives a policy the same chance for the same message", function()
+        local files = { ["tidegate.lua"] = CHANNELS .. 'alerting { notify = "x" }',
+            ["policies/notify/x.lua"] = "return { name = 'x', doc = 'x', new = function() return function(n)\n"
+                .. "return { math.random() < 0.5 and 'ops' or 'boss' } end end }" }
+        local cold, told = cold_of(files), {}
+        for round = 1, 2 do
+            told[round] = ""
+            for id = 1, 20 do
+                local got = script.value(C.script_cold_notify(cold, script.json { id = id, about = ABOUT }))
+                told[round] = told[round] .. got.send[1].channel:sub(1, 1)
+            end
+        end
+        C.script_cold_free(cold)
+        assert.equal(told[1], told[2])
+        assert.truthy(told[1]:find "o" and told[1]:find "b", told[1])
+    end)
+
     it("sends as the alert says when policy or template fail, and tells that they did", function()
         local got = notify { ["tidegate.lua"] = CHANNELS:gsub("n.status", "n.stat.us") .. 'alerting { notify = "bad" }',
             ["policies/notify/bad.lua"] = "return { name = 'bad', doc = 'x', new = function() return function(n)\nerror('no')\nend end }" }

@@ -271,7 +271,7 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
         it("offers nothing that reaches out", function()
             local absent = "io os debug package ffi jit load loadstring loadfile dofile module "
                 .. "getfenv setfenv newproxy rawset collectgarbage gcinfo string.dump "
-                .. "math.random math.randomseed"
+                .. "math.randomseed"
             for name in absent:gmatch "%S+" do
                 assert.equal("nil", eval(s, "return " .. name), name)
             end
@@ -323,6 +323,19 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
             assert.equal(FILE .. ":2: the view has no field 'cpu_percnt': did you mean 'cpu_percent'?", text)
         end)
 
+        it("gives the same chance to the same view", function()
+            local source = "local v = ...\nlocal a = math.random(1e6) return a .. ' ' .. math.random(1e6)"
+            local function drawn(hash)
+                return select(2, view(s, source, ('{"hash":%s}'):format(hash)))
+            end
+            local one, other = drawn(0.25), drawn(0.5)
+            assert.truthy(one:find "^%d+ %d+$", one)
+            assert.not_equal(one, other)
+            eval(s, "for i = 1, 7 do math.random() end")
+            assert.equal(one, drawn(0.25))
+            assert.equal(drawn "\"x\"", drawn(0))
+        end)
+
         it("has the metrics in them as alerts see them", function()
             local given = '{"service":"shop","metrics":{"service":"shop","data_processing":{"queue_depth":7}}}'
             assert.equal("7", select(2, view(s, "local v = ...\nreturn v.metrics.data_processing.queue_depth", given)))
@@ -341,6 +354,17 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
         end)
     end)
 end
+
+describe("script/state", function()
+    it("begins anew with chance in each run while cold, and goes on while hot", function()
+        local cold, other, hot = state(COLD), state(COLD), state(HOT)
+        local draw = "local a = math.random() return a"
+        local first = eval(cold, draw)
+        assert.equal(first, eval(cold, draw))
+        assert.equal(first, eval(other, draw))
+        assert.not_equal(eval(hot, draw), eval(hot, draw))
+    end)
+end)
 
 describe("script/pattern", function()
     it("agrees with Lua's own functions", function()
