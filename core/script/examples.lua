@@ -90,19 +90,23 @@ function M.run.notify(load, policy, example, params)
     return channels and table.concat(channels, ", "), nil, shown
 end
 
--- A table of an example with what it leaves out; unknown fields raise.
-local function filled(given, usual, what)
+local function unknown_field(key, fields)
     local names = {}
-    for name in next, usual do
+    for name in next, fields do
         names[#names + 1] = name
     end
     table.sort(names)
+    return check.unknown(key, names, "field " .. values.describe(key))
+end
+
+-- A table of an example with what it leaves out; unknown fields raise.
+local function filled(given, usual, what)
     if type(given) ~= "table" then
         error(("%s: expected a table, got %s"):format(what, values.describe(given)), 0)
     end
     for key in next, given do
         if usual[key] == nil then
-            error(("%s: %s"):format(what, check.unknown(key, names, "field " .. values.describe(key))), 0)
+            error(("%s: %s"):format(what, unknown_field(key, usual)), 0)
         end
     end
     local out = {}
@@ -122,7 +126,7 @@ for _, fields in ipairs { USUAL_REQUEST, COSTLY } do
 end
 
 -- Reading what `needs` (may be nil: everything) does not name raises, since a worker would not fill it.
-local function needed(record, what, needs)
+local function needed(record, what, needs, usual)
     for name in next, needs and record or {} do
         local named = what == "request" and FREE[name] or what == "backend" and not COSTLY[name]
         for _, need in ipairs(needs) do
@@ -133,6 +137,9 @@ local function needed(record, what, needs)
         end
     end
     setmetatable(record, { __metatable = false, __index = function(_, key)
+        if usual[key] == nil then
+            error(("the %s: %s"):format(what, unknown_field(key, usual)), 2)
+        end
         error(("the %s's field %s is not among the policy's needs"):format(what, values.describe(key)), 2)
     end })
 end
@@ -174,10 +181,10 @@ function M.run.balance(load, policy, example, params)
         if rawget(given[i], "hash") == nil then
             backends[i].hash = i * HASH_STEP % 2 ^ 32
         end
-        needed(backends[i], "backend", policy.needs)
+        needed(backends[i], "backend", policy.needs, USUAL_BACKEND)
     end
     local request = filled(rawget(example, "request") or {}, USUAL_REQUEST, "request")
-    needed(request, "request", policy.needs)
+    needed(request, "request", policy.needs, USUAL_REQUEST)
     local got = load.host.try(policy.module.new(params), backends, request)
     return got, nil, M.shown({ backends = given, request = rawget(example, "request") }, 1)
 end

@@ -303,6 +303,7 @@ static int body_template(lua_State *L)
     struct notice *n = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, n->template->make);
     state_push_json(L, n->about);
+    state_make_strict(L, "notice");
     lua_call(L, 1, 1);
     if (lua_type(L, -1) != LUA_TSTRING) {
         return luaL_error(L, "%s: answered a %s: a text", n->template->origin,

@@ -1,27 +1,20 @@
--- judge.lua: what alert rules and notify policies see; trusted. Called with (host, nearest, fields_of),
--- of which fields_of(class) gives what views.lua has of it as a set and as a list; returns
+-- judge.lua: what alert rules and notify policies see; trusted. Called with (host, fields_of, not_a_field,
+-- notice), of which the first functions are strict.lua's and the last is the metatable of a message; returns
 --   judge(f, view) -> firing, value, message, missing
 --   herald(f, notice) -> channels or nil       what a notify policy says, checked
 --   marked(view) -> the same, strict
 --
 -- A rule gets a copy of the view for itself, made for that call. A number that is not known reads as NaN:
 -- every comparison with it is false, and `missing` tells that it was read.
-local host, nearest, fields_of = ...
+local host, fields_of, not_a_field, strict_notice = ...
 local lib = host.libraries
 local error, next, rawget = lib.base.error, lib.base.next, lib.base.rawget
 local setmetatable, tostring, type = lib.base.setmetatable, host.text, lib.base.type
-local concat, format = lib.table.concat, lib.string.format
+local format = lib.string.format
 
 local seed, tonumber = lib.math.randomseed, lib.base.tonumber
 local NAN = 0 / 0
 local read_missing -- whether the rule under way read a number that is not known
-
-local function not_a_field(what, key, list)
-    local name = type(key) == "string" and key or "(" .. type(key) .. ")"
-    local near = nearest(key, list)
-    error(format("%s has no field '%s': %s", what, name, near and format("did you mean '%s'?", near) or
-        "its fields are " .. concat(list, ", ")), 3)
-end
 
 -- Groups whose fields are all known, beside those that a service names itself.
 local CLOSED = { resources = "Resources", network = "Network", traffic = "Traffic", scale = "Scaling" }
@@ -100,7 +93,7 @@ local function judge(f, view)
 end
 
 local function herald(f, notice)
-    local answer = f(notice)
+    local answer = f(setmetatable(notice, strict_notice))
     if answer == nil then
         return nil
     elseif type(answer) == "string" then

@@ -20,42 +20,24 @@ P.environment, host.text = host.own "script/sandbox"(host, views.functions)
 
 -- ---- Strict views -------------------------------------------------------------------------------
 
-local nearest = lib.base.setfenv(host.nearest, P.environment())()
+local fields_of, not_a_field, strict_of, nearest = host.own "script/strict"(host, views, P.environment)
 
--- Fields of a class of views.lua, as a set and as a list.
-local function fields_of(class)
-    local known, list = {}, {}
-    for _, entry in lib.base.ipairs(views.list) do
-        for i, field in lib.base.ipairs(entry.class == class and entry.fields or {}) do
-            known[field[1]], list[i] = true, field[1]
-        end
+local of_service = strict_of("ServiceView", "the view")
+local declared = of_service.__index
+local strict = { service = of_service, notice = strict_of("Notice", "the message"),
+    backend = strict_of("Backend", "the backend"), request = strict_of("Request", "the request") }
+
+function of_service.__index(view, key)
+    if key == "metrics" then
+        local metrics = P.marked { service = rawget(view, "service") or "" }
+        rawset(view, "metrics", metrics)
+        return metrics
     end
-    return known, list
-end
-
-local strict = {}
-for class, its_class in pairs { service = "ServiceView" } do
-    local known, list = fields_of(its_class)
-    strict[class] = {
-        __metatable = false,
-        __index = function(view, key)
-            if key == "metrics" then
-                local metrics = P.marked { service = rawget(view, "service") or "" }
-                rawset(view, "metrics", metrics)
-                return metrics
-            elseif known[key] then
-                return nil
-            end
-            local name = type(key) == "string" and key or "(" .. type(key) .. ")"
-            local near = nearest(key, list)
-            error("the view has no field '" .. name .. "': " .. (near and "did you mean '" .. near .. "'?"
-                or "its fields are " .. concat(list, ", ")), 2)
-        end,
-    }
+    return declared(view, key)
 end
 
 P.given = host.own "script/parts"(error, pairs, type)
-P.judge, P.herald, P.marked = host.own "script/judge"(host, nearest, fields_of)
+P.judge, P.herald, P.marked = host.own "script/judge"(host, fields_of, not_a_field, strict.notice)
 
 -- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN. Without any
 -- they are made when they are read. Chance comes with the view, so that a decision that is made again comes
@@ -140,6 +122,10 @@ end
 
 -- A picker over backends and a request that are plain tables, for the console: pick, resize, cost.
 function P.tables(policy, backends, request)
+    for i = 1, #backends do
+        setmetatable(backends[i], strict.backend)
+    end
+    setmetatable(request, strict.request)
     return driver(policy, backends, backends, request, {})
 end
 
@@ -167,6 +153,8 @@ struct request {
     int32_t data, tag_count, zone, sticky, method, attempt;
 };
 ]]
+ffi.metatype("struct backend", { __index = strict.backend.__index }) -- asked only for what is no field
+ffi.metatype("struct request", { __index = strict.request.__index })
 assert(ffi.sizeof "struct backend" == host.backend_bytes)
 assert(ffi.sizeof "struct request" == host.request_bytes)
 

@@ -75,7 +75,7 @@ int state_compile(lua_State *L);
 void state_push_module(lua_State *L, const char *origin, const char *source, size_t len);
 /* null becomes nil, arrays and objects plain tables. [-0, +1, e] */
 void state_push_json(lua_State *L, const struct cJSON *value);
-/* Makes the table on the top strict: a missing field that `class` (prelude.lua: "service") declares
+/* Makes the table on the top strict: a missing field that `class` (prelude.lua: "service", "notice") declares
  * is nil, any other raises and names the nearest one. [-0, +0, e] */
 void state_make_strict(lua_State *L, const char *class);
 /* LuaJIT's functions that look at bytecode; for trusted code, never for a sandbox. [-0, +1, e] */

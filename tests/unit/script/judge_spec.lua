@@ -150,12 +150,20 @@ channel "boss" { log = true }
         assert.truthy(told[1]:find "o" and told[1]:find "b", told[1])
     end)
 
+    it("names the field that a policy or template meant", function()
+        local got = notify { ["tidegate.lua"] = CHANNELS:gsub("n.status", "n.statsu") .. 'alerting { notify = "x" }',
+            ["policies/notify/x.lua"] = "return { name = 'x', doc = 'x', new = function() return function(n)\n"
+                .. "return n.severety == 'critical' and { 'ops' } or n.groupLabels and nil end end }" }
+        assert.equal("policies/notify/x.lua:2: the message has no field 'severety': did you mean 'severity'?", got.errors[1])
+        assert.equal("tidegate.lua:2: the message has no field 'statsu': did you mean 'status'?", got.errors[2])
+    end)
+
     it("sends as the alert says when policy or template fail, and tells that they did", function()
         local got = notify { ["tidegate.lua"] = CHANNELS:gsub("n.status", "n.stat.us") .. 'alerting { notify = "bad" }',
             ["policies/notify/bad.lua"] = "return { name = 'bad', doc = 'x', new = function() return function(n)\nerror('no')\nend end }" }
         assert.same({ { channel = "ops" } }, got.send)
         assert.equal(2, #got.errors)
         assert.equal("policies/notify/bad.lua:2: no", got.errors[1])
-        assert.truthy(got.errors[2]:find("^tidegate.lua:2: attempt to index"), got.errors[2])
+        assert.equal("tidegate.lua:2: the message has no field 'stat': did you mean 'status'?", got.errors[2])
     end)
 end)

@@ -73,6 +73,8 @@ return { name = "own", doc = "A policy.", needs = { %s }, new = function()
         source = source:gsub("b.in_flight", "b.response_mean_ms")
         assert.equal("", text '"dataset", "response_mean_ms"')
         assert.truthy(text('"dataset"'):find('the backend\'s field "response_mean_ms" is not among the policy\'s needs', 1, true))
+        source = source:gsub("b.response_mean_ms", "b.in_fligth")
+        assert.truthy(text('"dataset"'):find('the backend: unknown field "in_fligth": did you mean "in_flight"?', 1, true))
     end)
 
     it("names the nearest policy and the nearest parameter", function()
