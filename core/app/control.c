@@ -87,6 +87,7 @@ static struct cJSON *status_json(struct master *m, const char *service)
     json_set_num(out, "policy_pid", m->policy ? m->policy->process.pid : 0);
     json_set_str(out, "config", m->config_path);
     json_set_num(out, "generation", m->generation);
+    json_set_str(out, "hash", json_str(m->config, "generation", ""));
     json_set_str(out, "policy", m->policy && m->policy->ready ? "up" : "down");
     json_set_num(out, "uptime_s", (double)(clock_now_ms() - m->started_ms) / 1000.0);
     json_set(out, "workers", workers_json(m));
@@ -195,8 +196,7 @@ static void do_stop(struct master *m, struct admin_request *request, const struc
 
 static void do_reload(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
-    (void)args;
-    reload_begin(m, request);
+    reload_begin(m, request, json_bool(args, "dry_run", false));
 }
 
 static void do_version(struct master *m, struct admin_request *request, const struct cJSON *args)

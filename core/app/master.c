@@ -265,7 +265,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
     struct master *m = handle->data;
     if (signum == SIGHUP) {
-        reload_begin(m, NULL);
+        reload_begin(m, NULL, false);
     } else if (signum == SIGUSR1) {
         reopen_logs(m);
     } else {
@@ -329,7 +329,7 @@ int app_run(const struct run_options *options)
     uv_timer_init(&m.loop, &m.tick);
     m.tick.data = &m;
     uv_timer_start(&m.tick, on_tick, TICK_MS, TICK_MS);
-    reload_begin(&m, NULL);
+    reload_begin(&m, NULL, false);
     uv_run(&m.loop, UV_RUN_DEFAULT);
     leave_signals(&m);
     if (uv_loop_close(&m.loop)) {

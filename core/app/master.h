@@ -58,6 +58,7 @@ enum reload_phase {
     RELOAD_IDLE,
     RELOAD_LOADING,   /* a candidate policy process reads the files */
     RELOAD_PREPARING, /* workers build the generation */
+    RELOAD_SWITCHING, /* it is in force; workers have not all said so */
     RELOAD_PHASES
 };
 
@@ -65,6 +66,7 @@ enum reload_phase {
 struct reload {
     enum reload_phase phase;
     bool again;          /* asked for meanwhile: the files may have changed since they were read */
+    bool rehearsal;      /* all but the switch; nothing is noted */
     uint32_t generation; /* of the one on its way */
     uint32_t seen;       /* highest that workers were told of: never given out twice, so that an
                             acknowledgement always means this try */
@@ -73,6 +75,7 @@ struct reload {
     struct cJSON *config;
     char *config_text;
     struct admin_request *asker; /* waits for the outcome; NULL = SIGHUP or the start */
+    struct cJSON *outcome;       /* what it will be told, while workers switch */
     /* The last outcome. */
     bool told; /* there was one */
     bool ok;
@@ -284,9 +287,10 @@ void learned_close(struct master *m);
 
 /* ---- reload.c ---- */
 /* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: an asker is refused
- * meanwhile, without one (SIGHUP) another follows. */
-void reload_begin(struct master *m, struct admin_request *asker);
-void reload_on_worker(struct master *m, struct child *worker, bool accepted, const char *error);
+ * meanwhile, without one (SIGHUP) another follows. A rehearsal does all but switch. */
+void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal);
+/* A worker acknowledged, refused with `error`, or is gone. */
+void reload_on_worker(struct master *m, const struct child *worker, const char *error);
 void reload_tick(struct master *m, uint64_t now_ms);
 void reload_close(struct master *m);
 

@@ -3,7 +3,8 @@
  *   IDLE -> LOADING (a fresh policy process reads, checks, builds)
  *        -> PREPARING (sockets are open, every worker builds it beside the old)
  *        -> all acknowledged: COMMIT, the new policy process takes over, the fleet applies the rest
- *        -> anything else, or PREPARE_MS over: ABORT, the old generation goes on */
+ *             -> SWITCHING until every worker said that it serves it: then the outcome is told
+ *        -> anything else, or PREPARE_MS over, or only a rehearsal: ABORT, the old generation goes on */
 #include "app/master.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@
 
 enum {
     LOAD_MS = 10000, /* reading files and running all examples */
-    PREPARE_MS = 2000
+    PREPARE_MS = 2000,
+    SWITCH_MS = 2000
 };
 
 static void forget(struct reload *r)
@@ -65,40 +67,87 @@ static void log_errors(const char *errors)
     }
 }
 
-/* It does not come into force. At the start that is the end: the errors go to stderr plainly, be it
- * the configuration or the place that is no good. */
-static void refuse(struct master *m, const char *errors)
+/* What was built or opened for a generation that does not come into force goes. */
+static void drop(struct master *m)
 {
     struct reload *r = &m->reload;
-    bool loaded = r->phase == RELOAD_PREPARING;
-    if (loaded && m->phase == MASTER_SERVING) {
+    if (r->phase == RELOAD_PREPARING && m->phase == MASTER_SERVING) {
         workers_abort(m);
         workers_close_unused(m);
     }
     child_dismiss(r->candidate);
     r->candidate = NULL;
     forget(r);
+}
+
+/* It does not come into force. At the start that is the end: the errors go to stderr plainly, be it
+ * the configuration or the place that is no good. */
+static void refuse(struct master *m, const char *errors)
+{
+    struct reload *r = &m->reload;
+    bool loaded = r->phase == RELOAD_PREPARING;
+    drop(m);
     if (m->phase == MASTER_STARTING) {
         fprintf(stderr, "tidegate: %s%s\n", loaded ? "" : "the configuration does not load:\n",
                 errors);
         master_stop(m, 1);
         return;
     }
-    note_outcome(m, errors);
-    m->counters.reloads_failed++;
-    log_errors(errors);
-    log_error("reload refused: the old generation goes on", "generation=%u", m->generation);
-    history_note(m, "reload", "", "reload refused", errors, true);
+    if (!r->rehearsal) {
+        note_outcome(m, errors);
+        m->counters.reloads_failed++;
+        log_errors(errors);
+        log_error("reload refused: the old generation goes on", "generation=%u hash=%s",
+                  m->generation, json_str(m->config, "generation", ""));
+        history_note(m, "reload", "", "reload refused", errors, true);
+    }
     struct cJSON *no = json_object();
     json_set_bool(no, "ok", false);
     json_set_str(no, "error", errors);
     answer(m, no);
 }
 
+/* What an accepted generation is, for who asked. */
+static struct cJSON *accepted(const struct reload *r, const struct cJSON *config)
+{
+    struct cJSON *yes = json_object();
+    json_set_bool(yes, "ok", true);
+    json_set_num(yes, "generation", r->generation);
+    json_set_str(yes, "hash", json_str(config, "generation", ""));
+    json_set_bool(yes, "dry_run", r->rehearsal);
+    json_set_str(yes, "warnings", json_str(config, "warnings", ""));
+    return yes;
+}
+
+static bool all_switched(const struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        const struct child *w = m->workers[i];
+        if (w && w->ready && w->generation != m->generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whoever waits hears of it when no worker serves the generation before any more. */
+static void tell_switched(struct master *m, bool late)
+{
+    struct reload *r = &m->reload;
+    if (r->phase == RELOAD_SWITCHING && (late || all_switched(m))) {
+        struct cJSON *outcome = r->outcome;
+        r->outcome = NULL;
+        r->phase = RELOAD_IDLE;
+        json_set_bool(outcome, "all_switched", !late);
+        answer(m, outcome);
+    }
+}
+
 /* All workers have it: from here on nothing can refuse. */
 static void commit(struct master *m)
 {
     struct reload *r = &m->reload;
+    r->outcome = accepted(r, r->config);
     json_free(m->config);
     mem_free(m->config_text);
     m->config = r->config;
@@ -112,12 +161,15 @@ static void commit(struct master *m)
     r->candidate = NULL;
     forget(r);
     if (m->phase == MASTER_SERVING) {
+        const char *hash = json_str(m->config, "generation", "");
         workers_commit(m);
         workers_close_unused(m);
         m->counters.reloads_ok++;
-        log_info("reloaded", "generation=%u took_ms=%llu", m->generation,
+        log_info("reloaded", "generation=%u hash=%s took_ms=%llu", m->generation, hash,
                  (unsigned long long)(clock_now_ms() - r->started_ms));
-        history_note(m, "reload", "", "reloaded", NULL, false);
+        char *detail = mem_printf("generation %u, %s", m->generation, hash);
+        history_note(m, "reload", "", "reloaded", detail, false);
+        mem_free(detail);
     }
     note_outcome(m, NULL);
     fleet_apply(m->fleet, m->config, clock_now_ms());
@@ -125,11 +177,9 @@ static void commit(struct master *m)
     watching_apply(m, m->config);
     metrics_apply(m);
     telling_apply(m, m->config);
-    struct cJSON *yes = json_object();
-    json_set_bool(yes, "ok", true);
-    json_set_num(yes, "generation", m->generation);
-    json_set_str(yes, "warnings", json_str(m->config, "warnings", ""));
-    answer(m, yes);
+    r->phase = RELOAD_SWITCHING;
+    r->started_ms = clock_now_ms();
+    tell_switched(m, false);
 }
 
 static bool all_prepared(const struct master *m)
@@ -144,18 +194,35 @@ static bool all_prepared(const struct master *m)
     return true;
 }
 
-void reload_on_worker(struct master *m, struct child *w, bool accepted, const char *error)
+/* Goes on when nobody is left to wait for. */
+static void go_on(struct master *m)
 {
-    struct reload *r = &m->reload;
-    if (r->phase != RELOAD_PREPARING || m->phase != MASTER_SERVING) {
+    if (!all_prepared(m)) {
         return;
     }
-    if (!accepted) {
+    if (m->reload.rehearsal) {
+        struct cJSON *yes = accepted(&m->reload, m->reload.config);
+        drop(m);
+        answer(m, yes);
+    } else {
+        commit(m);
+    }
+}
+
+void reload_on_worker(struct master *m, const struct child *w, const char *error)
+{
+    struct reload *r = &m->reload;
+    if (m->phase != MASTER_SERVING) {
+        return;
+    }
+    if (r->phase == RELOAD_PREPARING && error) {
         char *text = mem_printf("worker %u: %s", w->index, error);
         refuse(m, text);
         mem_free(text);
-    } else if (all_prepared(m)) {
-        commit(m);
+    } else if (r->phase == RELOAD_PREPARING) {
+        go_on(m);
+    } else {
+        tell_switched(m, false);
     }
 }
 
@@ -204,9 +271,7 @@ static void on_config(struct master *m, const struct ipc_message *message)
         if (!error && !workers_listen(m, r->config, &error)) {
             r->seen = r->generation;
             workers_prepare(m);
-            if (all_prepared(m)) {
-                commit(m);
-            }
+            go_on(m);
         }
     }
     if (error) {
@@ -261,7 +326,7 @@ static void on_candidate_exited(void *arg, struct child *child, int status, int 
     }
 }
 
-void reload_begin(struct master *m, struct admin_request *asker)
+void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal)
 {
     struct reload *r = &m->reload;
     if (r->phase != RELOAD_IDLE || m->phase > MASTER_SERVING) {
@@ -280,7 +345,8 @@ void reload_begin(struct master *m, struct admin_request *asker)
     }
     learned_ask(m); /* the next process goes on from there */
     r->phase = RELOAD_LOADING;
-    r->again = false;
+    r->rehearsal = rehearsal;
+    r->again = r->again && rehearsal;
     r->generation = (r->seen > m->generation ? r->seen : m->generation) + 1;
     r->started_ms = clock_now_ms();
     r->asker = asker;
@@ -297,13 +363,16 @@ void reload_tick(struct master *m, uint64_t now_ms)
     struct reload *r = &m->reload;
     uint64_t age = now_ms - r->started_ms;
     if (r->phase == RELOAD_IDLE && r->again && m->phase == MASTER_SERVING) {
-        reload_begin(m, NULL);
+        reload_begin(m, NULL, false);
     } else if (r->phase == RELOAD_LOADING && age > LOAD_MS) {
         struct child *stuck = r->candidate;
         refuse(m, "loading took longer than 10 s: is there an endless loop in it?");
         child_kill(stuck);
     } else if (r->phase == RELOAD_PREPARING && age > PREPARE_MS) {
         refuse(m, "not all workers were ready within 2 s");
+    } else if (r->phase == RELOAD_SWITCHING && age > SWITCH_MS) {
+        log_warn("not all workers have switched: the generation before goes on in them", "");
+        tell_switched(m, true);
     }
 }
 
@@ -315,6 +384,8 @@ void reload_close(struct master *m)
     answer(m, no);
     child_kill(m->reload.candidate);
     m->reload.candidate = NULL;
+    json_free(m->reload.outcome);
+    m->reload.outcome = NULL;
     forget(&m->reload);
     mem_release(&m->reload.error);
 }

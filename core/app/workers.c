@@ -270,9 +270,10 @@ static void on_ack(struct master *m, struct child *w, const struct ipc_message *
         on_roster_ack(m);
     } else if (str_same(of, "prepare")) {
         w->prepared = (uint32_t)version;
-        reload_on_worker(m, w, true, NULL);
+        reload_on_worker(m, w, NULL);
     } else if (str_same(of, "commit")) {
         w->generation = (uint32_t)version;
+        reload_on_worker(m, w, NULL);
         tell_serving(m);
     }
     json_free(ack);
@@ -290,7 +291,7 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         struct cJSON *nack = json_parse(message->data, message->len);
         const char *error = json_str(nack, "error", "no reason given");
         if (m->reload.phase == RELOAD_PREPARING && message->generation == m->reload.generation) {
-            reload_on_worker(m, w, false, error);
+            reload_on_worker(m, w, error);
         } else {
             log_error("a worker refused the configuration in force", "worker=%u error=%s", w->index,
                       error);
@@ -326,6 +327,7 @@ static void on_worker_exited(void *arg, struct child *w, int status, int signal)
     log_error("worker died: starting another", "worker=%u status=%d signal=%d", w->index, status,
               signal);
     history_note_exit(m, "worker", w->index, status, signal);
+    reload_on_worker(m, w, w->ready ? "died" : NULL); /* of what it built, perhaps */
     /* At once, unless it never came up: then a broken start would spin. */
     m->worker_retry_ms[w->index] = clock_now_ms() + (w->generation ? 0 : RETRY_MS);
     on_roster_ack(m);

@@ -7,7 +7,7 @@
  *
  * {"command":"status","service"?:"catalog"}
  *     {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua",
- *      "generation":3,"policy":"up"|"down","uptime_s":12.5,
+ *      "generation":3,"hash":"3f2a9c01d2e4b6a8" (of all that was read for it),"policy":"up"|"down","uptime_s":12.5,
  *      "alerts":{"info":0,"warning":1,"critical":0},              that fire
  *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
  *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
@@ -29,8 +29,8 @@
  * {"command":"drain","backend":"catalog-7","drain":true|false}   {"ok":true,...}
  * {"command":"restart","instance":"catalog-7"}                   {"ok":true,...}
  * {"command":"stop","service":"catalog"}                         {"ok":true,...}
- * {"command":"reload"}       when all workers have switched, or the old generation goes on
- *     {"ok":true,"generation":4,"changed"?:["catalog"],"warnings"?:"..."}
+ * {"command":"reload","dry_run"?:true}       when all workers have switched, or the old generation goes on
+ *     {"ok":true,"generation":4,"hash":"...","dry_run":false,"all_switched"?:true,"warnings":"..."}
  *     {"ok":false,"error":"all errors, one a line"}
  * {"command":"explain","like":"GET /x Host: y X-Dataset-Id: z","listen"?:"0.0.0.0:8080"}
  *     {"ok":true,...}                   as proxy_explain has it; "backends" also lists the instances

@@ -189,7 +189,9 @@ static int run_stop(const struct command_call *call)
 static int run_reload(const struct command_call *call)
 {
     struct cJSON *answer;
-    int code = command_ask(call, request_of("reload"), RELOAD_MS, &answer);
+    struct cJSON *request = request_of("reload");
+    json_set_bool(request, "dry_run", command_value(call, "dry-run") != NULL);
+    int code = command_ask(call, request, RELOAD_MS, &answer);
     if (code != COMMAND_FINE || !answer) {
         return code;
     }
@@ -200,12 +202,16 @@ static int run_reload(const struct command_call *call)
         screen_lines(&text, warnings);
         (void)buf_text(&text, text.data[text.len - 1] == '\n' ? "" : "\n");
     }
-    (void)buf_printf(&text, "reloaded: generation %d", (int)json_int(answer, "generation", 0));
-    const char *before = "; changed: ";
-    for (const struct cJSON *i = json_first(json_get(answer, "changed")); i; i = json_next(i)) {
-        (void)buf_text(&text, before);
-        screen_text(&text, json_value_str(i, "?"));
-        before = ", ";
+    if (json_bool(answer, "dry_run", false)) {
+        (void)buf_text(&text, "would be accepted, nothing has changed: ");
+        screen_text(&text, json_str(answer, "hash", "?"));
+    } else {
+        (void)buf_printf(&text, "reloaded: generation %d, ",
+                         (int)json_int(answer, "generation", 0));
+        screen_text(&text, json_str(answer, "hash", "?"));
+    }
+    if (!json_bool(answer, "all_switched", true)) {
+        (void)buf_text(&text, "; not all workers have switched yet: see the log");
     }
     puts(buf_str(&text));
     buf_free(&text);
@@ -219,6 +225,10 @@ static const struct command_option SINCE[] = {
 };
 static const struct command_option FOR[] = {
     {"for", "DURATION", "how long the policy is held off (default 10m)"},
+    {NULL, NULL, NULL},
+};
+static const struct command_option DRY_RUN[] = {
+    {"dry-run", NULL, "do all of it but switch: the generation in force goes on"},
     {NULL, NULL, NULL},
 };
 static const struct command_option WAIT[] = {
@@ -376,8 +386,10 @@ const struct command command_reload = {
            "old one and "
            "takes over between two requests; if anything is wrong the old one goes on, every error "
            "is printed, "
-           "and the exit code is 1.",
-    .example = "tidegate reload",
+           "and the exit code is 1. The hash that is printed is that of all files read. When the "
+           "command returns, no worker serves the old generation any more.",
+    .example = "tidegate reload --dry-run",
+    .options = DRY_RUN,
     .refusal = "reload refused, the old generation goes on",
     .asks = true,
     .run = run_reload,

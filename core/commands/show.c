@@ -86,8 +86,8 @@ static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
     const struct cJSON *reload = json_get(answer, "reload");
     (void)buf_text(to, "cluster ");
     screen_paint(to, SCREEN_BOLD, colour, json_str(answer, "cluster", "?"));
-    (void)buf_printf(to, "  generation %d  up %s  %zu worker%s  version %s  pid %d\nengine ",
-                     (int)json_int(answer, "generation", 0),
+    (void)buf_printf(to, "  generation %d (%.8s)  up %s  %zu worker%s  version %s  pid %d\nengine ",
+                     (int)json_int(answer, "generation", 0), json_str(answer, "hash", "?"),
                      age(json_num(answer, "uptime_s", -1)).text,
                      json_count(json_get(answer, "workers")),
                      json_count(json_get(answer, "workers")) == 1 ? "" : "s",

@@ -71,6 +71,7 @@ void files_close(struct files *f)
 
 static void count(struct files *f, const char *bytes, size_t len)
 {
+    f->hash = hash_more(f->hash, &len, sizeof len); /* where one ends counts, too */
     f->hash = hash_more(f->hash, bytes, len);
 }
 

@@ -1,4 +1,5 @@
 -- Reload: two-phase, under load, in place where possible; what is broken changes nothing.
+local socket = require "socket"
 local tidegate = require "tidegate"
 
 local SERVICE = [[
@@ -76,7 +77,7 @@ describe("reload", function()
         policy(t, 0)
         t:configure(SERVICE, values(t, { BALANCE = "mine" }))
         t:start()
-        local holder = require "socket".tcp4()
+        local holder = socket.tcp4()
         assert(holder:bind("127.0.0.1", t:port "PORT9"))
         assert(holder:listen(1))
         local load = t:load { path = "/", rate = 200 }
@@ -122,6 +123,83 @@ return {
         load:stop_clean()
         holder:close()
         assert.same(pids, t:pids())
+    end))
+
+    it("rehearses with --dry-run: all but the switch, and nothing is noted", tidegate.test(function(t)
+        policy(t, 0)
+        t:configure(SERVICE, values(t, { BALANCE = "mine" }))
+        t:start()
+        local before = t:status()
+        assert.matches("^%x+$", before.hash)
+        assert.equal(16, #before.hash)
+        assert.truthy(t:cli("status").out:find("generation 1 (" .. before.hash:sub(1, 8) .. ")", 1, true))
+        local who = t:get("/").headers["x-instance"]
+
+        policy(t, 1)
+        local other = t:port "PORT2"
+        t:configure(SERVICE, values(t, { BALANCE = "mine", LISTEN = other }))
+        local result = t:cli("reload", "--dry-run", "--json")
+        assert.equal(0, result.code, result.err)
+        local said = tidegate.json.decode(result.out)
+        assert.is_true(said.dry_run)
+        assert.not_equal(before.hash, said.hash)
+        assert.truthy(t:cli("reload", "--dry-run").out:find("would be accepted, nothing has changed: " .. said.hash, 1, true))
+        assert.equal(1, t:status().generation)
+        assert.equal(before.hash, t:status().hash)
+        assert.is_nil(t:status().reload)
+        assert.equal(who, t:get("/").headers["x-instance"])
+        assert.is_nil(t:get("/", { port = other }))
+
+        t:configure(SERVICE:gsub("environment", "enviroment"), values(t, { BALANCE = "mine" }))
+        result = t:cli("reload", "--dry-run")
+        assert.equal(1, result.code)
+        assert.truthy(result.err:find("tidegate.lua:5", 1, true), result.err)
+        assert.is_nil(t:status().reload)
+        local holder = socket.tcp4()
+        assert(holder:bind("127.0.0.1", t:port "PORT9"))
+        assert(holder:listen(1))
+        t:configure(SERVICE, values(t, { LISTEN = t:port "PORT9" }))
+        result = t:cli("reload", "--dry-run")
+        holder:close()
+        assert.equal(1, result.code)
+        assert.truthy(result.err:find("cannot listen", 1, true), result.err)
+
+        t:configure(SERVICE, values(t, { BALANCE = "mine", LISTEN = other }))
+        result = t:cli("reload", "--json")
+        assert.equal(0, result.code, result.err)
+        assert.equal(said.hash, tidegate.json.decode(result.out).hash)
+        assert.is_true(tidegate.json.decode(result.out).all_switched)
+        assert.equal(said.hash, t:status().hash)
+        assert.equal(200, t:get("/", { port = other }).status)
+    end))
+
+    it("is refused when a worker dies or hangs while it builds the generation", tidegate.test(function(t)
+        t:configure(SERVICE, values(t))
+        t:start { args = { "--workers", "2" } }
+        local worker = t:status().workers[2].pid
+        t:kill(worker, 19) -- SIGSTOP
+        t:configure(SERVICE, values(t, { BALANCE = "least_connections" }))
+        local result = t:cli "reload"
+        assert.equal(1, result.code)
+        assert.truthy(result.err:find("not all workers were ready within 2 s", 1, true), result.err)
+        t:configure(SERVICE, values(t, { LISTEN = t:port "PORT2" }))
+        local waiting = t:cli_begin "reload"
+        t:wait("the new address, opened just before workers are told", function()
+            local probe = socket.tcp4()
+            local open = probe:connect("127.0.0.1", t:port "PORT2")
+            probe:close()
+            return open
+        end)
+        t:kill(worker, 9)
+        result = t:finished(waiting)
+        assert.equal(1, result.code)
+        assert.truthy(result.err:find("worker 1: died", 1, true), result.err)
+        t:wait("the new worker", function()
+            return t:status().workers[2].generation == 1
+        end)
+        assert.equal(1, t:status().generation)
+        assert.equal(0, t:cli("reload").code)
+        assert.equal(200, t:get("/", { port = t:port "PORT2" }).status)
     end))
 
     it("changes scale and routes in place", tidegate.test(function(t)

@@ -27,7 +27,7 @@ end
 
 local function example()
     return {
-        ok = true, version = "0.1.0", cluster = "shop", pid = 71, generation = 3, uptime_s = 7384.2, policy = "up",
+        ok = true, version = "0.1.0", cluster = "shop", pid = 71, generation = 3, hash = "3f2a9c01d2e4b6a8", uptime_s = 7384.2, policy = "up",
         workers = { { index = 0 }, { index = 1 } },
         engine = { name = "docker", state = "up", description = "docker 20.10.24, API 1.41" },
         services = {
@@ -75,7 +75,7 @@ describe("commands/show", function()
 
     it("shows daemon, services, decisions and instances", function()
         local text = status(example(), 110)
-        assert.matches("cluster shop  generation 3  up 2h03m  2 workers", text)
+        assert.matches("cluster shop  generation 3 %(3f2a9c01%)  up 2h03m  2 workers", text)
         assert.matches("engine docker up: docker 20.10.24, API 1.41", text, 1, true)
         assert.matches("catalog +3/4 +2%-20 +7 rolling +61.2%% +40%% +310.5 +12 +3.1ms +31ms +0.10%%", text)
         assert.matches("legacy +2/2 +%- +0 stopped", text)
