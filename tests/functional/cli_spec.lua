@@ -101,7 +101,7 @@ describe("command line", function()
         end
         local code, _, err = sh:run [[
             socat UNIX-LISTEN:x.sock SYSTEM:'read line; echo hello' & a=$!
-            until [ -S x.sock ]; do sleep 0.01; done
+            until grep -q " 00010000 .*x.sock" /proc/net/unix; do sleep 0.01; done # it listens, not only exists
             $T status --socket x.sock; rc=$?; wait $a; exit $rc]]
         assert.equal(3, code)
         assert.matches("is no tidegate", err)
