@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -19,6 +21,10 @@
 #include "base/str.h"
 #include "script/shipped.h"
 #include "base/ban.h"
+
+enum {
+    READING = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY
+};
 
 /* "no such file or directory", owned. */
 static char *sentence(int code)
@@ -96,18 +102,23 @@ static int read_all(int fd, char *to, size_t limit, size_t *ret_len)
     return 0;
 }
 
-static int read_text(struct files *f, const char *path, char **ret_text, size_t *ret_len,
-                     char **reterr)
+/* Opens for reading, without waiting for the other side of a pipe. -errno. */
+static int open_file(const char *path)
+{
+    int fd = open(path, READING);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Reads and closes what was opened; `fd` may be -errno. */
+static int read_text(struct files *f, int fd, char **ret_text, size_t *ret_len, char **reterr)
 {
     struct stat info;
     char *text = NULL;
     size_t len = 0;
     const char *why = NULL;
     int code = 0;
-    must(path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &info) < 0) {
-        code = -errno;
+        code = fd < 0 ? fd : -errno;
         *reterr = sentence(code);
         goto out;
     }
@@ -152,9 +163,9 @@ out:
 int files_read_main(struct files *f, char **ret_text, size_t *ret_len, char **reterr)
 {
     char *path = mem_printf("%s/%s", f->directory, f->main);
-    int code = read_text(f, path, ret_text, ret_len, reterr);
+    int fd = open_file(path);
     mem_free(path);
-    return code;
+    return read_text(f, fd, ret_text, ret_len, reterr);
 }
 
 /* Whether the resolved path lies below the directory. */
@@ -187,6 +198,27 @@ static int resolve_inside(const struct files *f, const char *name, char **ret_pa
     return 0;
 }
 
+/* Opens what resolve_inside gave. By then somebody may have put a link into the path: the kernel
+ * (5.6) follows none here. */
+static int open_beneath(const struct files *f, const char *resolved)
+{
+    int directory = open(f->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) {
+        return -errno;
+    }
+    const struct open_how how = {.flags = READING,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    const char *name = resolved + strlen(f->directory);
+    name += strspn(name, "/");
+    int fd = (int)syscall(SYS_openat2, directory, *name ? name : ".", &how, sizeof(how));
+    fd = fd < 0 ? -errno : fd;
+    close(directory);
+    if (fd == -ENOSYS || fd == -EPERM) { /* an old kernel, or a filter before it */
+        fd = open_file(resolved);
+    }
+    return fd;
+}
+
 int files_read(struct files *f, const char *name, char **ret_text, size_t *ret_len, char **reterr)
 {
     char *path = NULL;
@@ -194,9 +226,10 @@ int files_read(struct files *f, const char *name, char **ret_text, size_t *ret_l
     if (code < 0) {
         return code;
     }
-    code = read_text(f, path, ret_text, ret_len, reterr);
+    must(path);
+    int fd = open_beneath(f, path);
     mem_free(path);
-    return code;
+    return read_text(f, fd, ret_text, ret_len, reterr);
 }
 
 const char *files_shipped(struct files *f, const char *name, size_t *ret_len)

@@ -161,7 +161,7 @@ local LOADING = {}
 -- A fresh environment. `require` gives each environment its own instance of a library, which runs in the
 -- environment of the policy that asked.
 local function environment()
-    local env, loaded = copy(guarded.base), {}
+    local env, loaded, chain = copy(guarded.base), {}, {}
     for part, members in pairs(guarded) do
         if part ~= "base" then
             env[part] = copy(members)
@@ -174,16 +174,16 @@ local function environment()
         end
         local module = loaded[name]
         if module == LOADING then
-            error("library \"" .. name .. "\" requires itself", 2)
+            error(format('library "%s" requires itself: %s -> %s', name, concat(chain, " -> "), name), 2)
         end
         if module == nil then
             local chunk, why = host.library(name, env)
             if not chunk then
                 error(why, why and find(why, ":%d+: ") and 0 or 2)
             end
-            loaded[name] = LOADING
+            loaded[name], chain[#chain + 1] = LOADING, name
             local ok, result = pcall(chunk, name)
-            loaded[name] = nil
+            loaded[name], chain[#chain] = nil, nil
             if not ok then
                 error(result, 0)
             end

@@ -105,6 +105,11 @@ describe("script_load", function()
         assert.equal('tidegate.lua:1: include: expected a file such as "services.lua", got "/etc/passwd"',
             error_of "include '/etc/passwd'")
         assert.equal("tidegate.lua: declares no service: write service \"name\" { ... }", error_of "include 'folder/*.lua'")
+        -- A link that stays inside is as good as its file.
+        os.execute(("printf 'service(' >%s/d/y.lua; ln -s %s/d/y.lua %s/y.lua; ln -s d %s/e"):format(inside, inside, inside, inside))
+        for _, name in ipairs { "y.lua", "e/y.lua", "d/../e/y.lua" } do
+            assert.matches("^" .. name:gsub("[.]", "%%.") .. ":1: ", (error_of(("include '%s'"):format(name))))
+        end
     end)
 
     it("names a cycle of includes", function()

@@ -20,6 +20,8 @@ static int library(void *arg, const char *name, const char **ret_origin, const c
         {"lib.answer", "policies/lib/answer.lua",
          "count = (count or 0) + 1\nreturn { value = 42 }"},
         {"lib.loop", "policies/lib/loop.lua", "local t = require \"lib.loop\"\nreturn t"},
+        {"lib.ring", "policies/lib/ring.lua", "local t = require \"lib.other\"\nreturn t"},
+        {"lib.other", "policies/lib/other.lua", "local t = require \"lib.ring\"\nreturn t"},
         {"lib.bad", "policies/lib/bad.lua", "local x = 1\nreturn +"},
         {"lib.raises", "policies/lib/raises.lua", "\n\nerror \"no\""},
     };

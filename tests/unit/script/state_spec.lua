@@ -304,6 +304,8 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
                 { "require 'lib.none'", FILE .. ":1: no library \"lib.none\"" },
                 { "require 'lib.bad'", "policies/lib/bad.lua:2: unexpected symbol" },
                 { "require 'lib.loop'", "policies/lib/loop.lua:1: library \"lib.loop\" requires itself" },
+                { "require 'lib.ring'", "policies/lib/other.lua:1: library \"lib.ring\" requires itself: "
+                    .. "lib.ring -> lib.other -> lib.ring" },
                 { "require '../x'", FILE .. ":1: require takes a name" },
             }
             for _, case in ipairs(cases) do
