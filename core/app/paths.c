@@ -268,3 +268,69 @@ int paths_find_socket(const char *socket, const char *cluster, char **ret_path, 
     }
     return rc;
 }
+
+static bool is_history(const char *base, const char *cluster, char **ret_dir)
+{
+    struct stat st;
+    char *dir = mem_printf("%s/%s/history", base, cluster);
+    if (stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+        mem_free(dir);
+        return false;
+    }
+    *ret_dir = dir;
+    return true;
+}
+
+/* Counts those below `base`, keeps the first, lists all clusters. */
+static int find_histories(const char *base, char **ret_first, struct buf *list)
+{
+    int count = 0;
+    DIR *dir = opendir(base);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        char *found = NULL;
+        if (entry->d_name[0] == '.' || !is_history(base, entry->d_name, &found)) {
+            continue;
+        }
+        (void)buf_printf(list, "%s%s", count++ ? ", " : "", entry->d_name);
+        if (count == 1) {
+            *ret_first = found;
+        } else {
+            mem_free(found);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count;
+}
+
+int paths_find_history(const char *base, const char *cluster, char **ret_dir, char **reterr)
+{
+    char *own = base && *base ? mem_copy(base) : state_base(), *first = NULL;
+    struct buf list;
+    buf_init(&list, MOST_LISTED_BYTES);
+    int rc = 0, count;
+    if (cluster && (!*cluster || strchr(cluster, '/') || *cluster == '.')) {
+        count = 0;
+    } else {
+        count = cluster ? is_history(own, cluster, &first) : find_histories(own, &first, &list);
+    }
+    if (count == 1) {
+        *ret_dir = first;
+        first = NULL;
+    } else if (count > 1) {
+        rc = -ENOTUNIQ;
+        *reterr = mem_printf("%s holds the history of several clusters (%s): choose one with "
+                             "--cluster",
+                             own, buf_str(&list));
+    } else {
+        rc = -ENOENT;
+        *reterr = mem_printf("no history is kept below %s%s%s", own, cluster ? " of cluster " : "",
+                             cluster ? cluster : "");
+    }
+    mem_free(first);
+    mem_free(own);
+    buf_free(&list);
+    return rc;
+}

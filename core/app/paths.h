@@ -27,4 +27,9 @@ int paths_make(const char *dir, char **reterr);
  * that is no name. */
 int paths_find_socket(const char *socket, const char *cluster, char **ret_path, char **reterr);
 
+/* The directory of the history that a daemon kept which does not run any more: BASE/<cluster>/history, or that of the
+ * only cluster there is below it (`cluster` NULL). `base` as above. 0: *ret_dir is the caller's. -ENOENT: there is
+ * none; -ENOTUNIQ: several, the sentence names them. */
+int paths_find_history(const char *base, const char *cluster, char **ret_dir, char **reterr);
+
 #endif

@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "commands/range.h"
+#include "commands/recorded.h"
 #include "commands/screen.h"
 #include "commands/simulated.h"
 #include "base/ban.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -23,6 +26,7 @@ enum {
 struct plan {
     const struct command_call *call;
     struct sim_options options;
+    struct recorded recorded; /* with --service */
     struct sim_trace trace;
     struct simulated *runs;
     size_t count;
@@ -49,9 +53,11 @@ static int number(const struct command_call *call, const char *name, double othe
     return COMMAND_FINE;
 }
 
+/* What can be learned from a service's history comes before the defaults. */
 static int read_options(struct plan *plan)
 {
     const struct command_call *call = plan->call;
+    const struct recorded *known = &plan->recorded;
     struct sim_options *o = &plan->options;
     double min, max, seed;
     uint64_t warm_ms;
@@ -60,10 +66,12 @@ static int read_options(struct plan *plan)
     code = code ? code : command_duration(call, "slo", 400, &o->slo_ms);
     code = code ? code : command_duration(call, "timeout", 5000, &o->timeout_ms);
     code = code ? code : command_duration(call, "warm-up", 0, &warm_ms);
-    code = code ? code : number(call, "capacity", 100, 0.01, 1e6, &o->capacity);
-    code = code ? code : number(call, "noise", 1, 0, 1, &o->noise);
-    code = code ? code : number(call, "min", 1, 1, 1000, &min);
-    code = code ? code : number(call, "max", 40, 1, 1000, &max);
+    code = code ? code
+                : number(call, "capacity", known->capacity > 0 ? known->capacity : 100, 0.01, 1e6,
+                         &o->capacity);
+    code = code ? code : number(call, "noise", known->trace.count ? 0 : 1, 0, 1, &o->noise);
+    code = code ? code : number(call, "min", known->min ? known->min : 1, 1, 1000, &min);
+    code = code ? code : number(call, "max", known->max ? known->max : 40, 1, 1000, &max);
     code = code ? code : number(call, "seed", 1, 0, 1e15, &seed);
     if (code) {
         return code;
@@ -78,9 +86,45 @@ static int read_options(struct plan *plan)
     if (o->service_ms == 0 || sim_highest_load(o) < 0.01) {
         return command_fail(
             COMMAND_WRONG_USAGE,
-            "an answer takes %llu ms on average, so 95 %% are never within %llu ms: "
+            "an answer takes %.0f ms on average, so 95 %% are never within %llu ms: "
             "give a longer --slo or a shorter --service-time",
-            (unsigned long long)o->service_ms, (unsigned long long)o->slo_ms);
+            fmax((double)o->service_ms, 1000 / o->capacity), (unsigned long long)o->slo_ms);
+    }
+    return COMMAND_FINE;
+}
+
+/* The load of --service. */
+static int read_recorded(struct plan *plan)
+{
+    const struct command_call *call = plan->call;
+    const char *service = command_value(call, "service"), *from = command_value(call, "from");
+    const char *to = command_value(call, "to");
+    uint64_t from_ms, to_ms;
+    char *why = NULL;
+    if (!service) {
+        return from || to ? command_fail(COMMAND_WRONG_USAGE,
+                                         "--from and --to say which part of a service's history: "
+                                         "add --service NAME")
+                          : COMMAND_FINE;
+    }
+    if (command_value(call, "trace") || command_value(call, "days")) {
+        return command_fail(COMMAND_WRONG_USAGE, "--service replays what was recorded, --from and "
+                                                 "--to say when: leave --trace and --days out");
+    }
+    int rc = range_read(from ? from : "24h", to, clock_wall_ms(), &from_ms, &to_ms, &why);
+    if (rc < 0) {
+        int code = command_fail(COMMAND_WRONG_USAGE, "--%s: %s", from ? "from" : "to", why);
+        mem_free(why);
+        return code;
+    }
+    const struct recorded_place place = {.socket = command_value(call, "socket"),
+                                         .cluster = command_value(call, "cluster"),
+                                         .state_dir = command_value(call, "state-dir")};
+    rc = recorded_read(&place, service, from_ms, to_ms, &plan->recorded, &why);
+    if (rc < 0) {
+        int code = command_fail(COMMAND_NO, "%s", why);
+        mem_free(why);
+        return code;
     }
     return COMMAND_FINE;
 }
@@ -96,17 +140,24 @@ static int read_trace(struct plan *plan)
     if (code) {
         return code;
     }
-    if (!name) {
+    if (!name && !plan->recorded.trace.count) {
         return command_fail(
             COMMAND_WRONG_USAGE,
             "no trace: give --trace FILE.csv of seconds,requests_per_second, or one "
-            "of step, ramp, spike, daily, flash");
+            "of step, ramp, spike, daily, flash, or --service NAME for what was recorded");
     }
     double each = plan->options.capacity * sim_highest_load(&plan->options);
-    bool file = strchr(name, '.') || strchr(name, '/') || str_same(name, "-");
-    int rc = file ? sim_trace_read(name, days > 0 ? days : 366, &plan->trace, &why)
-                  : sim_trace_make(name, days > 0 ? days : 1, (peak > 0 ? peak : 10) * each,
-                                   &plan->trace, &why);
+    bool file = !name || strchr(name, '.') || strchr(name, '/') || str_same(name, "-");
+    int rc = 0;
+    if (!name) {
+        plan->trace = plan->recorded.trace;
+        plan->recorded.trace = (struct sim_trace){NULL, 0, NULL, 0};
+    } else if (file) {
+        rc = sim_trace_read(name, days > 0 ? days : 366, &plan->trace, &why);
+    } else {
+        rc = sim_trace_make(name, days > 0 ? days : 1, (peak > 0 ? peak : 10) * each, &plan->trace,
+                            &why);
+    }
     if (rc < 0) {
         code = command_fail(COMMAND_NO, "%s", why);
         mem_free(why);
@@ -340,6 +391,44 @@ static int draw(const struct plan *plan, const struct simulated_set *set)
     return rc < 0 ? command_fail(COMMAND_NO, "--plot: %s: %s", path, err_text(rc)) : COMMAND_FINE;
 }
 
+/* "Simulated: catalog, 01-31 00:00 to 02-01 00:00", with what was assumed of it. The caller owns it. */
+static char *title_of(const struct plan *plan)
+{
+    const char *trace = command_value(plan->call, "trace");
+    if (trace) {
+        const char *slash = strrchr(trace, '/');
+        return mem_printf("Simulated: %s", slash ? slash + 1 : trace);
+    }
+    char from[32], to[32];
+    range_text(plan->recorded.from_ms, from);
+    range_text(plan->recorded.to_ms, to);
+    return mem_printf("Simulated: %s, %s to %s", command_value(plan->call, "service"), from, to);
+}
+
+/* What a recorded load was simulated with. */
+static void print_assumed(struct buf *to, const struct plan *plan, const char *title)
+{
+    const struct recorded *r = &plan->recorded;
+    const struct sim_options *o = &plan->options;
+    bool given = command_value(plan->call, "capacity") != NULL;
+    (void)buf_printf(to,
+                     "%s: %u to %u instances, each ready %.4g s after its start, for %.4g "
+                     "requests/s (%s)\n",
+                     title, o->min, o->max, (double)o->startup_ms / 1000, o->capacity,
+                     given             ? "as given"
+                     : r->capacity > 0 ? "learned from its CPU; --capacity says otherwise"
+                                       : "assumed: its CPU tells too little; --capacity says it");
+    if (r->gap_s > 0) {
+        char gap[24];
+        screen_age(r->gap_s, gap);
+        (void)buf_printf(to,
+                         "nothing was recorded for %s of this time: straight lines lead over "
+                         "it\n",
+                         gap);
+    }
+    (void)buf_text(to, "\n");
+}
+
 static int print_all(const struct plan *plan, const struct simulated_set *set)
 {
     if (command_value(plan->call, "json")) {
@@ -350,7 +439,10 @@ static int print_all(const struct plan *plan, const struct simulated_set *set)
         json_free(answer);
     } else {
         struct buf out;
-        buf_init(&out, 64 << 20);
+        buf_init(&out, SCREEN_MOST_BYTES);
+        if (command_value(plan->call, "service")) {
+            print_assumed(&out, plan, set->title);
+        }
         simulated_table(&out, set, screen_columns(), screen_coloured());
         fputs(buf_str(&out), stdout);
         buf_free(&out);
@@ -367,13 +459,14 @@ static int print_all(const struct plan *plan, const struct simulated_set *set)
 /* Tells what came of it. */
 static int tell(const struct plan *plan)
 {
-    const char *trace = command_value(plan->call, "trace"), *slash = strrchr(trace, '/');
-    char *title = mem_printf("Simulated: %s", slash ? slash + 1 : trace);
+    char *title = title_of(plan);
+    bool recorded = command_value(plan->call, "service") != NULL;
     const struct simulated_set set = {.title = title,
                                       .options = &plan->options,
                                       .runs = plan->runs,
                                       .count = plan->count,
-                                      .begin_s = -1};
+                                      .begin_s =
+                                          recorded ? range_local_s(plan->recorded.from_ms) : -1};
     int code = draw(plan, &set);
     code = code ? code : print_all(plan, &set);
     mem_free(title);
@@ -384,13 +477,14 @@ static int run_simulate(const struct command_call *call)
 {
     struct plan plan = {.call = call, .runs = mem_array(RUNS_MOST, sizeof(struct simulated))};
     const char *picture = command_value(call, "plot"), *conditions = command_value(call, "require");
-    int code = read_options(&plan);
-    code = code || !conditions ? code : check_conditions(conditions);
+    int code = conditions ? check_conditions(conditions) : COMMAND_FINE;
     if (!code && picture && !simulated_drawable(picture)) {
         code = command_fail(COMMAND_WRONG_USAGE,
                             "--plot: \"%s\": give the file a name that ends in .svg or .html",
                             picture);
     }
+    code = code ? code : read_recorded(&plan);
+    code = code ? code : read_options(&plan);
     code = code ? code : read_trace(&plan);
     const char *word;
     for (unsigned i = 0; !code && (word = command_arg(call, i)); i++) {
@@ -408,11 +502,20 @@ static int run_simulate(const struct command_call *call)
     }
     mem_free(plan.runs);
     sim_trace_free(&plan.trace);
+    recorded_free(&plan.recorded);
     return code;
 }
 
 static const struct command_option SIMULATE[] = {
     {"trace", "FILE", "CSV of seconds,requests_per_second, or step, ramp, spike, daily, flash"},
+    {"service", "NAME",
+     "replay its recorded load, with its bounds and the capacity that its CPU tells"},
+    {"from", "TIME", "of that: 6h (ago), 14:05, today, yesterday, 2026-01-31 (default 24h)"},
+    {"to", "TIME", "likewise, its end (default now, or the end of the day that --from names)"},
+    {"cluster", "ID",
+     "the daemon of this cluster, when several run; or its history when none does"},
+    {"socket", "PATH", "control socket of the daemon; also $TIDEGATE_SOCKET"},
+    {"state-dir", "DIR", "read the history below DIR in place of asking a daemon"},
     {"days", "N", "length of the trace (default all of a file, 1 of others)"},
     {"peak", "N", "scale the trace so that its peak is what N instances can do"},
     {"quantile", "Q", "what counts as the peak of a file (default 0.999)"},
@@ -424,7 +527,8 @@ static const struct command_option SIMULATE[] = {
     {"min", "N", "fewest instances (default 1)"},
     {"max", "N", "most instances (default 40)"},
     {"warm-up", "DURATION", "beginning of the trace that is not scored (default none)"},
-    {"noise", "0..1", "of arrivals and CPU: 1 is Poisson's and 2 % (default 1)"},
+    {"noise", "0..1",
+     "of arrivals and CPU: 1 is Poisson's and 2 % (default 1, of recorded load 0)"},
     {"seed", "N", "of the noise: same seed, same answer (default 1)"},
     {"sweep", "NAME=A..B", "repeat with values of a parameter: from..to or from..to:step"},
     {"require", "CONDITIONS", "exit 1 unless all hold: 'viol<=0.5,cost<=1.4'"},
@@ -444,10 +548,13 @@ const struct command command_simulate = {
            "the busier it is; what it cannot do waits and is turned away in the end. Prints for "
            "each policy how much of the time the objective was missed, the requests that were bad, "
            "instance hours, their ratio to the best plan in hindsight, and how often it changed. "
-           "A policy is a name, or a file policies/scale/NAME.lua, with parameters and settings of "
+           "The load is a file, one that is made, or with --service what a daemon recorded, which "
+           "need not run any more. A policy is a name, or a file policies/scale/NAME.lua, with "
+           "parameters and settings of "
            "`scale` behind a colon: threshold:cpu=60,interval=30s. The figures are those of a "
            "model, not of your service.",
-    .example = "tidegate simulate threshold threshold:cpu=60 --trace load.csv --startup 20s",
+    .example = "tidegate simulate threshold threshold:cpu=60 --trace load.csv --startup 20s\n"
+               "tidegate simulate error_budget --service catalog --from yesterday --plot out.html",
     .options = SIMULATE,
     .run = run_simulate,
 };

@@ -130,9 +130,26 @@ static struct cJSON *run_json(const struct simulated *run)
     return j;
 }
 
+static struct cJSON *options_json(const struct sim_options *o)
+{
+    struct cJSON *j = json_object();
+    json_set_num(j, "startup_ms", (double)o->startup_ms);
+    json_set_num(j, "slo_ms", (double)o->slo_ms);
+    json_set_num(j, "timeout_ms", (double)o->timeout_ms);
+    json_set_num(j, "service_ms", (double)o->service_ms);
+    json_set_num(j, "capacity", o->capacity);
+    json_set_num(j, "noise", o->noise);
+    json_set_num(j, "seed", (double)o->seed);
+    json_set_num(j, "min", o->min);
+    json_set_num(j, "max", o->max);
+    return j;
+}
+
 struct cJSON *simulated_json(const struct simulated_set *set)
 {
     struct cJSON *answer = json_object(), *list = json_array();
+    json_set_str(answer, "title", set->title);
+    json_set(answer, "options", options_json(set->options));
     for (size_t i = 0; i < set->count; i++) {
         json_set(list, NULL, run_json(&set->runs[i]));
     }

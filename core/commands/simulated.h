@@ -28,7 +28,7 @@ struct simulated_set {
 
 /* A line a run, and the worst intervals of each. */
 void simulated_table(struct buf *to, const struct simulated_set *set, unsigned width, bool colour);
-/* {"runs":[{"policy","violation_percent","unavoidable_percent","bad_percent","instance_hours","oracle_hours","cost",
+/* {"title","options":{as struct sim_options has them},"runs":[{"policy","violation_percent","unavoidable_percent","bad_percent","instance_hours","oracle_hours","cost",
  *   "hours","actions_per_day","ups","downs","flips","decisions","decide_us","error"?,
  *   "worst":[{"from_s","until_s","excess","decisions":[...]}]}]}; the caller owns it. */
 struct cJSON *simulated_json(const struct simulated_set *set);

@@ -53,6 +53,8 @@ struct sim_trace {
 /* Reads CSV `seconds,requests_per_second`, rising times, one line of names allowed; between rows it is
  * interpolated; what comes `days` after the first row is left out. -EINVAL with "file:line: what: what to do" in *reterr (mem_free), -errno. */
 int sim_trace_read(const char *path, double days, struct sim_trace *ret_trace, char **reterr);
+/* Of rows that are there already, with rising times: takes both arrays, count >= 2. */
+void sim_trace_of(double *at_s, double *rate, size_t count, struct sim_trace *ret_trace);
 /* "step", "ramp", "spike", "daily" or "flash": `days` long, highest rate `peak`. -EINVAL: no such kind. */
 int sim_trace_make(const char *kind, double days, double peak, struct sim_trace *ret_trace,
                    char **reterr);

@@ -100,6 +100,15 @@ static void interpolate(const struct rows *rows, struct sim_trace *trace)
     }
 }
 
+void sim_trace_of(double *at_s, double *rate, size_t count, struct sim_trace *ret_trace)
+{
+    const struct rows rows = {.at_s = at_s, .rate = rate, .count = count};
+    interpolate(&rows, ret_trace);
+    ret_trace->rows = rate;
+    ret_trace->row_count = count;
+    mem_free(at_s);
+}
+
 int sim_trace_read(const char *path, double days, struct sim_trace *ret_trace, char **reterr)
 {
     FILE *file = str_same(path, "-") ? stdin : fopen(path, "re");
@@ -115,10 +124,8 @@ int sim_trace_read(const char *path, double days, struct sim_trace *ret_trace, c
         fclose(file);
     }
     if (code == 0) {
-        interpolate(&rows, ret_trace);
-        ret_trace->rows = rows.rate;
-        ret_trace->row_count = rows.count;
-        rows.rate = NULL;
+        sim_trace_of(rows.at_s, rows.rate, rows.count, ret_trace);
+        return 0;
     }
     mem_free(rows.at_s);
     mem_free(rows.rate);

@@ -1,6 +1,15 @@
 -- `tidegate simulate`: policies over traces, with the real program.
 local cjson = require "cjson"
 local shell = require "shell"
+local tidegate = require "tidegate"
+
+local RECORDED = [[
+service "data" {
+  command = { "@SERVICE@", "--host", "127.0.0.1", "--port", "$PORT" },
+  health_check = { http = "/health", interval = "100ms", timeout = "1s", retries = 2 },
+  scale = { policy = "threshold", min = 1, max = 3, interval = "100ms" },
+  route = { listen = "127.0.0.1:@PORT@", balance = "round_robin" },
+}]]
 
 describe("tidegate simulate", function()
     local sh
@@ -109,6 +118,35 @@ describe("tidegate simulate", function()
         assert.matches("<dd>%d+:%d%d:%d%d: scale up: ", text)
     end)
 
+    it("replays what a daemon recorded, of one that runs and of one that ran", tidegate.test(function(t)
+        t:configure(RECORDED)
+        local process = t:start()
+        t:wait_up(1)
+        t:wait("some recorded load", function()
+            local series = t:ask("history", "data", "rate", "--since", "1m", "--step", "1s", "--instance", "").series
+            local points = series[1] and series[1].points or {}
+            return #points > 2 and points[#points][1] - points[1][1] >= 16000
+        end, 60)
+        local live = t:cli("simulate", "threshold", "target_tracking", "--service", "data", "--from", "5m")
+        assert.equal("", live.err)
+        assert.matches("^Simulated: data, [%d-]+ [%d:]+ to [%d-]+ [%d:]+: 1 to 3 instances, each ready 30 s after its start, "
+            .. "for 100 requests/s %(assumed: its CPU tells too little; %-%-capacity says it%)\n", live.out)
+        assert.matches("\ntarget_tracking +0.00", live.out)
+        t:stop(process)
+        local after = t:cli("simulate", "threshold", "--service", "data", "--capacity", "20", "--plot", t.dir .. "/x.html")
+        assert.equal("", after.err)
+        assert.matches(": 1 to 40 instances, .* for 20 requests/s %(as given%)\n", after.out)
+        assert.matches(">Simulated: data, [%d-]+ [%d:]+ to ", tidegate.read_file(t.dir .. "/x.html"))
+        local figures = t:cli("simulate", "threshold", "--service", "data", "--cluster", t.id, "--json")
+        figures = cjson.decode(figures.out)
+        assert.is_true(figures.runs[1].hours > 0.001)
+        assert.same({ 1, 40, 100, 0 }, { figures.options.min, figures.options.max, figures.options.capacity,
+            figures.options.noise })
+        local none = t:cli("simulate", "threshold", "--service", "other", "--from", "1h")
+        assert.equal(1, none.code)
+        assert.matches("nothing was recorded of other between", none.err)
+    end))
+
     it("says what is wrong and what to do", function()
         sh:write("bad.csv", "0,1\nx\n")
         for _, case in ipairs {
@@ -132,6 +170,11 @@ describe("tidegate simulate", function()
             { "threshold --trace daily --sweep cpu=90..50", 2, "write parameter=from..to" },
             { "threshold --trace daily --sweep cpu=1..2:0", 2, "write parameter=from..to" },
             { "threshold --trace daily --sweep cups=1..2:1", 1, 'the policy "threshold" takes cpu, memory' },
+            { "threshold --from 1h", 2, "add %-%-service NAME" },
+            { "threshold --service shop --trace daily", 2, "leave %-%-trace and %-%-days out" },
+            { "threshold --service shop --from noon", 2, '%-%-from: "noon" is no time: write 6h' },
+            { "threshold --service shop --from 1h --to x", 2, '"x" is no time' },
+            { "threshold --service shop --state-dir none", 1, "no history is kept below none" },
             { "threshold --trace daily --plot x.png", 2, "give the file a name that ends in .svg or .html" },
             { "threshold --trace daily --plot no/x.svg", 1, "%-%-plot: no/x.svg: " },
         } do
