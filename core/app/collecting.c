@@ -120,14 +120,15 @@ void collecting_tick(struct master *m, uint64_t now_ms)
     struct collecting *c = m->collecting;
     bool follow = now_ms >= c->follow_ms, sample = now_ms >= c->sample_ms;
     if (follow || sample) {
-        struct cJSON *status = fleet_status(m->fleet, NULL, now_ms);
+        const struct cJSON *status = services_status(m, now_ms);
         if (follow) {
             c->follow_ms = now_ms + FOLLOW_MS;
             collect_follow(c->collect, status, now_ms);
         }
         if (sample) {
-            c->sample_ms = now_ms + (uint64_t)json_int(json_get(m->config, "cluster"),
-                                                       "sample_interval_ms", 5000);
+            c->sample_ms =
+                services_next_ms(now_ms, (uint64_t)json_int(json_get(m->config, "cluster"),
+                                                            "sample_interval_ms", 5000));
             look_at_self(m, now_ms);
             views_sample(c->views, status, &c->own, now_ms);
             json_free(c->last);
@@ -136,7 +137,6 @@ void collecting_tick(struct master *m, uint64_t now_ms)
             history_on_views(m, c->last, wall_ms);
             c->own.loop_lag_s = 0;
         }
-        json_free(status);
     }
     collect_tick(c->collect, now_ms);
 }
@@ -144,10 +144,8 @@ void collecting_tick(struct master *m, uint64_t now_ms)
 struct cJSON *collecting_views(struct master *m, uint64_t now_ms)
 {
     struct collecting *c = m->collecting;
-    struct cJSON *status = fleet_status(m->fleet, NULL, now_ms);
-    struct cJSON *views = views_build(c->views, status, c->collect, now_ms, clock_wall_ms());
-    json_free(status);
-    return views;
+    const struct cJSON *status = services_status(m, now_ms);
+    return views_build(c->views, status, c->collect, now_ms, clock_wall_ms());
 }
 
 struct cJSON *collecting_metrics(const struct master *m, const char *service)

@@ -315,7 +315,7 @@ static void take_all_figures(struct master *m, uint64_t now_ms)
 {
     struct history *h = m->history;
     uint64_t wall_ms = clock_wall_ms();
-    struct cJSON *status = fleet_status(m->fleet, NULL, now_ms);
+    const struct cJSON *status = services_status(m, now_ms);
     h->round++;
     const struct cJSON *s = json_first(json_get(status, "services"));
     for (; s; s = json_next(s)) {
@@ -327,7 +327,6 @@ static void take_all_figures(struct master *m, uint64_t now_ms)
         }
     }
     end_places(h);
-    json_free(status);
 }
 
 void history_tick(struct master *m, uint64_t now_ms)
@@ -341,7 +340,7 @@ void history_tick(struct master *m, uint64_t now_ms)
         take_decisions(m);
     }
     if (now_ms >= h->figures_due_ms) {
-        h->figures_due_ms = now_ms + h->interval_ms;
+        h->figures_due_ms = services_next_ms(now_ms, h->interval_ms);
         take_all_figures(m, now_ms);
     }
 }

@@ -236,6 +236,7 @@ static void serve_tick(struct master *m, uint64_t now_ms)
     control_tick(m, now_ms);
     explain_tick(m, now_ms);
     kept_tick(m, now_ms);
+    services_forget(m);
 }
 
 static void on_tick(uv_timer_t *timer)

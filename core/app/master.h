@@ -189,6 +189,8 @@ struct master {
     struct engine *engine;
     struct probe_set *probes;
     struct fleet *fleet;
+    struct cJSON *status; /* services_status, as of status_ms; or NULL */
+    uint64_t status_ms;
     struct admin *admin;
     struct names *names;
     struct collecting *collecting;
@@ -232,6 +234,12 @@ int services_open(struct master *m, char **reterr);
 int services_connect(struct master *m, const struct cJSON *cluster, char **reterr);
 /* Frees in the last callbacks, the fleet excepted: engine calls end in it. */
 void services_close(struct master *m);
+/* fleet_status of all services at this tick, made once however many want it. Lent until services_forget. */
+const struct cJSON *services_status(struct master *m, uint64_t now_ms);
+void services_forget(struct master *m);
+/* When what is due each `interval_ms` is due next: at a multiple of it, so that those with one interval meet in one
+ * tick and need one status. */
+uint64_t services_next_ms(uint64_t now_ms, uint64_t interval_ms);
 
 /* ---- workers.c ---- */
 /* Opens sockets for every address the configuration names that is not open yet; -errno with a sentence.

@@ -11,6 +11,7 @@
 
 #include "base/ban.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "board/board.h"
 #include "engine/engine.h"
@@ -39,9 +40,11 @@ static void port_probe_reason(void *arg, const char *id, const char **ret_reason
     *ret_reason = probe_last_reason(m->probes, id, ret_status, ret_attempts);
 }
 
-static void port_roster(void *arg, uint64_t version, const char *json)
+static void port_roster(void *arg, const struct fleet_roster *roster)
 {
-    workers_roster(arg, version, json);
+    char *json = fleet_roster_text(roster);
+    workers_roster(arg, roster->version, json);
+    mem_free(json);
 }
 
 static struct cJSON *port_metrics(void *arg, const char *service)
@@ -153,8 +156,31 @@ int services_connect(struct master *m, const struct cJSON *cluster, char **reter
     return rc;
 }
 
+const struct cJSON *services_status(struct master *m, uint64_t now_ms)
+{
+    if (!m->status || m->status_ms != now_ms) {
+        services_forget(m);
+        m->status = fleet_status(m->fleet, NULL, now_ms);
+        m->status_ms = now_ms;
+    }
+    return m->status;
+}
+
+void services_forget(struct master *m)
+{
+    json_free(m->status);
+    m->status = NULL;
+}
+
+uint64_t services_next_ms(uint64_t now_ms, uint64_t interval_ms)
+{
+    uint64_t interval = interval_ms ? interval_ms : 1;
+    return (now_ms + interval / 2 + interval - 1) / interval * interval;
+}
+
 void services_close(struct master *m)
 {
+    services_forget(m);
     probe_set_close(m->probes);
     m->probes = NULL;
     if (m->engine) {

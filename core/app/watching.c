@@ -179,14 +179,14 @@ static void forget_works(struct watching *w, bool all)
 /* Names of services under own work; the caller owns them. */
 static struct cJSON *suppressed(struct master *m, uint64_t now_ms)
 {
-    struct cJSON *status = fleet_status(m->fleet, NULL, now_ms), *names = json_array();
+    const struct cJSON *status = services_status(m, now_ms);
+    struct cJSON *names = json_array();
     for (const struct cJSON *s = json_first(json_get(status, "services")); s; s = json_next(s)) {
         if (under_work(m->watching, s, now_ms)) {
             json_add_str(names, json_str(s, "name", ""));
         }
     }
     forget_works(m->watching, false);
-    json_free(status);
     return names;
 }
 
@@ -289,7 +289,7 @@ void watching_tick(struct master *m, uint64_t now_ms)
 {
     struct watching *w = m->watching;
     if (now_ms >= w->evaluate_ms && fleet_surveyed(m->fleet)) {
-        w->evaluate_ms = now_ms + alerts_interval_ms(w->alerts);
+        w->evaluate_ms = services_next_ms(now_ms, alerts_interval_ms(w->alerts));
         evaluate(m, now_ms);
     }
     alerts_tick(w->alerts, now_of(now_ms));

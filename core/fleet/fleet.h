@@ -47,6 +47,29 @@ struct probe_result;
 struct probe_spec;
 struct record_field;
 
+/* Who gets requests: the ROSTER above. Lent for the call. */
+struct fleet_backend {
+    const char *id, *address;
+    int slot;
+    double weight, max_connections, capacity;
+    const struct cJSON *tags; /* NULL: none */
+    bool draining;
+    uint64_t joined_ms;
+};
+
+struct fleet_roster_service {
+    const char *name;
+    size_t first, count;      /* of its backends in the roster's */
+    const struct cJSON *lost; /* NULL: none */
+};
+
+struct fleet_roster {
+    uint64_t version;
+    const struct fleet_roster_service *services;
+    const struct fleet_backend *backends;
+    size_t service_count;
+};
+
 /* What a scale policy gets to know of a service at a moment: one view of the snapshot above, but `metrics`.
  * Negative: unknown, and absent in the JSON. fleet_view_fields names the numbers. */
 struct fleet_view {
@@ -98,7 +121,7 @@ struct fleet_ports {
     void (*probe_reason)(void *arg, const char *id, const char **ret_reason, int *ret_status,
                          uint32_t *ret_attempts);
     /* A new roster for all workers; its version is acknowledged by fleet_on_roster. */
-    void (*roster)(void *arg, uint64_t version, const char *json);
+    void (*roster)(void *arg, const struct fleet_roster *roster);
     /* The last metrics view of a service (watch/view.h) for fleet_snapshot_text; the caller owns it. NULL: there is
      * none; the function may be NULL, too. */
     struct cJSON *(*metrics)(void *arg, const char *service);
@@ -146,6 +169,8 @@ void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t
 /* The same for one service, without JSON. */
 void fleet_on_answer(struct fleet *f, const struct fleet_answer *answer, uint32_t generation,
                      uint64_t now_ms);
+/* The ROSTER as JSON text; the caller owns it (mem_free). */
+char *fleet_roster_text(const struct fleet_roster *roster);
 /* The SNAPSHOT as JSON text; the caller owns it (mem_free). */
 char *fleet_snapshot_text(const struct fleet *f, const struct fleet_snapshot *snapshot);
 /* The numbers of struct fleet_view, in the order of the JSON. Static. */

@@ -76,25 +76,24 @@ static void probe_reason(void *arg, const char *id, const char **ret_reason, int
     *ret_attempts = 0;
 }
 
-static void on_roster(void *arg, uint64_t version, const char *json)
+static void on_roster(void *arg, const struct fleet_roster *roster)
 {
     struct run *r = arg;
-    struct cJSON *roster = json_parse(json, strlen(json));
-    const struct cJSON *service = json_first(json_get(roster, "services"));
-    r->version = version;
+    size_t count = roster->service_count ? roster->services[0].count : 0; /* there is one service */
+    r->version = roster->version;
     if (r->carrier >= 0) {
         board_set(&board_row(r->board, 0, (unsigned)r->carrier)->in_flight, 0);
     }
     r->carrier = -1;
     sim_engine_unserve(r->engine);
-    for (struct cJSON *b = json_first(json_get(service, "backends")); b; b = json_next(b)) {
-        struct sim_container *c = sim_engine_at(r->engine, json_str(b, "address", ""));
-        if (c && !json_bool(b, "draining", false)) {
+    for (size_t i = 0; i < count; i++) {
+        const struct fleet_backend *b = &roster->backends[i];
+        struct sim_container *c = sim_engine_at(r->engine, b->address);
+        if (c && !b->draining) {
             c->serving = true;
-            r->carrier = r->carrier < 0 ? (int)json_int(b, "slot", -1) : r->carrier;
+            r->carrier = r->carrier < 0 ? b->slot : r->carrier;
         }
     }
-    json_free(roster);
 }
 
 static void on_ask(void *arg, const struct fleet_snapshot *snapshot)

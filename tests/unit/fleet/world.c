@@ -99,13 +99,13 @@ static void probe_reason_port(void *arg, const char *id, const char **ret_reason
     *ret_attempts = c ? c->attempts : 0;
 }
 
-static void roster_port(void *arg, uint64_t version, const char *json)
+static void roster_port(void *arg, const struct fleet_roster *roster)
 {
     struct world *w = arg;
-    must(version == w->roster_version + 1);
-    w->roster_version = version;
+    must(roster->version == w->roster_version + 1);
+    w->roster_version = roster->version;
     mem_free(w->roster);
-    w->roster = mem_copy(json);
+    w->roster = fleet_roster_text(roster);
     w->ack_ms = w->now_ms + ACK_MS;
 }
 
