@@ -146,6 +146,11 @@ extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_repl;
 extern const struct command command_help;
 
+/* scaling.c: "held by max 99 -> 5, cooldown 5 -> 4" of a decision, "" when nothing did; the caller owns it. Lines
+ * about what keeps a service's policy from deciding. */
+char *commands_rules_text(const struct cJSON *decision);
+void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned width);
+
 /* show.c: human output, appended to `to`. `columns` is the width to keep to. */
 void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned columns,
                           bool colour);

@@ -187,9 +187,9 @@ static void decision_cell(struct screen_table *t, const struct cJSON *d)
 
 static void reason_cell(struct screen_table *t, const struct cJSON *d)
 {
-    const char *held = json_str(d, "held_by", "");
-    screen_cell(t, SCREEN_PLAIN, "%s%s%s%s", *held ? "held by " : "", held, *held ? ": " : "",
-                json_str(d, "reason", ""));
+    char *rules = commands_rules_text(d);
+    screen_cell(t, SCREEN_PLAIN, "%s%s%s", rules, *rules ? ": " : "", json_str(d, "reason", ""));
+    mem_free(rules);
 }
 
 static void show_last_decisions(struct buf *to, const struct cJSON *services, unsigned width,
@@ -275,8 +275,11 @@ static void show_details(struct buf *to, const struct cJSON *service, unsigned w
     const struct cJSON *instances = json_get(service, "instances");
     const struct cJSON *deploy = json_get(service, "deploy");
     bool failed = !strcmp(json_str(deploy, "state", ""), "failed");
-    bool by_hand = json_get(service, "manual_for_s") != NULL;
-    if (!json_first(instances) && !failed && !by_hand) {
+    struct buf scaling;
+    buf_init(&scaling, SCREEN_MOST_BYTES);
+    commands_show_scaling(&scaling, service, width);
+    if (!json_first(instances) && !failed && !scaling.len) {
+        buf_free(&scaling);
         return;
     }
     (void)buf_text(to, "\n");
@@ -285,12 +288,8 @@ static void show_details(struct buf *to, const struct cJSON *service, unsigned w
     if (json_first(instances)) {
         show_instances(to, instances, width, colour);
     }
-    if (by_hand) {
-        struct word left = age(json_num(service, "manual_for_s", 0));
-        char *line = mem_printf("scaled by hand: the policy decides again in %s", left.text);
-        screen_line(to, width, INDENT, line);
-        mem_free(line);
-    }
+    (void)buf_text(to, scaling.len ? buf_str(&scaling) : "");
+    buf_free(&scaling);
     if (failed) {
         show_note(to, "deploy", "failed", json_str(deploy, "reason", ""), width);
     }

@@ -18,8 +18,22 @@ static const char *const action_names[FLEET_ACTIONS] = {"no_change", "scale_up",
                                                         "hold"};
 static const char *const action_words[FLEET_ACTIONS] = {"no change", "scale up", "scale down",
                                                         "hold"};
-static const char *const held_names[FLEET_HELDS] = {
-    "", "policy_error", "stale", "min", "max", "cooldown", "busy", "manual", "engine_down",
+static const char *const rule_names[FLEET_RULES] = {
+    [FLEET_RULE_NONE] = "",
+    [FLEET_RULE_POLICY_ERROR] = "policy_error",
+    [FLEET_RULE_STALE] = "stale",
+    [FLEET_RULE_SATURATION] = "saturation",
+    [FLEET_RULE_MIN] = "min",
+    [FLEET_RULE_MAX] = "max",
+    [FLEET_RULE_COOLDOWN] = "cooldown",
+    [FLEET_RULE_AFTER_UP] = "after_up",
+    [FLEET_RULE_ROLLOUT] = "rollout",
+    [FLEET_RULE_BACK_OFF] = "back_off",
+    [FLEET_RULE_BUSY] = "busy",
+    [FLEET_RULE_MANUAL] = "manual",
+    [FLEET_RULE_ENGINE_DOWN] = "engine_down",
+    [FLEET_RULE_CHURN] = "churn",
+    [FLEET_RULE_STEP] = "step",
 };
 
 static void clear(struct decision *d)
@@ -57,26 +71,37 @@ const struct decision *fleet_audit_last(const struct service *s)
     return last_of(s);
 }
 
+/* Figures may differ, rules may not. */
+static bool same_rules(const struct decision *a, const struct decision *b)
+{
+    bool same = a->constraint_count == b->constraint_count;
+    for (unsigned n = 0; same && n < a->constraint_count; n++) {
+        same = a->constraints[n].rule == b->constraints[n].rule;
+    }
+    return same;
+}
+
 static bool alike(const struct decision *a, const struct decision *b)
 {
     bool quiet = a->action == FLEET_NO_CHANGE || a->action == FLEET_HOLD;
     return quiet && a->action == b->action && a->held == b->held && a->want == b->want &&
            a->was == b->was && a->result == b->result &&
-           a->policy_generation == b->policy_generation && str_same(a->policy, b->policy);
+           a->policy_generation == b->policy_generation && str_same(a->policy, b->policy) &&
+           same_rules(a, b);
 }
 
 static void tell(struct service *s, const struct decision *d)
 {
     bool changed = d->was != d->result;
-    bool held_anew = d->held != FLEET_HELD_NOT && d->held != s->told;
+    bool held_anew = d->held != FLEET_RULE_NONE && d->held != s->told;
     if (!changed && !held_anew) {
         return;
     }
     s->told = d->held;
     char *detail = mem_printf("%u -> %u: %s%s%s", d->was, d->result, d->reason ? d->reason : "",
-                              d->held ? "; held by " : "", held_names[d->held]);
+                              d->held ? "; held by " : "", rule_names[d->held]);
     fleet_tell(s->fleet, "decision", s, NULL, action_words[d->action], detail,
-               d->held == FLEET_HELD_POLICY_ERROR || d->held == FLEET_HELD_STALE);
+               d->held == FLEET_RULE_POLICY_ERROR || d->held == FLEET_RULE_STALE);
     mem_free(detail);
 }
 
@@ -114,6 +139,19 @@ void fleet_audit_free(struct fleet *f)
     }
 }
 
+static struct cJSON *constraints_json(const struct decision *d)
+{
+    struct cJSON *list = json_array();
+    for (unsigned n = 0; n < d->constraint_count; n++) {
+        struct cJSON *one = json_object();
+        json_set_str(one, "rule", rule_names[d->constraints[n].rule]);
+        json_set_num(one, "before", d->constraints[n].before);
+        json_set_num(one, "after", d->constraints[n].after);
+        json_set(list, NULL, one);
+    }
+    return list;
+}
+
 struct cJSON *fleet_audit_json(const struct decision *d)
 {
     struct cJSON *j = json_object();
@@ -137,7 +175,8 @@ struct cJSON *fleet_audit_json(const struct decision *d)
     json_set_num(j, "result", d->result);
     json_set_str(j, "action", action_names[d->action]);
     json_set_str(j, "reason", d->reason);
-    json_set_str(j, "held_by", held_names[d->held]);
+    json_set_str(j, "held_by", rule_names[d->held]);
+    json_set(j, "constraints", constraints_json(d));
     return j;
 }
 

@@ -220,7 +220,8 @@ struct fleet_calls {
 bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_calls);
 
 /* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
- *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"last_decision":{...} or null,
+ *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"frozen_for_s" (while downs are frozen),
+ *   "last_decision":{...} or null,
  *   "deploy":{"state","generation","reason","instance","failures","next_try_s"},
  *   "resources":{"cpu_percent","memory_percent"},
  *   "traffic":{"rate","in_flight","queue","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval; in_flight and queue: now
@@ -235,7 +236,11 @@ struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t 
 /* {"decisions":[{"at":"2026-...Z","wall_ms","last_wall_ms","count","service","policy","origin",
  *   "generation","inputs":{...},"want":5 | null,"was":4,"result":5,
  *   "action":"scale_up"|"scale_down"|"no_change"|"hold","reason":"...",
- *   "held_by":"cooldown"|"min"|"max"|"stale"|"busy"|"manual"|"engine_down"|"policy_error"|""}]}, newest last.
+ *   "constraints":[{"rule":"max","before":9,"after":5},{"rule":"step",...}],
+ *   "held_by":"step" (the last rule that kept it back) | ""}]}, newest last.
+ * Each rule that changed the number, in the order applied: policy_error, stale, saturation, min, max, cooldown, rollout,
+ * back_off, busy, manual, engine_down, after_up, churn, step (rails.c tells what they mean). `before` is the policy's number,
+ * or what there was when it has none; then `after` may be the same.
  * Alike ones in a row without a change are one record: `count` of them, from wall_ms to last_wall_ms, with the
  * figures of the last. A change that a bound cut short has both an action and held_by.
  * since_wall_ms 0 = all kept. */

@@ -7,7 +7,8 @@
  * instances check.c     health                                      adopt.c     list, compare
  *   roster.c    who gets traffic                            sample.c    load
  *   view.c      what policies get to know                   audit.c     the ring of decisions
- *   scale.c     decisions and their guard rails
+ *   scale.c     asks policies, applies counts               rails.c     what no policy may do
+ *   pace.c      steps of the last while
  *   operate.c   what operators ask for                      report.c    status
  *   backends.c  what they change of backends                keep.c      what outlives the process
  *
@@ -40,6 +41,10 @@ enum {
     FLEET_LOG_LINES = 50,
     FLEET_LOG_BYTES = 16 << 10, /* kept of a failed instance's log */
     FLEET_WEIGHT_MOST = 1000,
+    FLEET_STEPS = 128,            /* of a service's count, remembered */
+    FLEET_STARTS = 16,            /* start-up times, remembered */
+    FLEET_START_MOST_MS = 300000, /* counted of one that took longer */
+    FLEET_CONSTRAINTS = 12,       /* of one decision: rules are fewer */
     FLEET_NO_SLOT = -1
 };
 
@@ -81,6 +86,20 @@ enum fleet_check {    /* what decides that an instance is healthy */
     FLEET_CHECKS
 };
 
+/* Settings of the guard rails that have any; 0 in the first of a group: that rule is off. */
+struct rails {
+    double up_factor; /* within up_period at most this times as many, or up_count more */
+    uint32_t up_count, up_period_ms;
+    double down_percent; /* within down_period at most so many of them fewer, but one */
+    uint32_t down_period_ms, after_up_ms;
+    double saturation_percent; /* so many more when they are saturated and the policy wants none */
+    uint32_t saturation_times;
+    double saturation_cpu;
+    uint32_t saturation_wait_ms;
+    uint32_t churn_changes; /* of direction within churn_window: downs freeze */
+    uint32_t churn_window_ms, churn_freeze_ms;
+};
+
 /* A service's settings, read once per configuration. Strings are lent by service.config. */
 struct spec {
     bool is_static;      /* `backends`: not ours to start */
@@ -96,6 +115,7 @@ struct spec {
     const char *policy;
     uint32_t min, max;
     uint32_t up_cooldown_ms, down_cooldown_ms, scale_interval_ms;
+    struct rails rails;
     double weight, max_connections, capacity;
 };
 
@@ -197,17 +217,29 @@ enum fleet_action {
     FLEET_ACTIONS
 };
 
-enum fleet_held {
-    FLEET_HELD_NOT,
-    FLEET_HELD_POLICY_ERROR,
-    FLEET_HELD_STALE,
-    FLEET_HELD_MIN,
-    FLEET_HELD_MAX,
-    FLEET_HELD_COOLDOWN,
-    FLEET_HELD_BUSY,
-    FLEET_HELD_MANUAL,
-    FLEET_HELD_ENGINE_DOWN,
-    FLEET_HELDS
+/* What changed or kept back the number that a policy wanted, in the order in which they are applied. */
+enum fleet_rule {
+    FLEET_RULE_NONE,
+    FLEET_RULE_POLICY_ERROR,
+    FLEET_RULE_STALE,
+    FLEET_RULE_SATURATION, /* the only one that raises it */
+    FLEET_RULE_MIN,
+    FLEET_RULE_MAX,
+    FLEET_RULE_COOLDOWN,
+    FLEET_RULE_ROLLOUT,
+    FLEET_RULE_BACK_OFF,
+    FLEET_RULE_BUSY,
+    FLEET_RULE_MANUAL,
+    FLEET_RULE_ENGINE_DOWN,
+    FLEET_RULE_AFTER_UP,
+    FLEET_RULE_CHURN,
+    FLEET_RULE_STEP,
+    FLEET_RULES
+};
+
+struct constraint {
+    enum fleet_rule rule;
+    uint32_t before, after;
 };
 
 /* One decision, or several alike in a row. */
@@ -220,7 +252,22 @@ struct decision {
     int64_t want;             /* -1 = no opinion */
     uint32_t was, result;
     enum fleet_action action;
-    enum fleet_held held;
+    enum fleet_rule held; /* the last rule that kept it back */
+    struct constraint constraints[FLEET_CONSTRAINTS];
+    unsigned constraint_count;
+};
+
+/* Steps of a service's count in the last while. */
+struct pace {
+    struct step {
+        uint64_t at_ms;
+        uint32_t before, after;
+        bool by_policy;
+    } steps[FLEET_STEPS];
+    uint64_t count;           /* ever made; the last is at (count - 1) % FLEET_STEPS */
+    uint64_t turns_from;      /* changes of direction are counted from this one on */
+    uint64_t frozen_until_ms; /* downs */
+    uint32_t saturated;       /* evaluations in a row */
 };
 
 struct service {
@@ -255,7 +302,11 @@ struct service {
     uint64_t changed_up_ms, changed_down_ms; /* 0 = never; may be before boot: wrapped */
     uint64_t manual_until_ms;
     uint64_t decision;    /* 1 + number of the last record; 0 = none */
-    enum fleet_held told; /* last reason to hold that was told as a fact */
+    enum fleet_rule told; /* last reason to hold that was told as a fact */
+    struct pace pace;
+    uint32_t startup_ms[FLEET_STARTS]; /* of the last ones that came up: from running to up */
+    uint32_t startup_count;            /* ever */
+    uint32_t startup_most_ms;          /* of these */
 
     uint64_t sample_ms; /* next window */
     struct traffic window, since_ask;
@@ -443,8 +494,31 @@ struct cJSON *fleet_view_json(const struct fleet_view *view);
 
 /* ---- scale.c ---- */
 void fleet_scale_tick(struct fleet *f);
+enum fleet_cause {
+    FLEET_BY_CONFIGURATION, /* bounds changed */
+    FLEET_BY_OPERATOR,
+    FLEET_BY_POLICY
+};
 /* Sets how many there should be, remembers when and which way. */
-void fleet_scale_set(struct service *s, uint32_t desired);
+void fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause);
+
+/* ---- rails.c ---- */
+/* Holds d->want (-1: no opinion) to what no policy may do: sets result, action, held and constraints. `error`: there
+ * is no answer, or none that makes sense. */
+void fleet_rails_judge(struct service *s, struct decision *d, bool error);
+/* It came up: how long it took. */
+void fleet_rails_note_start(struct instance *i);
+/* Whether what it uses is of its work, and not of its start. */
+bool fleet_rails_warm(const struct instance *i);
+
+/* ---- pace.c ---- */
+void fleet_pace_note(struct pace *pace, uint32_t before, uint32_t after, bool by_policy,
+                     uint64_t now_ms);
+/* Fewest and most that there should have been within the last `period_ms`; `desired`: as it is now. */
+void fleet_pace_range(const struct pace *pace, uint32_t desired, uint32_t period_ms,
+                      uint64_t now_ms, uint32_t *ret_least, uint32_t *ret_most);
+/* How often policies changed direction within the last `window_ms`. */
+unsigned fleet_pace_turns(const struct pace *pace, uint32_t window_ms, uint64_t now_ms);
 
 /* ---- keep.c ---- */
 /* These keep what is so now, or forget what is not. */

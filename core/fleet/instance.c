@@ -118,6 +118,9 @@ static void let_in(struct instance *i)
 static void enter_up(struct instance *i)
 {
     struct fleet *f = i->fleet;
+    if (!i->up_ms) {
+        fleet_rails_note_start(i);
+    }
     i->up_ms = f->now_ms;
     if (i->slot != FLEET_NO_SLOT) {
         let_in(i);

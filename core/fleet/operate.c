@@ -109,7 +109,7 @@ struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instanc
     json_set_num(answer, "instances", instances);
     json_set_num(answer, "held_for_ms", (double)hold_ms);
     s->manual_until_ms = now_ms + hold_ms;
-    fleet_scale_set(s, instances);
+    fleet_scale_set(s, instances, FLEET_BY_OPERATOR);
     fleet_service_reconcile(s);
     fleet_settle(f);
     return answer;

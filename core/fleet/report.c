@@ -181,6 +181,9 @@ static struct cJSON *service_json(const struct service *s, uint64_t now_ms)
     if (s->manual_until_ms > now_ms) {
         json_set_num(j, "manual_for_s", (double)(s->manual_until_ms - now_ms) / 1000);
     }
+    if (s->pace.frozen_until_ms > now_ms) {
+        json_set_num(j, "frozen_for_s", (double)(s->pace.frozen_until_ms - now_ms) / 1000);
+    }
     const struct decision *last = fleet_audit_last(s);
     json_set(j, "last_decision", last ? fleet_audit_json(last) : NULL);
     json_set(j, "deploy", deploy_json(s, false));

@@ -78,14 +78,32 @@ bool fleet_usage_fresh(const struct instance *i)
     return i->usage.at_ms && f->now_ms - i->usage.at_ms <= stale_ms;
 }
 
+/* Ready, and warm; when none is warm yet, what there is counts. */
+static bool counts(const struct instance *i, bool any_warm)
+{
+    return i->state == FLEET_UP && !i->backend && (!any_warm || fleet_rails_warm(i));
+}
+
+static bool is_any_warm(const struct service *s)
+{
+    for (struct list *n = s->instances.next; n != &s->instances; n = n->next) {
+        const struct instance *i = list_owner(n, struct instance, node);
+        if (i->state == FLEET_UP && !i->backend && fleet_rails_warm(i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void fleet_load(const struct service *s, struct load *ret_load)
 {
     const struct fleet *f = s->fleet;
     struct load load = {.cpu_percent = 0, .memory_percent = 0};
+    bool any_warm = is_any_warm(s);
     uint64_t warm_ms = (uint64_t)f->sample_interval_ms * WARM_UP_INTERVALS;
     for (struct list *n = s->instances.next; n != &s->instances; n = n->next) {
         const struct instance *i = list_owner(n, struct instance, node);
-        if (i->state != FLEET_UP || i->backend) {
+        if (!counts(i, any_warm)) {
             continue;
         }
         uint64_t age_ms = f->now_ms - i->usage.at_ms;

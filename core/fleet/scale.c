@@ -1,9 +1,5 @@
-/* scale.c: asks the policies how many instances there should be, and holds their answers to what no
- * policy may do.
- *
- * The guard rails, in this order: error or no answer, stale samples, min and max, cooldown, work
- * under way, an operator's hand, engine down. Each evaluation is recorded with the one that held
- * it. */
+/* scale.c: asks the policies how many instances there should be, and applies what the guard rails
+ * (rails.c) leave of their answers. Each evaluation is recorded with all that changed it. */
 #include "fleet/fleet_private.h"
 
 #include <math.h>
@@ -14,14 +10,39 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-void fleet_scale_set(struct service *s, uint32_t desired)
+/* A policy that goes to and fro costs starts for nothing: it may add, but for a while not take away. */
+static void note_turns(struct service *s)
 {
+    const struct rails *r = &s->spec.rails;
+    uint64_t now_ms = s->fleet->now_ms;
+    if (!r->churn_changes ||
+        fleet_pace_turns(&s->pace, r->churn_window_ms, now_ms) <= r->churn_changes) {
+        return;
+    }
+    s->pace.frozen_until_ms = now_ms + r->churn_freeze_ms;
+    s->pace.turns_from = s->pace.count;
+    char *detail =
+        mem_printf("more than %u changes of direction within %u s: no down for %u s",
+                   r->churn_changes, r->churn_window_ms / 1000, r->churn_freeze_ms / 1000);
+    fleet_tell(s->fleet, "service", s, NULL, "downs are frozen", detail, true);
+    mem_free(detail);
+}
+
+void fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause)
+{
+    uint64_t now_ms = s->fleet->now_ms;
     if (desired > s->desired) {
-        s->changed_up_ms = s->fleet->now_ms;
+        s->changed_up_ms = now_ms;
     } else if (desired < s->desired) {
-        s->changed_down_ms = s->fleet->now_ms;
+        s->changed_down_ms = now_ms;
+    }
+    if (desired != s->desired) {
+        fleet_pace_note(&s->pace, s->desired, desired, cause == FLEET_BY_POLICY, now_ms);
     }
     s->desired = desired;
+    if (cause == FLEET_BY_POLICY) {
+        note_turns(s);
+    }
     fleet_keep_scale(s);
 }
 
@@ -38,15 +59,27 @@ static struct decision blank(const struct service *s)
     };
 }
 
+/* The end of every evaluation. */
+static void conclude(struct service *s, struct decision *d, bool error)
+{
+    fleet_rails_judge(s, d, error);
+    fleet_audit_record(s, d);
+    s->asking = false;
+    if (d->result == d->was) {
+        return;
+    }
+    s->pace.saturated = d->result > d->was ? 0 : s->pace.saturated;
+    fleet_scale_set(s, d->result, FLEET_BY_POLICY);
+    s->told = FLEET_RULE_NONE;
+    fleet_service_reconcile(s);
+}
+
 static void no_answer(struct service *s)
 {
     struct decision d = blank(s);
     char reason[] = "no answer from the policy";
     d.reason = reason;
-    d.action = FLEET_HOLD;
-    d.held = FLEET_HELD_POLICY_ERROR;
-    fleet_audit_record(s, &d);
-    s->asking = false;
+    conclude(s, &d, true);
 }
 
 /* Asked together with others when its time is near: fewer messages. */
@@ -102,118 +135,18 @@ void fleet_scale_tick(struct fleet *f)
 
 /* ---- Deciding ---- */
 
-static bool within(uint64_t at_ms, uint32_t cooldown_ms, uint64_t now_ms)
-{
-    return at_ms && now_ms - at_ms < cooldown_ms;
-}
-
-/* An up waits for the last up only; a down for the last change of either kind, since new capacity needs
- * time to show. */
-static bool cooling(const struct service *s, bool up)
-{
-    uint64_t now_ms = s->fleet->now_ms;
-    return up ? within(s->changed_up_ms, s->spec.up_cooldown_ms, now_ms)
-              : within(s->changed_up_ms, s->spec.down_cooldown_ms, now_ms) ||
-                    within(s->changed_down_ms, s->spec.down_cooldown_ms, now_ms);
-}
-
-/* More may be started beside those that start and those that leave: demand does not wait. Not while a
- * deploy rolls, or while starts fail. */
-static bool busy(const struct service *s, bool up)
-{
-    struct census c;
-    fleet_census(s, &c);
-    if (up) {
-        return c.old || s->failures;
-    }
-    return c.launching || c.old || c.leaving || c.current != s->desired;
-}
-
-static bool stale(const struct service *s)
-{
-    struct load load;
-    fleet_load(s, &load);
-    return !load.fresh || load.fresh * 2 < load.expected;
-}
-
-/* What keeps a change from `was` to `result`; FLEET_HELD_NOT: nothing. */
-static enum fleet_held obstacle(const struct service *s, bool up)
-{
-    if (cooling(s, up)) {
-        return FLEET_HELD_COOLDOWN;
-    }
-    if (busy(s, up)) {
-        return FLEET_HELD_BUSY;
-    }
-    if (s->fleet->now_ms < s->manual_until_ms) {
-        return FLEET_HELD_MANUAL;
-    }
-    return fleet_can_act(s->fleet) ? FLEET_HELD_NOT : FLEET_HELD_ENGINE_DOWN;
-}
-
-static void hold(struct decision *d, enum fleet_held held)
-{
-    d->held = held;
-    d->result = d->was;
-    d->action = FLEET_HOLD;
-}
-
-static void judge(const struct service *s, struct decision *d)
-{
-    struct load load;
-    fleet_load(s, &load);
-    bool wants = d->want >= 0 && d->want != d->was;
-    /* While all instances are still warming up, "no opinion" is no trouble. */
-    if (stale(s) && (wants || load.expected)) {
-        hold(d, fleet_can_act(s->fleet) ? FLEET_HELD_STALE : FLEET_HELD_ENGINE_DOWN);
-        return;
-    }
-    if (!wants) {
-        return;
-    }
-    uint32_t result = (uint32_t)d->want;
-    if (d->want < s->spec.min) {
-        result = s->spec.min;
-        d->held = FLEET_HELD_MIN;
-    } else if (d->want > s->spec.max) {
-        result = s->spec.max;
-        d->held = FLEET_HELD_MAX;
-    }
-    if (result == d->was) {
-        hold(d, d->held);
-        return;
-    }
-    enum fleet_held held = obstacle(s, result > d->was);
-    if (held) {
-        hold(d, held);
-        return;
-    }
-    d->result = result;
-    d->action = result > d->was ? FLEET_SCALE_UP : FLEET_SCALE_DOWN;
-}
-
 static void decide(struct service *s, const struct fleet_answer *answer, uint32_t generation)
 {
     struct decision d = blank(s);
+    bool possible = !answer->given || (answer->want >= 0 && answer->want <= UINT32_MAX);
     d.policy_generation = generation;
     d.policy = (char *)(answer->policy ? answer->policy : s->spec.policy);
     d.origin = (char *)answer->origin;
-    d.reason = (char *)answer->reason;
-    if (answer->error || (answer->given && !(answer->want >= 0 && answer->want <= UINT32_MAX))) {
-        d.reason =
-            (char *)(answer->error ? answer->error : "the policy answered an impossible number");
-        hold(&d, FLEET_HELD_POLICY_ERROR);
-    } else {
-        d.want = answer->given ? (int64_t)llround(answer->want) : -1;
-        judge(s, &d);
-    }
-    fleet_audit_record(s, &d);
-    s->asking = false;
-    if (d.result != d.was) {
-        fleet_scale_set(s, d.result);
-        s->told = FLEET_HELD_NOT;
-        fleet_service_reconcile(s);
-    }
+    d.reason = (char *)(answer->error ? answer->error
+                        : possible    ? answer->reason
+                                      : "the policy answered an impossible number");
+    d.want = answer->given && possible ? (int64_t)llround(answer->want) : -1;
+    conclude(s, &d, answer->error || !possible);
 }
 
 static void take_answer(struct fleet *f, const struct fleet_answer *answer, uint32_t generation)
@@ -244,7 +177,7 @@ void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t
             .origin = json_str(one, "origin", NULL),
             .reason = json_str(one, "reason", NULL),
             .error = json_str(one, "error", NULL),
-            .given = json_kind(json_get(one, "want")) == JSON_NUMBER,
+            .given = json_get(one, "want") && json_kind(json_get(one, "want")) != JSON_NULL,
             .want = json_num(one, "want", -1),
         };
         take_answer(f, &answer, generation);

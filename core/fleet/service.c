@@ -270,7 +270,7 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
     if (known && s->settled) {
         uint32_t desired = clamp(s->desired, &s->spec);
         if (desired != s->desired) {
-            fleet_scale_set(s, desired);
+            fleet_scale_set(s, desired, FLEET_BY_CONFIGURATION);
         }
         if (changed) {
             find_generation(s);

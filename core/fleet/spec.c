@@ -85,6 +85,38 @@ static void read_check(struct spec *spec, const struct cJSON *check)
     spec->check_start_period_ms = number(check, "start_period_ms", 0);
 }
 
+/* Whether a group of guard rails is on: absent as by default, empty when it was switched off. */
+static bool is_on(const struct cJSON *scale, const char *key, const struct cJSON **ret_group)
+{
+    *ret_group = json_get(scale, key);
+    return !*ret_group || json_first(*ret_group);
+}
+
+static void read_rails(struct rails *r, const struct cJSON *scale)
+{
+    const struct cJSON *g;
+    *r = (struct rails){0};
+    if (is_on(scale, "step_limits", &g)) {
+        r->up_factor = json_num(g, "up_factor", 4);
+        r->up_count = number(g, "up_count", 8);
+        r->up_period_ms = number(g, "up_period_ms", 30000);
+        r->down_percent = json_num(g, "down_percent", 25);
+        r->down_period_ms = number(g, "down_period_ms", 60000);
+        r->after_up_ms = number(g, "after_up_ms", 60000);
+    }
+    if (is_on(scale, "saturation", &g)) {
+        r->saturation_percent = json_num(g, "more_percent", 50);
+        r->saturation_times = at_least(number(g, "times", 3), 1);
+        r->saturation_cpu = json_num(g, "cpu", 95);
+        r->saturation_wait_ms = number(g, "queue_wait_ms", 200);
+    }
+    if (is_on(scale, "churn", &g)) {
+        r->churn_changes = number(g, "changes", 12);
+        r->churn_window_ms = number(g, "window_ms", 3600000);
+        r->churn_freeze_ms = number(g, "freeze_ms", 1800000);
+    }
+}
+
 static void read_scale(struct spec *spec, const struct cJSON *scale)
 {
     spec->policy = json_str(scale, "policy", "");
@@ -98,6 +130,7 @@ static void read_scale(struct spec *spec, const struct cJSON *scale)
     spec->up_cooldown_ms = number(scale, "up_cooldown_ms", 300000);
     spec->down_cooldown_ms = number(scale, "down_cooldown_ms", 600000);
     spec->scale_interval_ms = at_least(number(scale, "interval_ms", 15000), 100);
+    read_rails(&spec->rails, scale);
 }
 
 void fleet_spec_read(struct spec *spec, const struct cJSON *config)

@@ -318,6 +318,20 @@ local function ask_about(c, id)
     return told
 end
 
+-- " (held by max 99 -> 5, cooldown 5 -> 4)" of a decision of the daemon.
+local function rules_text(last)
+    local parts, held = {}, (last.held_by or "") ~= ""
+    for _, one in ipairs(last.constraints or {}) do
+        parts[#parts + 1] = one.before == one.after and one.rule or
+            ("%s %s -> %s"):format(one.rule, show(one.before), show(one.after))
+    end
+    if #parts == 0 and held then
+        parts[1] = last.held_by
+    end
+    return #parts == 0 and "" or (" (%s %s)"):format(held and "held by" or "raised by",
+        table.concat(parts, ", "))
+end
+
 -- Of a service: what its policy sees and says, and what was last decided. Attached, also of a request's id.
 function M.explain(c, what, given)
     if type(what) == "string" and not c.configs[what] and c.host.attached and #what >= 8 then
@@ -332,7 +346,7 @@ function M.explain(c, what, given)
     c.texts[answer] = c.texts[answer] .. "\ninputs = " .. show(answer.inputs) .. (answer.last and
         ("\nlast decision %s: %s, %s -> %s%s: %s"):format(tostring(last.at), tostring(last.action),
             show(last.was),
-            show(last.result), (last.held_by or "") ~= "" and " (held by " .. last.held_by .. ")" or "",
+            show(last.result), rules_text(last),
             tostring(last.reason)) or "")
     return answer
 end

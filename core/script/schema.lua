@@ -249,6 +249,40 @@ S.route = {
     doc = "a new backend's share grows over so long; the service's when absent" },
 }
 
+-- Guard rails that have settings; the others (fleet.h) have none.
+S.step_limits = {
+  { "up_factor", type = "number", default = 4, min = 1, max = 1000,
+    doc = "within `up_period` at most so many times as many" },
+  { "up_count", type = "integer", default = 8, min = 1, max = MAX_INSTANCES,
+    doc = "or so many more, if that is more" },
+  { "up_period", type = "duration", default = "30s", max = 3600, unit = "s", doc = "of steps up" },
+  { "down_percent", type = "number", default = 25, min = 0.1, max = 100, unit = "percent",
+    doc = "within `down_period` at most so many of them fewer, though always one" },
+  { "down_period", type = "duration", default = "60s", max = 3600, unit = "s",
+    doc = "of steps down; the service's or cluster's own down_cooldown when that is shorter" },
+  { "after_up", type = "duration", default = "60s", max = 86400, unit = "s",
+    doc = "no step down for so long after one up, whatever the policy's cooldown; as down_period" },
+}
+
+S.saturation = {
+  { "cpu", type = "number", default = 95, min = 1, max = 100, unit = "percent",
+    doc = "CPU above which instances are full" },
+  { "queue_wait", type = "duration", default = "200ms", max = 3600, unit = "s",
+    doc = "or how long requests wait for one" },
+  { "times", type = "integer", default = 3, min = 1, max = 1000,
+    doc = "evaluations in a row, while none starts" },
+  { "more", type = "number", default = 50, min = 1, max = 1000, unit = "percent", out = "more_percent",
+    doc = "so many more are started then, bounds and cooldown permitting" },
+}
+
+S.churn = {
+  { "changes", type = "integer", default = 12, min = 1, max = 100,
+    doc = "changes of direction within `window` that are too many" },
+  { "window", type = "duration", default = "1h", min = 1, max = 604800, unit = "s", doc = "of them" },
+  { "freeze", type = "duration", default = "30m", min = 1, max = 604800, unit = "s",
+    doc = "how long there are no steps down then" },
+}
+
 S.scale = {
   { "policy", type = "text", default = "threshold", doc = "policy that says how many" },
   { "min", type = "integer", min = 0, max = MAX_INSTANCES, also = { "min_instances" },
@@ -263,6 +297,13 @@ S.scale = {
     doc = "shortest time from a step, up or down, to one down" },
   { "interval", type = "duration", min = 0.1, unit = "s",
     doc = "how often the policy is asked: as it says itself, else 15s" },
+  { "step_limits", type = "guard", default = {}, fields = S.step_limits,
+    example = "such as { up_count = 4 }, or false", doc = "how far it goes at a time" },
+  { "saturation", type = "guard", default = {}, fields = S.saturation,
+    example = "such as { cpu = 90 }, or false",
+    doc = "when more are started although the policy wants none" },
+  { "churn", type = "guard", default = {}, fields = S.churn,
+    example = "such as { changes = 20 }, or false", doc = "when a policy goes to and fro too often" },
   { "shadow", type = "later", out = false, what = "a shadow policy",
     doc = "a second policy that only reports" },
 }

@@ -221,6 +221,16 @@ end
 
 -- ---- Scale and balance ------------------------------------------------------------------------
 
+-- Who says that a step down may come sooner after another than limits of steps have it by default means it.
+local function shorten(limits, given, own_ms)
+    for _, key in ipairs { "down_period", "after_up" } do
+        local name = key .. "_ms"
+        if own_ms and limits and limits[name] and (type(given) ~= "table" or given[key] == nil) then
+            limits[name] = math.min(limits[name], own_ms)
+        end
+    end
+end
+
 function types.scale(value, field, path, ctx)
     if type(value) ~= "table" then
         return fail(ctx, path, "a table " .. field.example, value)
@@ -241,6 +251,8 @@ function types.scale(value, field, path, ctx)
         name_path = check.joined(path, "policy"), owner = s, settle = function(timing)
             s.interval_ms = s.interval_ms or timing.interval_ms or 15000
             s.up_cooldown_ms = s.up_cooldown_ms or timing.up_cooldown_ms or cluster.scale_up_cooldown
+            shorten(s.step_limits, value.step_limits,
+                s.down_cooldown_ms or not timing.down_cooldown_ms and cluster.scale_down_cooldown)
             s.down_cooldown_ms = s.down_cooldown_ms or timing.down_cooldown_ms or cluster.scale_down_cooldown
         end }
     return s

@@ -18,7 +18,8 @@ shift || true
 [ $# -gt 0 ] || set -- 30s
 
 # Cooldowns are the seed's; what HPA sees is one period old, as the metrics server's figures are.
-policies=(threshold:interval=30s target_tracking:lag=15s latency_slo)
+# Limits of steps are HPA's own.
+policies=(threshold:interval=30s "target_tracking:lag=15s,step_limits=false" latency_slo)
 [ ! -e policies/scale/error_budget.lua ] || policies+=(error_budget "error_budget:budget=0.2,most=0.985")
 
 for startup in "$@"; do

@@ -85,12 +85,16 @@ describe("tidegate simulate", function()
             .. "timing = { interval = '30s', up_cooldown = 0 },\n"
             .. "params = { fail = { type = 'boolean', default = false } },\nnew = function(params)\n"
             .. "return function(s)\nif params.fail then error 'no idea' end\nreturn two, 'always' end end }\n")
-        local code, out, err = simulate "x/policies/scale/fixed.lua --trace daily --json --min 1"
+        local code, out, err = simulate "x/policies/scale/fixed.lua:saturation=false --trace daily --json --min 1"
         assert.equal("", err)
         assert.equal(0, code)
         local run = cjson.decode(out).runs[1]
         assert.near(47.9, run.instance_hours, 0.2) -- two for a day, from the first answer on
         assert.near(86400 / 30, run.decisions, 2) -- as the policy says of itself
+        assert.is_true(run.violation_percent > 50)
+        code, out = simulate "x/policies/scale/fixed.lua --trace daily --json --min 1"
+        assert.equal(0, code)
+        assert.is_true(cjson.decode(out).runs[1].violation_percent < run.violation_percent / 2) -- the guard rail
         code, out = simulate "x/policies/scale/fixed.lua:interval=1m --trace daily --json --min 1"
         assert.equal(0, code)
         assert.near(86400 / 60, cjson.decode(out).runs[1].decisions, 2) -- the service's own word wins

@@ -156,8 +156,17 @@ describe("commands/show", function()
                     reason = "High resource usage", held_by = "cooldown", count = 12,
                 },
                 { service = "catalog", policy = "threshold", was = 4, result = 3, action = "scale_down", reason = "calm" },
+                { service = "catalog", want = 99, was = 4, result = 4, action = "hold", reason = "Hi", held_by = "cooldown",
+                    constraints = { { rule = "max", before = 99, after = 5 }, { rule = "cooldown", before = 5, after = 4 } } },
+                { service = "catalog", was = 4, result = 6, action = "scale_up", reason = "calm", held_by = "",
+                    constraints = { { rule = "saturation", before = 4, after = 6 } } },
+                { service = "catalog", was = 4, result = 4, action = "hold", reason = "x.lua:3: broken", held_by = "policy_error",
+                    constraints = { { rule = "policy_error", before = 4, after = 4 } } },
             },
         })
+        assert.matches("held by max 99 -> 5, cooldown 5 -> 4", text, 1, true)
+        assert.matches("raised by saturation 4 -> 6: calm", text, 1, true)
+        assert.matches("held by policy_error: x.lua:3: broken", text, 1, true)
         assert.matches("01%-31 12:00:05 +catalog +hold 4 x12 +5 +threshold +held by cooldown: High resource usage", text)
         assert.matches("%- +catalog +scale_down 4 %-> 3 +%- +threshold +calm", text)
         assert.matches("no decisions", shown(C.commands_show_decisions, { decisions = {} }))

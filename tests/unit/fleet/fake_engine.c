@@ -123,8 +123,9 @@ static void live(struct fake_engine *e, struct container *c, uint64_t now_ms)
         c->restarts++;
         run_container(e, c);
     } else if (c->state == ENGINE_RUNNING) {
-        c->cpu_seconds += 0.01 * image->cores;
         uint64_t age_ms = now_ms - c->started_ms;
+        bool starts = (int64_t)age_ms < image->start_ms;
+        c->cpu_seconds += 0.01 * (starts ? image->start_cores : image->cores);
         if (image->dies_ms && age_ms >= (uint64_t)image->dies_ms) {
             fake_container_die(c, image->exit_code, image->oom);
         } else if (image->has_check && (int64_t)age_ms >= image->ready_ms) {

@@ -41,7 +41,9 @@ struct image {
     int64_t dies_ms;  /* after start; 0 = lives on */
     int exit_code;
     bool oom;
-    double cores;  /* used, of 1 allotted */
+    double cores;       /* used, of 1 allotted */
+    double start_cores; /* the same within start_ms from its start */
+    int64_t start_ms;
     double memory; /* used, of 1 allotted */
 };
 

@@ -56,6 +56,7 @@ describe("fleet status", function()
             at = "string", wall_ms = "number", last_wall_ms = "number", count = "number", service = "string",
             policy = "string", origin = "string", generation = "number", inputs = "table", want = "number",
             was = "number", result = "number", action = "string", reason = "string", held_by = "string",
+            constraints = "table",
         }, kinds(w:decisions()[1]))
         assert.is_nil(w:decisions "nobody")
     end)

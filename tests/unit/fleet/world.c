@@ -432,6 +432,8 @@ void world_image(struct world *w, const char *name, const char *text)
     i->oom = json_bool(set, "oom", i->oom);
     i->cores = json_num(set, "cores", i->cores);
     i->memory = json_num(set, "memory", i->memory);
+    i->start_cores = json_num(set, "start_cores", i->start_cores);
+    i->start_ms = json_int(set, "start_ms", i->start_ms);
     json_free(set);
 }
 

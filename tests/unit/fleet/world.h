@@ -24,7 +24,8 @@ void world_apply(struct world *w, const char *config);
  *  "fault":{"op":0,"times":1,"code":-110,"happens":true,"text":"..."},"delay":{"op":1,"ms":500}} */
 void world_set(struct world *w, const char *text);
 /* {"missing":false,"has_check":false,"restarts":false,"status":200,"ready_ms":200,"dies_ms":0,
- *  "exit_code":0,"oom":false,"cores":0.5,"memory":0.4} */
+ *  "exit_code":0,"oom":false,"cores":0.5,"memory":0.4,
+ *  "start_cores":1.0,"start_ms":5000} for so long after its start */
 void world_image(struct world *w, const char *name, const char *text);
 /* A container that is not ours. */
 void world_foreign(struct world *w, const char *name);

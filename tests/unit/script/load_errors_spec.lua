@@ -162,6 +162,12 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "scale = { instances = 2,\n max = 3 },", '3: service "web": scale.instances: fixes the number: leave min and max out' },
             { "scale = { up_cooldown = -1 },", '3: service "web": scale.up_cooldown: must not be negative, got -1' },
             { "scale = { min_instances = 1 },", '3: service "web": scale.min_instances: unknown key: did you mean "min"?' },
+            { "scale = { step_limits = {\n down_percent = 0 } },",
+                '4: service "web": scale.step_limits.down_percent: must be between 0.1 and 100 percent, got 0' },
+            { "scale = { saturation = { cpus = 9 } },",
+                '3: service "web": scale.saturation.cpus: unknown key: did you mean "cpu"?' },
+            { "scale = { churn = true },",
+                '3: service "web": scale.churn: expected a table such as { changes = 20 }, or false, got true' },
             { "scale = { shadow = 'x' },", '3: service "web": scale.shadow: a shadow policy comes later: not supported by this version' },
             { "resources = { memory = '5m' },", '3: service "web": resources.memory: docker needs at least 6m' },
         }, DOCKER .. WEB, "}")

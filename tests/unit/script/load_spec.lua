@@ -1,4 +1,17 @@
 local configuration = require "configuration"
+
+-- Guard rails of `scale` that have settings.
+local RAILS = {
+    step_limits = { up_factor = 4, up_count = 8, up_period_ms = 30000, down_percent = 25, down_period_ms = 60000,
+        after_up_ms = 60000 },
+    saturation = { cpu = 95, queue_wait_ms = 200, times = 3, more_percent = 50 },
+    churn = { changes = 12, window_ms = 3600000, freeze_ms = 1800000 },
+}
+
+-- The limits of steps of a service that may go down so long after any.
+function RAILS.within(ms)
+    return { up_factor = 4, up_count = 8, up_period_ms = 30000, down_percent = 25, down_period_ms = ms, after_up_ms = ms }
+end
 local C, ffi = require("ffi_room").load("base/json.h", "script/script.h")
 local load = configuration.load
 
@@ -40,6 +53,7 @@ describe("script_load", function()
             scale = {
                 policy = "threshold", params = { cpu = 75, memory = 80 }, min = 2, max = 20,
                 up_cooldown_ms = 300000, down_cooldown_ms = 600000, interval_ms = 15000,
+                step_limits = RAILS.step_limits, saturation = RAILS.saturation, churn = RAILS.churn,
             },
             routes = {}, backends = {}, weight = 1, max_connections = 100, capacity = 1000, slow_start_ms = 0,
         }, config.services[1])
@@ -134,11 +148,29 @@ cluster { min_instances = 1, max_instances = 5, cpu_threshold = 60, memory_thres
         local s = config.services[1]
         assert.same({
             policy = "threshold", params = { cpu = 60, memory = 70 }, min = 1, max = 5, up_cooldown_ms = 10000,
-            down_cooldown_ms = 20000, interval_ms = 15000,
+            down_cooldown_ms = 20000, interval_ms = 15000, step_limits = RAILS.within(20000), saturation = RAILS.saturation, churn = RAILS.churn,
         }, s.scale)
         assert.same({ 5000, 1 }, { s.routes[1].backend_timeout_ms, s.routes[1].max_retries })
         assert.same({ 2000, 2000 }, { s.health_check.interval_ms, s.health_check.timeout_ms })
         assert.is_nil(config.cluster.min_instances)
+    end)
+
+    it("takes guard rails with other figures, or none", function()
+        local scale = loaded [[service "web" { image = "web:1", ports = { 80 }, scale = { churn = false,
+            step_limits = { up_count = 2, down_period = "5m" }, saturation = { queue_wait = "1s", more = 100 } } }]]
+            .services[1].scale
+        assert.same({}, scale.churn)
+        assert.same({ 2, 300000, 25 },
+            { scale.step_limits.up_count, scale.step_limits.down_period_ms, scale.step_limits.down_percent })
+        local function of(text)
+            return loaded('service "web" { image = "web:1", ports = { 80 }, scale = { ' .. text .. " } }").services[1].scale.step_limits
+        end
+        assert.same(RAILS.within(5000), of 'down_cooldown = "5s"')
+        assert.same(60000, of 'down_cooldown = "5s", step_limits = { after_up = "60s" }'.after_up_ms)
+        assert.same(RAILS.step_limits, of 'down_cooldown = "5m"')
+        assert.same(RAILS.step_limits, of 'policy = "latency_slo"') -- whose own cooldown is 0
+        assert.same({}, of "down_cooldown = 1, step_limits = false")
+        assert.same({ cpu = 95, queue_wait_ms = 1000, times = 3, more_percent = 100 }, scale.saturation)
     end)
 
     it("lets overrides win, and says so when they are wrong", function()

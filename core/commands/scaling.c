@@ -1,0 +1,61 @@
+/* scaling.c: what people read of how a service is scaled: what a decision met on its way, and what
+ * keeps policies from deciding. */
+#include "base/ban.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "commands/commands.h"
+#include "commands/screen.h"
+
+enum {
+    INDENT = 2
+};
+
+char *commands_rules_text(const struct cJSON *decision)
+{
+    const struct cJSON *rules = json_get(decision, "constraints");
+    const char *held = json_str(decision, "held_by", "");
+    struct buf text;
+    buf_init(&text, LIMIT_REASON_BYTES);
+    if (*held || json_first(rules)) {
+        (void)buf_text(&text, *held ? "held by " : "raised by ");
+    }
+    if (*held && !json_first(rules)) {
+        (void)buf_text(&text, held);
+    }
+    const char *comma = "";
+    for (const struct cJSON *one = json_first(rules); one; one = json_next(one)) {
+        int64_t before = json_int(one, "before", 0), after = json_int(one, "after", 0);
+        (void)buf_printf(&text, "%s%s", comma, json_str(one, "rule", "?"));
+        if (before != after) {
+            (void)buf_printf(&text, " %lld -> %lld", (long long)before, (long long)after);
+        }
+        comma = ", ";
+    }
+    char *all = mem_copy(text.len ? buf_str(&text) : "");
+    buf_free(&text);
+    return all;
+}
+
+/* Takes `line`. */
+static void say(struct buf *to, unsigned width, char *line)
+{
+    screen_line(to, width, INDENT, line);
+    mem_free(line);
+}
+
+void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned width)
+{
+    char left[24];
+    if (json_get(service, "manual_for_s")) {
+        screen_age(json_num(service, "manual_for_s", 0), left);
+        say(to, width, mem_printf("scaled by hand: the policy decides again in %s", left));
+    }
+    if (json_get(service, "frozen_for_s")) {
+        screen_age(json_num(service, "frozen_for_s", 0), left);
+        say(to, width,
+            mem_printf("its policy went to and fro too often: no scaling down for %s", left));
+    }
+}
