@@ -89,7 +89,13 @@ alert "DeployFailed" {
 alert "PolicyErrors" {
     scope = "tidegate",
     when = { metric_path = "policy_errors_5m", operator = ">", threshold = 0 },
-    message = "policies failed {{value}} times in five minutes",
+    message = "policies failed {{value}} times in five minutes: {{failing}}",
+}
+
+alert "PolicyQuarantined" {
+    scope = "tidegate",
+    when = { metric_path = "policies_quarantined", operator = ">", threshold = 0 },
+    message = "{{value}} policies are not asked until the next reload, as they failed too often: {{failing}}",
 }
 
 alert "ReloadFailed" {

@@ -300,6 +300,8 @@
 -- Of tidegate itself: alerts with scope = "tidegate".
 ---@class tidegate.OwnView
 ---@field policy_errors_5m number                calls of policies that failed, in the last five minutes
+---@field policies_quarantined number            failed too often: not asked until the next reload
+---@field failing string                         which policies fail, in words for messages
 ---@field reload_failed number                   1 when the last reload was refused
 ---@field engine_up number                       0 or 1
 ---@field loop_lag number                        how late its loop is (s)

@@ -85,6 +85,7 @@ static void look_at_self(struct master *m, uint64_t now_ms)
 {
     struct collecting *c = m->collecting;
     c->own.policy_errors = m->counters.policy_errors;
+    c->own.policies_quarantined = m->faults.quarantined;
     c->own.reload_failed = m->reload.told && !m->reload.ok;
     c->own.workers = workers_alive(m);
     if (m->history && m->history->store) {

@@ -67,10 +67,7 @@ static void give_up(struct master *m, struct child *child)
 
 static void on_decisions(struct master *m, const struct cJSON *decisions, uint32_t generation)
 {
-    struct cJSON *one = json_first(json_get(decisions, "services"));
-    for (; one; one = json_next(one)) {
-        m->counters.policy_errors += json_get(one, "error") != NULL;
-    }
+    m->counters.policy_errors += faults_on_decisions(m, decisions, generation);
     fleet_on_decisions(m->fleet, decisions, generation, clock_now_ms());
 }
 
@@ -105,6 +102,7 @@ static void on_message(void *arg, const struct ipc_message *message)
     }
     if (message->type == IPC_READY) {
         child_send(child, IPC_CONFIG, m->generation, m->config_text);
+        faults_give(m, child, false);
         learned_give(m, child);
     } else if (message->type == IPC_LEARNED) {
         struct cJSON *portion = json_parse(message->data, message->len);

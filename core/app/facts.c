@@ -30,7 +30,7 @@ void facts_open(struct master *m)
         "alert",          "backend_down",      "backend_ejected", "backend_returned", "backend_up",
         "circuit_closed", "circuit_half_open", "circuit_opened",  "decision",         "deploy",
         "engine",         "instance",          "limit",           "panic_entered",    "panic_left",
-        "service",
+        "policy",         "service",
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         m->counters.events[i].kind = kinds[i];

@@ -142,6 +142,7 @@ static void close_all(struct master *m)
     watching_close(m);
     collecting_close(m);
     facts_close(m);
+    faults_close(m);
     /* ... so what is remembered is complete. */
     learned_close(m);
     history_close(m);

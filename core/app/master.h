@@ -13,6 +13,7 @@
  *               history_collected.c what services tell of themselves
  *   kept.c      what must outlive us, as documents in the same store
  *   aside.c     balance policies that hang again and again
+ *   faults.c    policies that fail, and which are not asked any more
  *   watching.c  alerts: when they are evaluated, and with what
  *   metrics.c   the /metrics page
  *   telling.c   messages of alerts on their way to channels; telling_ask.c what is asked of that; heartbeat.c
@@ -39,6 +40,7 @@ struct board;
 struct cJSON;
 struct collect;
 struct engine;
+struct families;
 struct fleet;
 struct fleet_fact;
 struct net_client;
@@ -124,6 +126,14 @@ struct aside {
     bool due; /* ... and the workers have not been told */
 };
 
+/* Policies that fail. */
+struct faults {
+    struct map by_key; /* of point, place and name -> struct fault */
+    uint32_t limit;    /* errors within window_ms that are too many; 0 = never */
+    uint64_t window_ms;
+    unsigned quarantined; /* of them */
+};
+
 /* What anomaly detectors learned. */
 struct learned {
     struct map series; /* key -> struct learned_series */
@@ -183,6 +193,7 @@ struct master {
     uint32_t generation;
     struct reload reload;
     struct aside aside;
+    struct faults faults;
 
     struct board *board;
     struct net_client *client;
@@ -252,6 +263,8 @@ int workers_start(struct master *m);
 void workers_prepare(struct master *m);
 void workers_commit(struct master *m);
 void workers_abort(struct master *m);
+/* Sends all of them a message of the generation in force. */
+void workers_tell(struct master *m, enum ipc_type type, const char *text);
 /* Sends the configuration in force again, it has changed in place. No generation may be on its way. */
 void workers_again(struct master *m);
 /* A new roster from the fleet. */
@@ -375,6 +388,37 @@ void aside_note_kill(struct master *m, uint64_t now_ms);
 void aside_tick(struct master *m);
 /* Another generation is in force. */
 void aside_clear(struct master *m);
+
+/* ---- faults.c ---- */
+/* That a policy failed. Texts may be "", never NULL. */
+struct fault_news {
+    const char *point; /* balance | request | scale | alert | anomaly | notify | template */
+    const char *of;    /* the service, alert or channel */
+    unsigned place;    /* of a route in its service, from 1; else 0 */
+    const char *policy, *error, *input;
+    uint32_t generation;    /* that it ran in */
+    uint64_t errors, calls; /* since the last news; 0 errors: 1; 0 calls: not counted */
+    bool once;              /* they are one strike, being of one moment */
+};
+
+void faults_note(struct master *m, const struct fault_news *news);
+/* The answers of the policy process; how many errors were in them, those of alerts excepted. */
+unsigned faults_on_decisions(struct master *m, const struct cJSON *decisions, uint32_t generation);
+void faults_on_evaluated(struct master *m, const struct cJSON *answer);
+unsigned faults_on_notified(struct master *m, const struct cJSON *answer);
+/* A worker's word, as worker.c writes it. */
+void faults_on_worker(struct master *m, const struct cJSON *said, uint32_t generation);
+/* Another configuration is in force: nothing is in quarantine. */
+void faults_apply(struct master *m, const struct cJSON *config);
+/* Tells a process that was just given the generation in force what it is not to ask. */
+void faults_give(struct master *m, struct child *child, bool worker);
+/* Those of this generation, an array that the caller owns (commands.h: status). */
+struct cJSON *faults_status(const struct master *m);
+/* The worst of them in a sentence that the caller owns; "" = none. */
+char *faults_words(const struct master *m);
+/* Tells the metrics. */
+void faults_write(const struct master *m, struct families *families);
+void faults_close(struct master *m);
 
 /* ---- metrics.c ---- */
 void metrics_open(struct master *m);

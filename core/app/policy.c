@@ -4,6 +4,7 @@
  *   LOAD      reads the files once, answers CONFIG or NACK (the candidate of a reload)
  *   CONFIG    takes a configuration as it stands (after a crash): nothing is read, answers READY
  *   SNAPSHOT  answers DECISIONS; EVALUATE answers EVALUATED; NOTIFY answers NOTIFIED
+ *   QUARANTINE  a policy that is not to be asked any more
  *   LEARNED   takes up what detectors had learned, or tells it */
 #include "app/children.h"
 
@@ -150,6 +151,16 @@ static void on_learned(struct policy *p, const struct ipc_message *m)
     json_free(said);
 }
 
+static void on_quarantine(struct policy *p, const struct ipc_message *m)
+{
+    struct cJSON *said = json_parse(m->data, m->len);
+    if (p->cold) {
+        script_cold_quarantine(p->cold, said);
+        script_anomaly_quarantine(p->anomaly, said);
+    }
+    json_free(said);
+}
+
 typedef struct cJSON *answer_fn(struct policy *p, const struct cJSON *question);
 
 static void answer(struct policy *p, const struct ipc_message *m, answer_fn *fn, enum ipc_type type)
@@ -177,6 +188,8 @@ static void on_message(void *arg, const struct ipc_message *m)
         answer(p, m, notify, IPC_NOTIFIED);
     } else if (m->type == IPC_LEARNED) {
         on_learned(p, m);
+    } else if (m->type == IPC_QUARANTINE) {
+        on_quarantine(p, m);
     }
 }
 

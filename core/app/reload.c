@@ -157,6 +157,7 @@ static void commit(struct master *m)
     m->generation = r->generation;
     m->counters.generation = m->generation;
     aside_clear(m);
+    faults_apply(m, m->config);
     deciders_adopt(m, r->candidate);
     r->candidate = NULL;
     forget(r);

@@ -401,12 +401,7 @@ void telling_acknowledged(struct master *m)
 
 void telling_on_answer(struct master *m, const struct cJSON *answer)
 {
-    const struct cJSON *error = json_first(json_get(answer, "errors"));
-    for (; error; error = json_next(error)) {
-        m->counters.policy_errors++;
-        log_warn("who hears of alerts could not be asked, or in which words: as the alert says",
-                 "error=%s", json_value_str(error, ""));
-    }
+    m->counters.policy_errors += faults_on_notified(m, answer);
     if (!telling_test_text(m, answer) || !answer) {
         outbox_decide(m->telling->outbox, answer, now_of(clock_now_ms()));
     }

@@ -229,7 +229,7 @@ bool telling_test_text(struct master *m, const struct cJSON *answer)
         found = true;
         w->asked = false;
         if (!answer || error) {
-            wait_refuse(m, w, json_value_str(error, "the policy process died at its template"));
+            wait_refuse(m, w, json_str(error, "error", "the policy process died at its template"));
             continue;
         }
         json_set_str(w->message, "text", json_str(send, "text", ""));

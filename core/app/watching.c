@@ -40,7 +40,6 @@ struct watching {
     bool restored;          /* what was kept is known */
     bool outside;           /* the policy process has something to say */
     uint64_t policy_errors; /* that the counters have already */
-    struct cJSON *failing;  /* rule -> why it could not be evaluated last, as it was logged */
     struct map works;       /* service -> struct work */
 };
 
@@ -201,42 +200,6 @@ static void count_errors(struct master *m)
     m->watching->policy_errors = f.policy_errors;
 }
 
-/* Whether both begin with the same "file:line:"; what follows may hold a number that changes. */
-static bool same_place(const char *a, const char *b)
-{
-    const char *file = strchr(a, ':'), *line = file ? strchr(file + 1, ':') : NULL;
-    return line ? strncmp(a, b, (size_t)(line - a)) == 0 : str_same(a, b);
-}
-
-/* Logs a rule once when it begins to fail, in as many services and instances as may be, and when it works again. */
-static void log_rule(struct cJSON *failing, const struct cJSON *rule)
-{
-    const char *name = json_name(rule), *before = json_str(failing, name, NULL);
-    const struct cJSON *subject = json_first(rule);
-    while (subject && !json_str(subject, "error", NULL)) {
-        subject = json_next(subject);
-    }
-    if (subject) {
-        const char *error = json_str(subject, "error", "");
-        if (!before || !same_place(before, error)) {
-            log_warn("an alert could not be evaluated: its state stays", "alert=%s at=%s error=%s",
-                     name, json_name(subject), error);
-            json_remove(failing, name);
-            json_set_str(failing, name, error);
-        }
-    } else if (before && json_first(rule)) {
-        log_info("an alert can be evaluated again", "alert=%s", name);
-        json_remove(failing, name);
-    }
-}
-
-static void log_errors(struct cJSON *failing, const struct cJSON *answer)
-{
-    for (const struct cJSON *r = json_first(json_get(answer, "rules")); r; r = json_next(r)) {
-        log_rule(failing, r);
-    }
-}
-
 static void count_anomalies(struct watch_counters *c, const struct cJSON *anomalies)
 {
     for (const struct cJSON *a = json_first(anomalies); a; a = json_next(a)) {
@@ -249,7 +212,7 @@ static void count_anomalies(struct watch_counters *c, const struct cJSON *anomal
 static void on_answer(struct master *m, enum child_question question, const struct cJSON *answer)
 {
     if (question == CHILD_EVALUATE && answer && m->watching) {
-        log_errors(m->watching->failing, answer);
+        faults_on_evaluated(m, answer);
         count_anomalies(&m->counters, json_get(answer, "anomalies"));
         alerts_evaluate(m->watching->alerts, NULL, answer, NULL, now_of(clock_now_ms()));
         count_errors(m);
@@ -276,6 +239,9 @@ static void ask_policies(struct master *m, struct cJSON *views, struct cJSON *na
 static void evaluate(struct master *m, uint64_t now_ms)
 {
     struct cJSON *views = collecting_views(m, now_ms), *names = suppressed(m, now_ms);
+    char *failing = faults_words(m);
+    json_set_str(json_get(views, "tidegate"), "failing", failing);
+    mem_free(failing);
     alerts_evaluate(m->watching->alerts, views, NULL, names, now_of(now_ms));
     if (m->watching->outside) {
         ask_policies(m, views, names, now_ms);
@@ -309,7 +275,6 @@ void watching_open(struct master *m)
         .fact = port_fact,
     };
     m->watching = mem_new(sizeof *m->watching);
-    m->watching->failing = json_object();
     m->watching->alerts = alerts_new(&ports);
     m->on_answer = on_answer;
 }
@@ -372,7 +337,6 @@ void watching_close(struct master *m)
     if (w) {
         m->on_answer = NULL;
         alerts_free(w->alerts);
-        json_free(w->failing);
         forget_works(w, true);
         map_free(&w->works);
         mem_free(w);

@@ -116,6 +116,14 @@ static void on_explain(struct worker *w, const struct ipc_message *m)
     json_free(args);
 }
 
+static void on_quarantine(struct worker *w, const struct ipc_message *m)
+{
+    struct cJSON *said = json_parse(m->data, m->len);
+    proxy_quarantine(w->proxy, m->generation, json_str(said, "point", ""), json_str(said, "of", ""),
+                     (uint32_t)json_int(said, "place", 0));
+    json_free(said);
+}
+
 static void on_message(void *arg, const struct ipc_message *m)
 {
     struct worker *w = arg;
@@ -133,6 +141,8 @@ static void on_message(void *arg, const struct ipc_message *m)
         on_listen(w, m);
     } else if (m->type == IPC_DRAIN) {
         on_drain(w, m);
+    } else if (m->type == IPC_QUARANTINE) {
+        on_quarantine(w, m);
     } else if (m->type == IPC_EXPLAIN) {
         on_explain(w, m);
     }
@@ -190,6 +200,21 @@ static void on_fact(void *arg, const char *kind, const char *service, const char
     tell(arg, IPC_FACT, 0, fact);
 }
 
+static void on_fault(void *arg, const struct proxy_fault *f)
+{
+    struct cJSON *fault = json_object();
+    json_set_str(fault, "kind", "fault");
+    json_set_str(fault, "point", f->point);
+    json_set_str(fault, "service", f->service);
+    json_set_num(fault, "place", f->place);
+    json_set_str(fault, "policy", f->policy);
+    json_set_str(fault, "error", f->error);
+    json_set_str(fault, "input", f->input);
+    json_set_num(fault, "errors", (double)f->errors);
+    json_set_num(fault, "calls", (double)f->calls);
+    tell(arg, IPC_FACT, f->generation, fault);
+}
+
 static void on_reopen(uv_signal_t *handle, int signum)
 {
     struct worker *w = handle->data;
@@ -221,6 +246,7 @@ static int start(struct worker *w)
         return -1;
     }
     proxy_on_fact(w->proxy, on_fact, w);
+    proxy_on_fault(w->proxy, on_fault, w);
     return ipc_send_text(w->channel, IPC_READY, 0, "{}");
 }
 

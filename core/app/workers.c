@@ -218,6 +218,7 @@ static void welcome(struct master *m, struct child *w)
     child_send(w, IPC_PREPARE, m->generation, m->config_text);
     send_listeners(m, w);
     child_send(w, IPC_COMMIT, m->generation, "{}");
+    faults_give(m, w, true);
     send_roster(m, w);
     if (m->reload.phase == RELOAD_PREPARING) {
         child_send(w, IPC_PREPARE, m->reload.generation, m->reload.config_text);
@@ -299,7 +300,11 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         json_free(nack);
     } else if (message->type == IPC_FACT) {
         struct cJSON *fact = json_parse(message->data, message->len);
-        facts_on_worker(m, w, fact);
+        if (str_same(json_str(fact, "kind", ""), "fault")) {
+            faults_on_worker(m, fact, message->generation);
+        } else {
+            facts_on_worker(m, w, fact);
+        }
         json_free(fact);
     } else if (message->type == IPC_EXPLAINED) {
         explain_on_worker(m, w, json_parse(message->data, message->len));
@@ -455,12 +460,22 @@ void workers_abort(struct master *m)
     }
 }
 
+void workers_tell(struct master *m, enum ipc_type type, const char *text)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        if (m->workers[i] && m->workers[i]->ready) {
+            child_send(m->workers[i], type, m->generation, text);
+        }
+    }
+}
+
 void workers_again(struct master *m)
 {
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i] && m->workers[i]->ready) {
             child_send(m->workers[i], IPC_PREPARE, m->generation, m->config_text);
             child_send(m->workers[i], IPC_COMMIT, m->generation, "{}");
+            faults_give(m, m->workers[i], true);
         }
     }
 }

@@ -9,6 +9,9 @@
  *     {"ok":true,"version":"0.1.0","cluster":"shop","pid":71,"config":"/etc/tidegate.lua",
  *      "generation":3,"hash":"3f2a9c01d2e4b6a8" (of all that was read for it),"policy":"up"|"down","uptime_s":12.5,
  *      "alerts":{"info":0,"warning":1,"critical":0},              that fire
+ *      "failing":[{"about":"scale of catalog","point":"scale" (master.h: struct fault_news),"of","route"?,"policy",
+ *        "error":"file:line: ...","input","fallback":"the number of instances stays","generation","errors","last":"2026-...Z",
+ *        "quarantined":false,"since"?}],                         policies that failed in this generation
  *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
  *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
  *      "engine":{...},"services":[...]}                          both as fleet_status has them

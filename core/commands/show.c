@@ -78,6 +78,26 @@ static enum screen_colour state_colour(const char *state)
     return !strcmp(state, "down") || !strcmp(state, "failed") ? SCREEN_RED : SCREEN_YELLOW;
 }
 
+/* Policies that failed in this generation: what was done in their place, and with which input they failed. */
+static void show_failing(struct buf *to, const struct cJSON *failing, bool colour)
+{
+    for (const struct cJSON *f = json_first(failing); f; f = json_next(f)) {
+        bool resting = json_bool(f, "quarantined", false);
+        char *line =
+            mem_printf("%s%s: %s %s (%d errors, generation %d)", json_str(f, "about", "?"),
+                       resting ? " is in quarantine" : " failed", json_str(f, "fallback", ""),
+                       resting ? "until the next reload" : "where it fails",
+                       (int)json_int(f, "errors", 0), (int)json_int(f, "generation", 0));
+        screen_paint(to, resting ? SCREEN_RED : SCREEN_YELLOW, colour, line);
+        (void)buf_text(to, "\n  ");
+        screen_text(to, json_str(f, "error", ""));
+        (void)buf_text(to, "\n  asked with: ");
+        screen_text(to, json_str(f, "input", ""));
+        (void)buf_text(to, "\n");
+        mem_free(line);
+    }
+}
+
 static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
 {
     const struct cJSON *engine = json_get(answer, "engine");
@@ -120,6 +140,7 @@ static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
                      "workers hung in a balance policy: least connections until the next reload");
         (void)buf_text(to, "\n");
     }
+    show_failing(to, json_get(answer, "failing"), colour);
     if (reload && !json_bool(reload, "ok", true)) {
         screen_paint(to, SCREEN_RED, colour, "last reload refused, the generation before goes on:");
         (void)buf_text(to, "\n");

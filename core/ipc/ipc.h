@@ -37,6 +37,8 @@ enum ipc_type {
     IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
                                 or {"id":N,"request":"its X-Request-Id"}                      */
     IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain or proxy_past says of it   */
+    IPC_QUARANTINE, /* master child {"point":"scale","of":"catalog","place":0,"error":"file:line: ..."}: do not ask
+                       that policy any more, in this generation */
     IPC_TYPES
 };
 

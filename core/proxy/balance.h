@@ -167,6 +167,15 @@ void proxy_fact(struct proxy *p, const char *kind, const char *text);
 void proxy_tell(struct proxy *p, const char *kind, const char *service, const char *backend,
                 const char *text);
 
+/* ---- lapse.c ----------------------------------------------------------------------------- */
+
+/* What decides for a route ("balance" or "request") may be asked now; that counts as a call. */
+bool proxy_lapse_may_ask(const struct proxy *p, struct lapses *l);
+/* It failed for this exchange: told, and when it did so many times in a row it rests. `head`: what the request
+ * function saw; NULL: it was the policy. */
+void proxy_lapse(const struct exchange *ex, struct lapses *l, const struct http1_head *head,
+                 const char *error);
+
 /* ---- guard.c ----------------------------------------------------------------------------- */
 
 void proxy_guard_read(struct proxy *p, struct guard *g, const struct cJSON *service,

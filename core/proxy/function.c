@@ -2,16 +2,11 @@
  *
  * Called by: view.c, once for each request of a route that has one and whose policy reads what it can
  * say. Invariants: a function that fails costs no request: it goes on without data, counted and told;
- * one that fails again and again is asked once a second only. */
+ * lapse.c says when it is asked no more. */
 #include "proxy/parts.h"
 
 #include "base/ban.h"
 #include "board/board.h"
-
-enum {
-    FAILURES_MOST = 8, /* in a row; then it rests */
-    REST_MS = 1000
-};
 
 static struct script_text to_script(struct str s)
 {
@@ -30,14 +25,6 @@ static bool find_field(const void *of, const char *name, size_t len, struct scri
     return true;
 }
 
-static void note_failure(struct proxy *p, struct route *r)
-{
-    proxy_fact(p, "request", script_reader_error(r->reader));
-    if (++r->reader_failures >= FAILURES_MOST) {
-        r->reader_aside_ms = p->now_ms + REST_MS;
-    }
-}
-
 struct script_data proxy_function_ask(const struct exchange *ex, const struct http1_head *head,
                                       bool *ret_failed)
 {
@@ -53,15 +40,18 @@ struct script_data proxy_function_ask(const struct exchange *ex, const struct ht
         .of = head,
         .field = find_field,
     };
-    bool resting = p->now_ms < r->reader_aside_ms;
-    if (!resting && !script_read(r->reader, &seen, &data)) {
-        r->reader_failures = 0;
+    bool asked = proxy_lapse_may_ask(p, &r->reader_lapses);
+    if (asked && !script_read(r->reader, &seen, &data)) {
+        r->reader_lapses.in_a_row = 0;
         return data;
     }
     *ret_failed = true;
+    if (r->reader_lapses.quarantined) {
+        return data;
+    }
     board_add(&p->numbers->reader_errors, 1);
-    if (!resting) {
-        note_failure(p, r);
+    if (asked) {
+        proxy_lapse(ex, &r->reader_lapses, head, script_reader_error(r->reader));
     }
     return data;
 }

@@ -84,6 +84,8 @@ struct proxy {
     char date[32];
     proxy_fact_fn *on_fact;
     void *fact_arg;
+    proxy_fault_fn *on_fault;
+    void *fault_arg;
     struct log_limit fact_limit;
     struct pasts pasts;
     struct script_request asked; /* what the policy was asked last */

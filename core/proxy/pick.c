@@ -1,9 +1,8 @@
 /* pick.c: which backend gets this attempt.
  *
  * The route's policy decides over rows that are filled here; when it fails or names a row that it
- * may not, C takes the one with the fewest requests in flight for its weight; when it fails again
- * and again, it is asked once a second only, so that one that runs away costs little. Allocates
- * nothing. */
+ * may not, C takes the one with the fewest requests in flight for its weight, and lapse.c hears of it.
+ * Allocates nothing. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -14,8 +13,6 @@
 #include "board/board.h"
 
 enum {
-    FAILURES_MOST = 8, /* in a row; then the policy rests */
-    REST_MS = 1000,
     TIMED_PICKS = 16,    /* one in so many is timed, and counts for all of them */
     WARM_PICKS = 2048,   /* of a route: by then its policy is compiled, */
     LOOK_PICKS = 1 << 17 /* and whether it still is is looked up so often: a power of two */
@@ -235,17 +232,6 @@ static int ask_policy(struct proxy *p, const struct exchange *ex, const struct f
     return at;
 }
 
-/* The policy failed: told, and at the eighth time in a row it rests. */
-static void note_failure(struct proxy *p, struct route *r, int at)
-{
-    const char *why = at == -EIO ? script_picker_error(r->picker)
-                                 : "a balance policy chose a backend that it may not";
-    proxy_fact(p, "policy", why);
-    if (++r->failures >= FAILURES_MOST) {
-        r->aside_ms = p->now_ms + REST_MS;
-    }
-}
-
 /* The row to take; -ENOENT: the policy wants none. */
 static int choose(struct proxy *p, struct exchange *ex, const struct field *f, uint32_t count)
 {
@@ -255,25 +241,27 @@ static int choose(struct proxy *p, struct exchange *ex, const struct field *f, u
         p->pasts.by = PAST_SESSION;
         return at;
     }
-    if (!r->picker) {
+    if (!r->picker || r->lapses.quarantined) {
         p->pasts.by = PAST_BUILTIN;
         return proxy_pick_least(p, r, count);
     }
-    bool resting = p->now_ms < r->aside_ms;
-    at = resting ? -EIO : ask_policy(p, ex, f, count);
+    bool asked = proxy_lapse_may_ask(p, &r->lapses);
+    at = asked ? ask_policy(p, ex, f, count) : -EIO;
     p->pasts.by = PAST_POLICY;
     if (at == -ENOENT) {
         return at;
     }
     if (at < 0 || (uint32_t)at >= count || !r->rows[at].eligible) {
         board_add(&p->numbers->policy_errors, 1);
-        if (!resting) {
-            note_failure(p, r, at);
+        if (asked) {
+            proxy_lapse(ex, &r->lapses, NULL,
+                        at == -EIO ? script_picker_error(r->picker)
+                                   : "the policy chose a backend that it may not");
         }
-        p->pasts.by = resting ? PAST_BUILTIN : PAST_FAILED;
+        p->pasts.by = asked ? PAST_FAILED : PAST_BUILTIN;
         return proxy_pick_least(p, r, count);
     }
-    r->failures = 0;
+    r->lapses.in_a_row = 0;
     return at;
 }
 

@@ -149,6 +149,12 @@ void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg)
     p->fact_arg = arg;
 }
 
+void proxy_on_fault(struct proxy *p, proxy_fault_fn *fn, void *arg)
+{
+    p->on_fault = fn;
+    p->fault_arg = arg;
+}
+
 void proxy_fact(struct proxy *p, const char *kind, const char *text)
 {
     unsigned skipped;

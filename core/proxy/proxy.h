@@ -75,13 +75,30 @@ void proxy_stop(struct proxy *p);
 /* Closes everything; the loop must still run once for its close callbacks. */
 void proxy_free(struct proxy *p);
 
-/* News. All of them together at most one a second: "policy" (a request that the policy could not decide),
- * "request" (a request function failed), "limit", "listen", "tags", "access_log". Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
+/* News. All of them together at most one a second: "policy" (a policy runs interpreted),
+ * "limit", "listen", "tags", "access_log". Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
  * "backend_ejected", "backend_returned". At most once a second, for each backend: "backend_failed" (it
  * should be checked soon); for each service: "panic" (requests ignore the circuits just now).
  * `service` and `backend` are "" where there is none. */
 typedef void proxy_fact_fn(void *arg, const char *kind, const char *service, const char *backend,
                            const char *text);
 void proxy_on_fact(struct proxy *p, proxy_fact_fn *fn, void *arg);
+
+/* That what decides for a route failed: told at the first failure, then at most once a second. */
+struct proxy_fault {
+    const char *point, *service; /* "balance" | "request" */
+    uint32_t place;              /* of the route in its service, from 1 */
+    const char *policy, *error;  /* "function"; "file:line: ..." */
+    const char *input;           /* the last request, and who could have had it */
+    uint32_t generation;
+    uint64_t errors, calls; /* since it was told last */
+};
+
+typedef void proxy_fault_fn(void *arg, const struct proxy_fault *fault);
+void proxy_on_fault(struct proxy *p, proxy_fault_fn *fn, void *arg);
+/* What decides for a route is not asked any more in this generation: C decides, or nothing is known of its
+ * requests' data. */
+void proxy_quarantine(struct proxy *p, uint32_t generation, const char *point, const char *service,
+                      uint32_t place);
 
 #endif

@@ -216,6 +216,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     const struct cJSON *balance = json_get(json, "balance");
     r->generation = g;
     r->number = (g->route_count - 1) % BOARD_ROUTES;
+    r->place = place;
     r->identity = board_route_identity(name, json);
     list_init(&r->node);
     list_init(&r->queue);

@@ -113,6 +113,16 @@ struct field {
     bool panic;
 };
 
+/* Failures of what decides for a route. */
+struct lapses {
+    uint32_t in_a_row;
+    uint64_t aside_ms;           /* after many of them it is not asked before then */
+    bool quarantined;            /* it is not asked any more */
+    uint64_t calls;              /* ever */
+    uint64_t errors, told_calls; /* since they were told; calls when they were */
+    uint64_t tell_ms;            /* not before */
+};
+
 struct route {
     struct list node;              /* of its service */
     struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
@@ -138,14 +148,12 @@ struct route {
     struct script_picker *picker; /* NULL: C decides */
     struct view_plan *view;
     struct script_reader *reader; /* its request function; NULL: none */
-    uint32_t reader_failures;     /* in a row */
-    uint64_t reader_aside_ms;     /* after many of them it is not asked before then */
+    struct lapses lapses, reader_lapses;
     struct rules rules;
     uint64_t revived_ms; /* when one that waits could try all again */
-    uint32_t failures;   /* of the policy, in a row */
     uint32_t asks;       /* of the policy, ever; wraps */
     bool interpreted;    /* LuaJIT gave its policy up */
-    uint64_t aside_ms;   /* after many of them it is not asked before then */
+    uint32_t place;      /* in its service, from 1 */
     char *host, *policy; /* as configured; these three for explain.c */
     struct cJSON *params;
 };

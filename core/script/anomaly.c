@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -19,6 +20,7 @@
 #include "base/str.h"
 #include "script/budget.h"
 #include "script/convert.h"
+#include "script/input.h"
 #include "script/policy.h"
 #include "script/script.h"
 #include "script/sentence.h"
@@ -187,6 +189,7 @@ struct feeding {
     uint64_t wall_ms;
     struct cJSON *found, *errors, *combined;
     char *key;
+    bool crowded; /* no room for the series: no fault of its policy */
     struct anomaly_point point;
 };
 
@@ -201,6 +204,15 @@ static void add_error(struct feeding *f, const char *metric, const char *why)
     }
     json_set_str(error, "policy", f->service->policy);
     json_set_str(error, "error", text);
+    if (metric) {
+        (void)snprintf(text, sizeof(text), "%s %.6g", metric, f->point.value);
+    } else {
+        input_put(text, sizeof(text), f->view);
+    }
+    json_set_str(error, "input", text);
+    if (f->crowded) {
+        json_set_bool(error, "limit", true);
+    }
     json_set(f->errors, NULL, error);
 }
 
@@ -249,6 +261,7 @@ static int body_series(lua_State *L)
     f->key = anomaly_key(f->service, instance ? instance : "", metric->name);
     struct anomaly_series *series = find_series(L, f, metric->name, instance != NULL);
     if (!series) {
+        f->crowded = true;
         return luaL_error(L, "more than %d series: this one is not watched", LIMIT_ANOMALY_SERIES);
     }
     series->seen_ms = f->wall_ms;
@@ -288,6 +301,7 @@ static void feed_series(lua_State *L, struct feeding *f, const struct cJSON *vie
 {
     int top = lua_gettop(L);
     f->point.score = 0;
+    f->crowded = false;
     lua_pushcfunction(L, where_handler);
     lua_pushcfunction(L, body_series);
     lua_pushlightuserdata(L, f);
@@ -360,6 +374,7 @@ static void feed_service(struct feeding *f, struct cJSON *anomalies)
 {
     char *why = NULL;
     f->found = json_array();
+    f->crowded = false;
     if (state_run(f->a->state, body_feed, f, LIMIT_POLICY_CPU_MS, f->service->origin, &why) < 0) {
         add_error(f, NULL, why);
         mem_free(why);
@@ -386,6 +401,15 @@ static bool suppressed(const struct cJSON *request, const char *service)
         item = json_next(item);
     }
     return item != NULL;
+}
+
+void script_anomaly_quarantine(struct script_anomaly *a, const struct cJSON *said)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        struct anomaly_service *service = &a->services[i];
+        service->resting |= str_same(json_str(said, "point", ""), "anomaly") &&
+                            str_same(json_str(said, "of", ""), service->name);
+    }
 }
 
 /* Body: forgets instances that are gone. */
@@ -417,7 +441,7 @@ struct cJSON *script_anomaly_feed(struct script_anomaly *a, const struct cJSON *
         f.service = &a->services[i];
         f.point.service = f.service;
         f.view = json_get(views, f.service->name);
-        if (f.view && !suppressed(request, f.service->name)) {
+        if (f.view && !f.service->resting && !suppressed(request, f.service->name)) {
             feed_service(&f, anomalies);
         }
     }

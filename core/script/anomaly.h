@@ -29,6 +29,7 @@ struct anomaly_service {
     int learn, point, combine; /* registry references; combine: LUA_NOREF when there is none */
     struct anomaly_metric *metrics;
     unsigned metric_count;
+    bool resting; /* in quarantine */
     uint64_t interval_ms, incident_ms;
     uint64_t opened_ms, last_ms; /* of the incident, wall time; 0 = none */
     char incident[ANOMALY_INCIDENT_BYTES];

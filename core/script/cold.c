@@ -19,6 +19,7 @@
 #include "base/record.h"
 #include "base/str.h"
 #include "script/budget.h"
+#include "script/input.h"
 #include "script/judge.h"
 #include "script/policy.h"
 #include "script/sentence.h"
@@ -29,7 +30,8 @@
 struct cold_service {
     const char *name, *policy, *origin; /* lent by script_cold.config, like all here */
     const struct cJSON *config, *source, *params;
-    int decide; /* registry reference */
+    int decide;    /* registry reference */
+    char *resting; /* in quarantine: why; owned */
 };
 
 struct script_cold {
@@ -126,6 +128,9 @@ void script_cold_free(struct script_cold *cold)
     judge_free(cold->judge);
     state_free(cold->state);
     json_free(cold->config);
+    for (size_t i = 0; i < cold->count; i++) {
+        mem_free(cold->services[i].resting);
+    }
     mem_free(cold->services);
     mem_free(cold);
 }
@@ -211,6 +216,13 @@ static void decide(struct script_cold *cold, struct answer *answer,
 {
     const struct cold_service *service = answer->service;
     char *why = NULL;
+    if (service->resting) {
+        *ret_decision = (struct script_decision){.policy = service->policy,
+                                                 .origin = service->origin,
+                                                 .error = service->resting,
+                                                 .quarantined = true};
+        return;
+    }
     answer->reason = cold->reason;
     *cold->reason = '\0';
     if (state_run(cold->state, body_decide, answer, LIMIT_POLICY_CPU_MS, service->origin, &why) <
@@ -227,11 +239,18 @@ static void decide(struct script_cold *cold, struct answer *answer,
     };
 }
 
-static struct cJSON *decision_json(const struct script_decision *d)
+static struct cJSON *decision_json(const struct script_decision *d, const struct cJSON *view)
 {
     struct cJSON *j = json_object();
+    char input[LIMIT_REASON_BYTES];
     if (d->error) {
         json_set_str(j, "error", d->error);
+        if (d->quarantined) {
+            json_set_bool(j, "quarantined", true);
+        } else {
+            input_put(input, sizeof(input), view);
+            json_set_str(j, "input", input);
+        }
     } else if (d->opinion) {
         json_set_num(j, "want", d->want);
     } else {
@@ -255,7 +274,7 @@ struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *s
             struct answer answer = {.service = &cold->services[i], .view = view};
             struct script_decision decision;
             decide(cold, &answer, &decision);
-            json_set(services, cold->services[i].name, decision_json(&decision));
+            json_set(services, cold->services[i].name, decision_json(&decision, view));
         }
     }
     json_set(decisions, "services", services);
@@ -306,6 +325,19 @@ int script_cold_answer(struct script_cold *cold, const struct script_view *view,
     answer.viewer = cold->viewer;
     decide(cold, &answer, ret_decision);
     return 0;
+}
+
+void script_cold_quarantine(struct script_cold *cold, const struct cJSON *said)
+{
+    const char *point = json_str(said, "point", ""), *of = json_str(said, "of", "");
+    for (size_t i = 0; i < cold->count && str_same(point, "scale"); i++) {
+        struct cold_service *service = &cold->services[i];
+        if (str_same(service->name, of) && !service->resting) {
+            service->resting = mem_printf("in quarantine until the next reload, for it failed: %s",
+                                          json_str(said, "error", ""));
+        }
+    }
+    judge_quarantine(cold->judge, point, of);
 }
 
 struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question)

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "script/input.h"
 #include "script/policy.h"
 #include "script/sentence.h"
 #include "script/state.h"
@@ -23,7 +24,8 @@
 struct rule {
     const char *name, *scope; /* lent by the configuration, like all here */
     const struct cJSON *when, *services;
-    int judge; /* registry reference */
+    int judge;    /* registry reference */
+    bool resting; /* in quarantine */
     char origin[WHERE_BYTES];
 };
 
@@ -31,6 +33,7 @@ struct template
 {
     const char *channel;
     int make; /* registry reference */
+    bool resting;
     char origin[WHERE_BYTES];
 };
 
@@ -42,7 +45,8 @@ struct judge {
     struct template *templates;
     size_t template_count;
     int notify; /* registry reference or LUA_NOREF */
-    const char *notify_origin;
+    const char *notify_origin, *notify_policy;
+    bool notify_resting;
 };
 
 /* ---- Building ------------------------------------------------------------------------------- */
@@ -105,6 +109,7 @@ static void build_notify(lua_State *L, struct judge *j)
         luaL_error(L, "alerting: no notify policy \"%s\"", policy);
     }
     j->notify_origin = json_str(source, "origin", policy);
+    j->notify_policy = policy;
     policy_push_instance(L, NULL, source, json_get(use, "params"));
     if (!lua_isfunction(L, -1)) {
         luaL_error(L, "%s:1: `new` must return a function, not a %s", j->notify_origin,
@@ -168,12 +173,29 @@ void judge_free(struct judge *j)
     mem_free(j);
 }
 
-static struct cJSON *said(const char *text)
+void judge_quarantine(struct judge *j, const char *point, const char *of)
+{
+    for (size_t i = 0; i < j->rule_count; i++) {
+        struct rule *rule = &j->rules[i];
+        rule->resting |= str_same(point, "alert") && str_same(rule->name, of);
+    }
+    for (size_t i = 0; i < j->template_count; i++) {
+        struct template *made = &j->templates[i];
+        made->resting |= str_same(point, "template") && str_same(made->channel, of);
+    }
+    j->notify_resting |= str_same(point, "notify");
+}
+
+/* What a function or policy did wrong. Takes `why`. */
+static struct cJSON *said(char *why, const char *policy, const char *input)
 {
     char line[LIMIT_REASON_BYTES];
-    sentence_put(line, sizeof(line), text);
+    sentence_put(line, sizeof(line), why);
     struct cJSON *out = json_object();
     json_set_str(out, "error", line);
+    json_set_str(out, "policy", policy);
+    json_set_str(out, "input", input);
+    mem_free(why);
     return out;
 }
 
@@ -208,14 +230,18 @@ static int body_judge(lua_State *L)
     return 0;
 }
 
-static struct cJSON *judge_one(struct judge *j, const struct rule *rule, const struct cJSON *view)
+static struct cJSON *judge_one(struct judge *j, const struct rule *rule, const char *subject,
+                               const struct cJSON *view)
 {
     struct verdict verdict = {.rule = rule, .view = view, .out = json_object()};
     char *why = NULL;
     if (state_run(j->state, body_judge, &verdict, LIMIT_POLICY_CPU_MS, rule->origin, &why) < 0) {
+        char figures[LIMIT_REASON_BYTES];
+        input_put(figures, sizeof(figures), view);
+        char *input = mem_printf("%s%s%s", subject, *figures ? ": " : "", figures);
         json_free(verdict.out);
-        verdict.out = said(why);
-        mem_free(why);
+        verdict.out = said(why, json_str(rule->when, "policy", "function"), input);
+        mem_free(input);
     }
     return verdict.out;
 }
@@ -234,13 +260,13 @@ static void judge_service(struct judge *j, const struct rule *rule, const struct
 {
     const char *service = json_name(view);
     if (str_same(rule->scope, "service")) {
-        json_set(to, service, judge_one(j, rule, view));
+        json_set(to, service, judge_one(j, rule, service, view));
         return;
     }
     const struct cJSON *one = json_first(json_get(view, "instances"));
     for (; one; one = json_next(one)) {
         char *subject = mem_printf("%s/%s", service, json_name(one));
-        json_set(to, subject, judge_one(j, rule, one));
+        json_set(to, subject, judge_one(j, rule, subject, one));
         mem_free(subject);
     }
 }
@@ -252,8 +278,11 @@ struct cJSON *judge_evaluate(struct judge *j, const struct cJSON *question)
     for (size_t i = 0; i < j->rule_count; i++) {
         const struct rule *rule = &j->rules[i];
         struct cJSON *subjects = json_object();
-        if (str_same(rule->scope, "tidegate")) {
-            json_set(subjects, "tidegate", judge_one(j, rule, json_get(views, "tidegate")));
+        if (rule->resting) {
+            ; /* without results its alerts stay as they are */
+        } else if (str_same(rule->scope, "tidegate")) {
+            const struct cJSON *own = json_get(views, "tidegate");
+            json_set(subjects, "tidegate", judge_one(j, rule, "tidegate", own));
         } else {
             const struct cJSON *view = json_first(json_get(views, "services"));
             for (; view; view = json_next(view)) {
@@ -329,6 +358,21 @@ static const struct template *template_of(const struct judge *j, const char *cha
     return NULL;
 }
 
+/* Takes `why`. */
+static void fail(struct cJSON *errors, const char *point, const char *of, const char *policy,
+                 char *why, const struct cJSON *about)
+{
+    const struct cJSON *alert = json_first(json_get(about, "alerts"));
+    char *input = mem_printf("status %s, %zu alerts, the first %s", json_str(about, "status", ""),
+                             json_count(json_get(about, "alerts")),
+                             json_value_str(json_path(alert, "labels.alertname"), "-"));
+    struct cJSON *error = said(why, policy, input);
+    json_set_str(error, "point", point);
+    json_set_str(error, "of", of);
+    json_set(errors, NULL, error);
+    mem_free(input);
+}
+
 static struct cJSON *sending(struct judge *j, const struct cJSON *about, const char *channel,
                              struct cJSON *errors)
 {
@@ -336,10 +380,9 @@ static struct cJSON *sending(struct judge *j, const struct cJSON *about, const c
     struct cJSON *one = json_object();
     char *why = NULL;
     json_set_str(one, "channel", channel);
-    if (n.template &&
+    if (n.template && !n.template->resting &&
         state_run(j->state, body_template, &n, LIMIT_POLICY_CPU_MS, n.template->origin, &why) < 0) {
-        json_add_str(errors, why);
-        mem_free(why);
+        fail(errors, "template", channel, "function", why, about);
     }
     if (n.text) {
         json_set_str(one, "text", n.text);
@@ -354,10 +397,10 @@ struct cJSON *judge_notify(struct judge *j, const struct cJSON *question)
     struct notice n = {.judge = j, .about = about, .id = json_num(question, "id", 0)};
     struct cJSON *out = json_object(), *send = json_array(), *errors = json_array();
     char *why = NULL;
-    if (j->notify != LUA_NOREF && !json_bool(question, "fixed", false) &&
+    bool asks = j->notify != LUA_NOREF && !j->notify_resting;
+    if (asks && !json_bool(question, "fixed", false) &&
         state_run(j->state, body_notify, &n, LIMIT_POLICY_CPU_MS, j->notify_origin, &why) < 0) {
-        json_add_str(errors, why);
-        mem_release(&why);
+        fail(errors, "notify", "", j->notify_policy, why, about);
         json_free(n.channels);
         n.channels = NULL;
     }

@@ -12,6 +12,8 @@ struct state;
 int judge_new(const struct cJSON *config, struct state *state, struct judge **ret_judge,
               char **reterr);
 void judge_free(struct judge *judge); /* before the state; NULL is allowed */
+/* As script_cold_quarantine: "alert", "notify" and "template" are ours. */
+void judge_quarantine(struct judge *judge, const char *point, const char *of);
 /* As script_cold_evaluate and script_cold_notify; the caller owns the result. */
 struct cJSON *judge_evaluate(struct judge *judge, const struct cJSON *question);
 struct cJSON *judge_notify(struct judge *judge, const struct cJSON *question);

@@ -41,6 +41,12 @@ S.cluster = {
     doc = "most fields of a request's head: more is answered with 431; 100 when absent" },
   { "spin_us", type = "integer", default = 0, min = 0, max = 1000,
     doc = "microseconds that a worker looks for the next event before it sleeps; 0 = sleeps at once" },
+  { "policy_errors", type = "record", doc = "when a policy that fails is not asked until a reload", fields = {
+    { "limit", type = "integer", default = 5, min = 0, max = 20,
+      doc = "so many errors of one policy at one place within `window`; 0 = never" },
+    { "window", type = "duration", default = "10m", min = 1, max = 86400, unit = "s",
+      doc = "how long an error counts" },
+  } },
   { "metrics", type = "record", doc = "limits of the /metrics page", fields = {
     { "max_series", type = "integer", default = 2000, min = 100, max = 1000000,
       doc = "most series of a family: more are folded into one" },

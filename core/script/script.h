@@ -16,6 +16,7 @@
  *   "cluster": { "id": "shop", "engine": "docker", "workers": 0 (= one per core),
  *     "admin": "127.0.0.1:9880" ("" = off), "state_dir": "", "runtime_dir": "" ("" = by default), "zone": "",
  *     "sample_interval_ms": 5000, "grace_ms": 30000, "spin_us": 0,
+ *     "policy_errors": { "limit": 5, "window_ms": 600000 },      so many of one policy in quarantine it; 0 = never
  *     "history": { "enabled": true, "days": 14, "bytes": 2147483648, "rollup_days": 90 },
  *     "metrics": { "max_series": 2000, "max_values": 100 },
  *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
@@ -132,7 +133,8 @@ struct script_cold;
 int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr);
 void script_cold_free(struct script_cold *cold);
 /* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
- * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ..."}. */
+ * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ...",
+ * "input": "instances 3, cpu_percent 91.5", "quarantined"?: true (it was not asked)}. */
 struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot);
 
 /* The same for one service, without JSON: its view is a record (base/record.h). Borrowed. */
@@ -146,6 +148,7 @@ struct script_view {
 struct script_decision { /* texts are lent until the next decision */
     const char *policy, *origin;
     const char *reason, *error; /* error NULL: none, else there is no reason */
+    bool quarantined;           /* it was not asked: `error` says why */
     bool opinion;               /* `want` counts */
     double want;
 };
@@ -156,14 +159,19 @@ int script_cold_answer(struct script_cold *cold, const struct script_view *view,
 /* As script_cold_new, with the JIT on: for simulations in a process of their own, since it takes the process-wide
  * parts as script_hot_live does, and a call ends 10 to 24 ms after it began to loop. */
 int script_cold_new_live(const struct cJSON *config, struct script_cold **ret_cold, char **reterr);
+/* A policy that is not to be asked any more: {"point":"scale" | "alert" | "notify" | "template", "of": the service,
+ * alert or channel, "error"}. Its service holds, its alert gets no result, messages go where the alerts say and in
+ * our words. Other points are none of ours. */
+void script_cold_quarantine(struct script_cold *cold, const struct cJSON *said);
 /* Asks the alerts whose `when` is a function or a policy about a moment's views (watch):
  * {"views":{"services":{NAME:{view...,"instances":{ID:view}}},"tidegate":{...}}} ->
- * {"rules":{ALERT:{SUBJECT:{"firing":true,"value"?:0.7,"message"?:"..."} | {"missing":true} | {"error":"file:line: ..."}}}}
+ * {"rules":{ALERT:{SUBJECT:{"firing":true,"value"?:0.7,"message"?:"..."} | {"missing":true} | {"error":"file:line: ...","input","policy"}}}}
  * A SUBJECT is "catalog", "catalog/catalog-7" or "tidegate". Numbers that a view does not have read as NaN; a rule
  * that read one and did not fire is "missing". Never fails; the caller owns the result. */
 struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question);
 /* Who hears of a group of alerts, and in which words: {"id":7,"about":{"status","alerts":[...],"commonLabels",
- * "channels":["ops"],...}} -> {"id":7,"send":[{"channel":"ops","text"?:"what the template made"}],"errors":["file:line: ..."]}
+ * "channels":["ops"],...}} -> {"id":7,"send":[{"channel":"ops","text"?:"what the template made"}],"errors":[{"point":"notify" |
+ * "template","of":the channel or "","policy","error":"file:line: ...","input"}]}
  * Without a notify policy, when it fails, and with "fixed":true in the question, they are the channels named. Never fails; the caller owns the result. */
 struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *question);
 
@@ -183,10 +191,13 @@ void script_anomaly_free(struct script_anomaly *anomaly);
  * one; absent figures are no points; suppressed services neither learn nor tell. The caller owns the result:
  * {"anomalies":[{"service","instance"?,"metric","score","severity":"medium"|"high","value","type","description",
  *   "policy","incident":"catalog@2026-01-31T12:00:00.000Z"}],
- *  "errors":[{"service","metric"?,"policy","error":"file:line: ..."}]}
+ *  "errors":[{"service","metric"?,"policy","error":"file:line: ...","input","limit"?:true (a bound of ours, not its
+ *   fault)}]}
  * Anomalies of a service belong to one incident until `incident_ms` went by without any; the third service within
  * that time joins the incident of the first. What goes wrong in one series or policy touches no other. */
 struct cJSON *script_anomaly_feed(struct script_anomaly *anomaly, const struct cJSON *request);
+/* As script_cold_quarantine; "anomaly" of a service is ours: it neither learns nor tells. */
+void script_anomaly_quarantine(struct script_anomaly *anomaly, const struct cJSON *said);
 /* What was learned, in portions: {KEY: text or JSON} of at most `most` series from *at on (begin with 0), or NULL
  * behind the last. The caller owns it. Keys name policy, service, instance and metric. */
 struct cJSON *script_anomaly_save(struct script_anomaly *anomaly, size_t *at, size_t most);

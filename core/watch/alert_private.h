@@ -102,6 +102,7 @@ struct alert_rule {
     struct cJSON *services, *labels, *annotations;
     struct cJSON *channels; /* NULL = all */
     struct alert_escalation escalation;
+    char *failing; /* of tidegate itself: which policies fail, by the last view; NULL = not known */
     uint64_t identity; /* of what makes its alerts' labels */
 };
 

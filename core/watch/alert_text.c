@@ -107,6 +107,8 @@ static const char *meaning(struct str name, const struct alert *al, int64_t now_
     } else if (str_is(name, "duration")) {
         alert_duration_text(since == NEVER ? 0 : (uint64_t)(now_ms - since), scratch);
         return scratch;
+    } else if (str_is(name, "failing")) {
+        return rule && rule->failing ? rule->failing : "";
     } else if (str_starts(name, "labels.")) {
         (void)str_put(label, sizeof label, str_sub(name, 7, name.len));
         return json_str(al->labels, label, "");

@@ -297,6 +297,16 @@ static void evaluate_cell(struct alerts *a, struct alert_subject *s, struct aler
     alert_step(a, cell->alert, outcome);
 }
 
+/* What the view says in words, for messages. */
+static void keep_words(struct alert_rule *rule, const struct cJSON *view)
+{
+    const char *failing = json_str(view, "failing", NULL);
+    if (failing) {
+        mem_free(rule->failing);
+        rule->failing = mem_copy(failing);
+    }
+}
+
 static void evaluate_view(struct alerts *a, struct alert_subject *s, const struct cJSON *view)
 {
     s->seen = a->evaluations;
@@ -305,6 +315,7 @@ static void evaluate_view(struct alerts *a, struct alert_subject *s, const struc
         struct alert_cell *cell = &s->cells[i];
         if (!cell->rule->outside) {
             double value = a->paths.values[cell->rule->path];
+            keep_words(cell->rule, view);
             evaluate_cell(a, s, cell, value, alert_rule_look(cell->rule, value));
         }
     }

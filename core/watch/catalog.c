@@ -201,6 +201,12 @@ static const struct family_kind KINDS[FAMILIES] = {
                        NULL, false},
     [FAMILY_POLICY_ERRORS] = {"tidegate_policy_errors_total", FAMILY_COUNTER, "",
                               "Failures of policies in the policy process.", NULL, false},
+    [FAMILY_POLICY_FAULTS] = {"tidegate_policy_faults_total", FAMILY_COUNTER, "point,of,route",
+                              "Failures of a policy, by where it is asked.", NULL, false},
+    [FAMILY_POLICY_QUARANTINED] = {"tidegate_policy_quarantined", FAMILY_GAUGE, "point,of,route",
+                                   "Whether a policy that failed is in quarantine: not asked until "
+                                   "the next reload.",
+                                   NULL, false},
     [FAMILY_POLICY_ANSWER] = {"tidegate_policy_answer_seconds", FAMILY_HISTOGRAM, "question",
                               "Time from a question to the policy process until its answer.",
                               ANSWER, false},

@@ -365,6 +365,17 @@ void watch_alerts(struct families *f, const struct alerts_figures *figures)
     families_add(f, FAMILY_ALERT_MESSAGES, NULL, (double)figures->notifications);
 }
 
+void watch_fault(struct families *f, const struct watch_fault *fault)
+{
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "point", fault->point);
+    labels_add(&labels, "of", fault->of);
+    labels_add(&labels, "route", fault->route);
+    families_add(f, FAMILY_POLICY_FAULTS, &labels, (double)fault->errors);
+    families_add(f, FAMILY_POLICY_QUARANTINED, &labels, fault->quarantined);
+}
+
 void watch_channel(struct families *f, const struct watch_channel *c)
 {
     struct labels labels;

@@ -427,6 +427,7 @@ static struct cJSON *own_view(const struct views *v, const struct cJSON *status,
     }
     if (v->has_own) {
         json_set_num(view, "policy_errors_5m", recent_sum(&v->errors, now_ms));
+        json_set_num(view, "policies_quarantined", v->own.policies_quarantined);
         json_set_num(view, "descriptors_exhausted_5m", recent_sum(&v->exhausted, now_ms));
         json_set_num(view, "loop_lag", recent_most(&v->lag, now_ms));
         json_set_num(view, "reload_failed", v->own.reload_failed);

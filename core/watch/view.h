@@ -16,9 +16,9 @@
  *     "backends" (up, and not drained; absent when none is wanted), "open_circuits" },       by the balancer
  *   "scale": { "desired", "up", "min", "max", "at_max" 0 | 1, "wants_more" 0 | 1, "deploy_failed" 0 | 1 },  of a service only
  *   "prometheus": { "jobs_total": 12, "jobs_total:rate": 0.5, "seconds_bucket{le=\"0.1\"}": 3, "seconds:p99": 0.2 } }
- * Own: { "at_ms", "labels": {}, "policy_errors_5m", "reload_failed" 0 | 1, "engine_up" 0 | 1, "loop_lag" (s, worst of the
+ * Own: { "at_ms", "labels": {}, "policy_errors_5m", "policies_quarantined", "reload_failed" 0 | 1, "engine_up" 0 | 1, "loop_lag" (s, worst of the
  *   last 10), "descriptors_exhausted_5m", "disk_free" (0 .. 1), "disk_free_bytes", "workers", "notifications_waiting",
- *   "store_errors" }
+ *   "store_errors", "failing"?: which policies fail, in words (not a number, for messages) }
  *
  * What is not known is absent, never 0. Of its instances a service sums what adds up (throughput, rates,
  * totals, bytes), weighs times and shares by throughput, and takes the mean of the rest; a text is there
@@ -38,6 +38,7 @@ struct views;
 struct views_own {
     uint64_t policy_errors; /* ever, in the policy process; those of workers are on the board */
     bool reload_failed;     /* the last one */
+    unsigned policies_quarantined;
     unsigned workers;
     double loop_lag_s; /* worst since the last views_sample */
     double disk_free, disk_free_bytes;

@@ -72,6 +72,14 @@ struct watch_channel {
     uint64_t sent, failed, retried, dropped, waiting; /* failed: tries; else messages */
 };
 
+/* A policy at a place where it failed (app/commands.h: failing); route "" = none. */
+struct watch_fault {
+    const char *point, *of, *route;
+    uint64_t errors;
+    bool quarantined;
+};
+
+void watch_fault(struct families *f, const struct watch_fault *fault);
 void watch_channel(struct families *f, const struct watch_channel *channel);
 /* Tells of the history. */
 void watch_store(struct families *f, const struct store_figures *figures);

@@ -346,6 +346,8 @@ return { list = {
     doc = 'Of tidegate itself: alerts with scope = "tidegate".',
     fields = {
       { "policy_errors_5m", "number", "calls of policies that failed, in the last five minutes" },
+      { "policies_quarantined", "number", "failed too often: not asked until the next reload" },
+      { "failing", "string", "which policies fail, in words for messages" },
       { "reload_failed", "number", "1 when the last reload was refused" },
       { "engine_up", "number", "0 or 1" },
       { "loop_lag", "number", "how late its loop is", unit = "s" },

@@ -259,7 +259,7 @@ end }
         assert.same({ "wake up: Many", "POST /page HTTP/1.1" }, { one.body, one.line })
         clear(t) -- its template fails then: the message goes in our words
         assert.equal("resolved", cjson.decode(wait_got(t, hooks, 2)[2].body).status)
-        t:wait_log "who hears of alerts could not be asked"
+        t:wait_log "template of page"
         assert.equal(2, #got(hooks))
     end))
 

@@ -71,7 +71,7 @@ describe("a request function", function()
     end))
 
     it("that fails costs no request, and is told with file and line", tidegate.test(function(t)
-        t:configure(SERVICE, { BODY = "return { dataset_id = r.paths }" })
+        t:configure(SERVICE, { BODY = "return { dataset_id = r.paths }", CLUSTER = "policy_errors = { limit = 0 }," })
         t:start { args = { "--admin", "127.0.0.1:" .. t:port "ADMIN" } }
         local ask = t:asker()
         for _ = 1, 30 do
@@ -79,7 +79,8 @@ describe("a request function", function()
         end
         assert.equal(30, errors(t))
         t:wait_log "the request has no field 'paths': did you mean 'path'?"
-        assert.matches("kind=request text=\"tidegate.lua:%d+: the request has", t:log())
+        assert.matches('of="request of data, route 2" policy=function generation=1 error="tidegate.lua:%d+: the request has', t:log())
+        assert.matches('input="GET / of 127.0.0.1"', t:log())
         local page = t:get("/metrics", { port = t:port "ADMIN" }).body
         local total = 0
         for count in page:gmatch "\ntidegate_request_function_errors_total{[^}]*} (%d+)" do
@@ -89,7 +90,7 @@ describe("a request function", function()
         local said = t:cli("explain", "--like", "GET /?table=orders Host: data.example").out
         assert.matches("request function failed, so no data is known: tidegate.lua:%d+: the request has no field", said)
         -- One that never ends is interrupted, and rests.
-        t:configure(SERVICE, { BODY = "while true do end" })
+        t:configure(SERVICE, { BODY = "while true do end", CLUSTER = "policy_errors = { limit = 0 }," })
         assert.equal(0, t:cli("reload").code)
         t:wait("the log to tell of it", function() -- a worker has one line a second for such news
             ask("data", "/?table=orders")

@@ -59,7 +59,9 @@ describe("proxy, configuration, rosters and drain", function()
             assert.equal(200, (a:answer()))
             assert.equal(200, (b:answer()))
             assert.equal(2, tonumber(w:numbers().policy_errors))
-            assert.matches("^1 policy: ", w:must "fact")
+            local fault = w:must "fault"
+            assert.matches("^1 balance of shop 1 by " .. policy .. ": policies/balance/" .. policy .. ".lua:%d+: ", fault)
+            assert.matches("; a request of .* to /, attempt 1, 2 of 2 backends eligible; 1 of 1$", fault)
             assert.equal(0, w:stop())
             w = nil
         end
@@ -92,6 +94,30 @@ describe("proxy, configuration, rosters and drain", function()
         until one() == 9 or requests > 100000
         assert.equal(9, tonumber(w:numbers().picks))
         assert.equal(requests, tonumber(w:numbers().policy_errors))
+    end)
+
+    it("asks a policy in quarantine no more until the next generation", function()
+        world { backends = 2, route = { policy = "raises" } }
+        local c = w:client()
+        local function one()
+            c:get "/"
+            local u = w:accept_any()
+            u:read_head()
+            u:ok("", "Connection: close\r\n")
+            u:close()
+            assert.equal(200, (c:answer()))
+            return tonumber(w:numbers().picks), tonumber(w:numbers().policy_errors)
+        end
+        assert.same({ 1, 1 }, { one() })
+        w:must "quarantine 77 balance" -- of another generation
+        assert.same({ 2, 2 }, { one() })
+        w:must "quarantine 1 request"
+        assert.same({ 3, 3 }, { one() })
+        w:must "quarantine 1 balance"
+        assert.same({ 3, 3 }, { one() })
+        w:must(w:configure({ { policy = "raises" } }))
+        w:must "commit"
+        assert.same({ 4, 4 }, { one() })
     end)
 
     it("tells of a policy that LuaJIT does not compile", function()

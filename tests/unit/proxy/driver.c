@@ -45,6 +45,8 @@ struct child {
     struct buf in;
     unsigned facts;
     char fact[256];
+    unsigned faults;
+    char fault[1024];
     char news[2048]; /* of services since they were asked for */
 };
 
@@ -65,6 +67,15 @@ static void on_fact(void *arg, const char *kind, const char *service, const char
     }
     c->facts++;
     snprintf(c->fact, sizeof c->fact, "%s: %s", kind, text);
+}
+
+static void on_fault(void *arg, const struct proxy_fault *f)
+{
+    struct child *c = arg;
+    c->faults++;
+    snprintf(c->fault, sizeof c->fault, "%s of %s %u by %s: %s; %s; %llu of %llu", f->point,
+             f->service, f->place, f->policy, f->error, f->input, (unsigned long long)f->errors,
+             (unsigned long long)f->calls);
 }
 
 static int open_descriptors(void)
@@ -128,6 +139,12 @@ static void obey(struct child *c, char *line)
         proxy_drain(c->proxy, deadline_ms, (uint32_t)strtoul(more, NULL, 10));
     } else if (str_same(line, "fact")) {
         snprintf(reply, sizeof reply, "%u %s", c->facts, c->fact);
+    } else if (str_same(line, "fault")) {
+        snprintf(reply, sizeof reply, "%u %s", c->faults, c->fault);
+    } else if (str_same(line, "quarantine")) {
+        char *more;
+        uint32_t generation = (uint32_t)strtoul(rest, &more, 10);
+        proxy_quarantine(c->proxy, generation, more + strspn(more, " "), "shop", 1);
     } else if (str_same(line, "news")) {
         snprintf(reply, sizeof reply, "%s", c->news);
         c->news[0] = '\0';
@@ -191,6 +208,7 @@ static int run_child(struct board *board, int fd, unsigned files)
         return 3;
     }
     proxy_on_fact(c.proxy, on_fact, &c);
+    proxy_on_fault(c.proxy, on_fault, &c);
     uv_poll_init(&c.loop, &c.poll, fd);
     c.poll.data = &c;
     uv_poll_start(&c.poll, UV_READABLE, on_readable);

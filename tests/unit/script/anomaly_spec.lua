@@ -120,6 +120,16 @@ describe("script/anomaly", function()
         assert.same({ "point 1 at 1015" }, descriptions(w.feed(1015, { web = p99(50) })))
     end)
 
+    it("tells what failed and with what, and asks a policy in quarantine no more", function()
+        local w = world({ x = counting "if value > 40 then error 'no' end" }, { service "web", service "api" })
+        local error = w.feed(1000, { web = p99(50) }).errors[1]
+        assert.same({ "web", "p99", "p99 50" }, { error.service, error.metric, error.input })
+        C.script_anomaly_quarantine(w.a, script.json { point = "anomaly", of = "web", error = "?" })
+        local got = w.feed(1015, { web = p99(50), api = p99(50) })
+        assert.same({ 1, "api" }, { #got.errors, got.errors[1].service })
+        assert.same({ 1, "api" }, { #w.feed(1030, { web = p99(20), api = p99(20) }).anomalies, "api" })
+    end)
+
     it("groups by incidents: of a service, and of many services at once", function()
         local w = world({ x = counting() }, { service "a", service "b", service "c", service "d" })
         local function incident(at, name)

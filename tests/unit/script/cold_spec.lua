@@ -90,6 +90,7 @@ describe("script/cold", function()
                 { now = 2, instances = 2, desired = 2, hash = 0.7 } } do
                 values.service = "web"
                 local want = script.value(C.script_cold_decide(cold, script.json { services = { web = values } })).services.web
+                want.input = nil -- of the JSON alone
                 assert.same(want, (ask(values)), body)
             end
             C.script_cold_free(cold)
@@ -134,6 +135,25 @@ describe("script/cold", function()
         end
         C.script_cold_free(cold)
         C.script_cold_free(live[0])
+    end)
+
+    it("tells what a policy that failed was asked with, and asks one in quarantine no more", function()
+        local config = script.config({ scale = { x = policy "error('no ' .. s.service)" } },
+            { services = { service("a", "x"), service("b", "x") } })
+        local cold = assert(script.cold(config))
+        local function ask()
+            return script.value(C.script_cold_decide(cold, script.json { services = {
+                a = { service = "a", instances = 3, cpu_percent = 91.5, rate = 0.25, hash = 1 },
+                b = { service = "b" } } })).services
+        end
+        assert.same({ error = X .. ":3: no a", input = "instances 3, cpu_percent 91.5, rate 0.25", policy = "x", origin = X },
+            ask().a)
+        C.script_cold_quarantine(cold, script.json { point = "scale", of = "a", error = X .. ":3: no a" })
+        C.script_cold_quarantine(cold, script.json { point = "alert", of = "b", error = "?" })
+        assert.same({ error = "in quarantine until the next reload, for it failed: " .. X .. ":3: no a", quarantined = true,
+            policy = "x", origin = X }, ask().a)
+        assert.equal(X .. ":3: no b", ask().b.error)
+        C.script_cold_free(cold)
     end)
 
     it("keeps what a policy declared as its own state, for each service its own", function()

@@ -65,7 +65,10 @@ describe("script_cold_evaluate", function()
         assert.equal("tidegate.lua:4: resources has no field 'cpu': did you mean 'cpu_usage'?",
             evaluate(rule "return m.resources.cpu > 1").A.web.error)
         local got = evaluate(rule "if m.service == 'api' then error 'no' end return true").A
-        assert.same({ web = { firing = true }, api = { error = "tidegate.lua:4: no" } }, got)
+        assert.same({ web = { firing = true },
+            api = { error = "tidegate.lua:4: no", policy = "function", input = "api" } }, got)
+        got = evaluate(rule "return m.performance.p99.x").A
+        assert.equal("web: resources.cpu_usage 80", got.web.input)
     end)
 
     it("stops a rule that does not end, and goes on with the next", function()
@@ -154,8 +157,8 @@ channel "boss" { log = true }
         local got = notify { ["tidegate.lua"] = CHANNELS:gsub("n.status", "n.statsu") .. 'alerting { notify = "x" }',
             ["policies/notify/x.lua"] = "return { name = 'x', doc = 'x', new = function() return function(n)\n"
                 .. "return n.severety == 'critical' and { 'ops' } or n.groupLabels and nil end end }" }
-        assert.equal("policies/notify/x.lua:2: the message has no field 'severety': did you mean 'severity'?", got.errors[1])
-        assert.equal("tidegate.lua:2: the message has no field 'statsu': did you mean 'status'?", got.errors[2])
+        assert.equal("policies/notify/x.lua:2: the message has no field 'severety': did you mean 'severity'?", got.errors[1].error)
+        assert.equal("tidegate.lua:2: the message has no field 'statsu': did you mean 'status'?", got.errors[2].error)
     end)
 
     it("sends as the alert says when policy or template fail, and tells that they did", function()
@@ -163,7 +166,41 @@ channel "boss" { log = true }
             ["policies/notify/bad.lua"] = "return { name = 'bad', doc = 'x', new = function() return function(n)\nerror('no')\nend end }" }
         assert.same({ { channel = "ops" } }, got.send)
         assert.equal(2, #got.errors)
-        assert.equal("policies/notify/bad.lua:2: no", got.errors[1])
-        assert.equal("tidegate.lua:2: the message has no field 'stat': did you mean 'status'?", got.errors[2])
+        assert.same({ point = "notify", of = "", policy = "bad", error = "policies/notify/bad.lua:2: no",
+            input = "status firing, 1 alerts, the first Slow" }, got.errors[1])
+        assert.same({ "template", "ops", "function" }, { got.errors[2].point, got.errors[2].of, got.errors[2].policy })
+        assert.equal("tidegate.lua:2: the message has no field 'stat': did you mean 'status'?", got.errors[2].error)
+    end)
+
+    it("asks neither a policy nor a template in quarantine", function()
+        local cold = cold_of { ["tidegate.lua"] = CHANNELS:gsub("n.status", "n.stat.us") .. 'alerting { notify = "bad" }',
+            ["policies/notify/bad.lua"] = "return { name = 'bad', doc = 'x', new = function() return function(n)\nerror('no')\nend end }" }
+        local function errors()
+            return #script.value(C.script_cold_notify(cold, script.json { id = 7, about = ABOUT })).errors
+        end
+        assert.equal(2, errors())
+        C.script_cold_quarantine(cold, script.json { point = "notify", of = "", error = "?" })
+        assert.equal(1, errors())
+        C.script_cold_quarantine(cold, script.json { point = "template", of = "boss", error = "?" })
+        assert.equal(1, errors())
+        C.script_cold_quarantine(cold, script.json { point = "template", of = "ops", error = "?" })
+        assert.equal(0, errors())
+        C.script_cold_free(cold)
+    end)
+end)
+
+describe("a rule in quarantine", function()
+    after_each(configuration.clean)
+
+    it("has no results, so that its alerts stay as they are; others have", function()
+        local cold = cold_of(rule "return true" .. " alert 'B' { when = function(m) return true end }")
+        local function ask()
+            return script.value(C.script_cold_evaluate(cold, script.json { views = views() })).rules
+        end
+        assert.is_true(ask().A.web.firing and ask().B.web.firing)
+        C.script_cold_quarantine(cold, script.json { point = "alert", of = "A", error = "?" })
+        assert.is_nil(next(ask().A))
+        assert.is_true(ask().B.web.firing)
+        C.script_cold_free(cold)
     end)
 end)

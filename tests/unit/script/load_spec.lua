@@ -30,7 +30,8 @@ describe("script_load", function()
         assert.same({
             id = "default", engine = "docker", workers = 0, admin = "127.0.0.1:9880", state_dir = "", runtime_dir = "", zone = "",
             sample_interval_ms = 5000, grace_ms = 30000, spin_us = 0,
-            history = { enabled = true, days = 14, bytes = 2147483648, rollup_days = 90 }, metrics = { max_series = 2000, max_values = 100 },
+            history = { enabled = true, days = 14, bytes = 2147483648, rollup_days = 90 },
+            policy_errors = { limit = 5, window_ms = 600000 }, metrics = { max_series = 2000, max_values = 100 },
             docker = {
                 host = "", network = "", publish = false,
                 tls = { ca = "", certificate = "", key = "" },
