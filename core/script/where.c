@@ -8,32 +8,53 @@
 
 #include "base/ban.h"
 
+enum {
+    NEAR = 100 /* levels that are looked at for one of a file */
+};
+
 /* How messages call the prelude. */
 static const char OURS[] = "tidegate:";
 
-/* Fills `ar` with the innermost (or outermost) frame that came from a file. */
-static bool frame(lua_State *L, bool outermost, lua_Debug *ret_ar)
+/* How many levels there are. Each look at one walks the stack down to it, so a stack that has overflowed is not
+ * looked at level by level. */
+static int levels(lua_State *L)
 {
-    bool found = false;
     lua_Debug ar;
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    int inside = 0, outside = 1;
+    while (lua_getstack(L, outside, &ar)) {
+        inside = outside;
+        outside *= 2;
+    }
+    while (outside - inside > 1) {
+        int middle = inside + (outside - inside) / 2;
+        if (lua_getstack(L, middle, &ar)) {
+            inside = middle;
+        } else {
+            outside = middle;
+        }
+    }
+    return outside;
+}
+
+/* Fills `ret_ar` with the first frame from `level` on, inwards or outwards, that came from a file. */
+static bool frame(lua_State *L, int level, int step, lua_Debug *ret_ar)
+{
+    lua_Debug ar;
+    for (int i = 0; i < NEAR && level >= 0 && lua_getstack(L, level, &ar); i++, level += step) {
         lua_getinfo(L, "Sl", &ar);
         if (ar.source[0] == '@' && ar.currentline > 0) {
             *ret_ar = ar;
-            found = true;
-            if (!outermost) {
-                break;
-            }
+            return true;
         }
     }
-    return found;
+    return false;
 }
 
 void where_policy(lua_State *L, char *to, size_t size)
 {
     lua_Debug ar;
     to[0] = '\0';
-    if (frame(L, false, &ar)) {
+    if (frame(L, 0, 1, &ar)) {
         snprintf(to, size, "%s:%d: ", ar.short_src, ar.currentline);
     }
 }
@@ -94,7 +115,8 @@ int where_handler(lua_State *L)
         return 1;
     }
     lua_Debug outer;
-    if (frame(L, true, &outer) && strncmp(text, outer.short_src, strlen(outer.short_src)) != 0) {
+    if (frame(L, levels(L) - 1, -1, &outer) &&
+        strncmp(text, outer.short_src, strlen(outer.short_src)) != 0) {
         lua_pushfstring(L, "%s (called from %s:%d)", text, outer.short_src, outer.currentline);
     }
     return 1;

@@ -73,6 +73,11 @@ function M.cold(config)
     return made("struct script_cold *", C.script_cold_new, config)
 end
 
+-- The same with the JIT on.
+function M.cold_live(config)
+    return made("struct script_cold *", C.script_cold_new_live, config)
+end
+
 -- Free by C.script_anomaly_free.
 function M.anomaly(config)
     return made("struct script_anomaly *", C.script_anomaly_new, config)
