@@ -182,6 +182,7 @@ static void on_closed(void *arg, int error)
     ipc_close(w->channel);
     w->channel = NULL;
     w->orphan_since_ms = clock_now_ms();
+    proxy_orphan(w->proxy);
     log_warn("the master is gone: serving on with the last roster", "error=%d grace_ms=%llu", error,
              (unsigned long long)w->grace_ms);
     uv_timer_start(&w->orphan, on_orphan_look, CHILD_ORPHAN_LOOK_MS, CHILD_ORPHAN_LOOK_MS);

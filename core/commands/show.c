@@ -174,9 +174,11 @@ static void show_services(struct buf *to, const struct cJSON *services, unsigned
             screen_cell(t, SCREEN_PLAIN, "-");
         }
         screen_cell(t, SCREEN_PLAIN, "%d%s", (int)json_int(s, "generation", 0),
-                    json_bool(s, "stopped", false)   ? " stopped"
-                    : json_bool(s, "rolling", false) ? " rolling"
-                                                     : "");
+                    json_bool(s, "stopped", false)                    ? " stopped"
+                    : json_bool(s, "rolling", false)                  ? " rolling"
+                    : json_bool(json_get(s, "zero"), "waking", false) ? " waking"
+                    : json_get(s, "zero") && !desired                 ? " asleep"
+                                                                      : "");
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(used, "cpu_percent"), 1, "%").text);
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(used, "memory_percent"), 1, "%").text);
         screen_cell(t, SCREEN_PLAIN, "%s", number(json_get(traffic, "rate"), 1, "").text);

@@ -214,6 +214,7 @@ void fleet_tick(struct fleet *f, uint64_t now_ms)
         }
     }
     fleet_sample_tick(f);
+    fleet_zero_tick(f);
     fleet_scale_tick(f);
     fleet_settle(f);
 }

@@ -222,6 +222,8 @@ bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_cal
 /* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
  *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"frozen_for_s" (while downs are frozen),
  *   "last_decision":{...} or null,
+ *   "zero":{"idle_s","quiet_s" (since the last request),"waking" (the first instance is on its way, no policy is asked),"wakes","held" (requests
+ *     that wait for it),"cold_starts_a_day":{"60","300","900","1800","3600"} (gaps longer than so many s)},     with min 0 only
  *   "deploy":{"state","generation","reason","instance","failures","next_try_s"},
  *   "resources":{"cpu_percent","memory_percent"},
  *   "traffic":{"rate","in_flight","queue","p50_ms","p95_ms","p99_ms","error_rate"},      of the last sample interval; in_flight and queue: now

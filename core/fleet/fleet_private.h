@@ -76,6 +76,10 @@ enum fleet_call {
     FLEET_CALLS
 };
 
+enum {
+    FLEET_GAPS = 5
+};
+
 enum fleet_check {    /* what decides that an instance is healthy */
     FLEET_CHECK_OPEN, /* not decided: the engine has not yet said whether it has a check of its own
                        */
@@ -116,6 +120,7 @@ struct spec {
     uint32_t min, max;
     uint32_t up_cooldown_ms, down_cooldown_ms, scale_interval_ms;
     struct rails rails;
+    uint32_t idle_ms; /* with min 0: so long without a request, and none is left */
     double weight, max_connections, capacity;
 };
 
@@ -270,6 +275,16 @@ struct pace {
     uint32_t saturated;       /* evaluations in a row */
 };
 
+/* What zero.c knows of a service; it alone writes here. */
+struct zero {
+    uint64_t asked_ms;         /* last request that was seen */
+    uint64_t since_ms;         /* gaps are counted since then */
+    uint64_t gaps[FLEET_GAPS]; /* times that nobody asked for longer than some lengths */
+    uint64_t wakes;
+    bool waking;    /* until the policy is asked again */
+    uint64_t up_ms; /* ... whose first instance is up since; 0 = not yet */
+};
+
 struct service {
     struct list node; /* in fleet.services, in the order of the configuration */
     struct fleet *fleet;
@@ -307,6 +322,8 @@ struct service {
     uint32_t startup_ms[FLEET_STARTS]; /* of the last ones that came up: from running to up */
     uint32_t startup_count;            /* ever */
     uint32_t startup_most_ms;          /* of these */
+
+    struct zero zero;
 
     uint64_t sample_ms; /* next window */
     struct traffic window, since_ask;
@@ -491,6 +508,19 @@ uint64_t fleet_service_queue(const struct service *s);
 /* What is so now. Closes the window of traffic since the last one. */
 void fleet_view_take(struct service *s, struct fleet_view *ret_view);
 struct cJSON *fleet_view_json(const struct fleet_view *view);
+
+/* ---- zero.c ---- */
+/* Whether the last instance may go, and the first request bring one. */
+bool fleet_zero_able(const struct service *s);
+/* No policy is asked: there is nothing, or the first instance is on its way. */
+bool fleet_zero_rests(const struct service *s);
+/* Fewest instances that a policy may want. */
+uint32_t fleet_zero_least(const struct service *s);
+/* A request came, or is under way. */
+void fleet_zero_asked(struct service *s);
+void fleet_zero_tick(struct fleet *f);
+/* "zero" of the status; NULL: not of this service. The caller owns it. */
+struct cJSON *fleet_zero_json(const struct service *s);
 
 /* ---- scale.c ---- */
 void fleet_scale_tick(struct fleet *f);

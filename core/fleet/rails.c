@@ -112,7 +112,8 @@ static void judge_figures(struct service *s, struct decision *d)
 
 static uint32_t min(const struct service *s, const struct decision *d)
 {
-    return d->result < s->spec.min ? s->spec.min : d->result;
+    uint32_t least = fleet_zero_least(s);
+    return d->result < least ? least : d->result;
 }
 
 static uint32_t max(const struct service *s, const struct decision *d)

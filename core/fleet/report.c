@@ -184,6 +184,10 @@ static struct cJSON *service_json(const struct service *s, uint64_t now_ms)
     if (s->pace.frozen_until_ms > now_ms) {
         json_set_num(j, "frozen_for_s", (double)(s->pace.frozen_until_ms - now_ms) / 1000);
     }
+    struct cJSON *zero = fleet_zero_json(s);
+    if (zero) {
+        json_set(j, "zero", zero);
+    }
     const struct decision *last = fleet_audit_last(s);
     json_set(j, "last_decision", last ? fleet_audit_json(last) : NULL);
     json_set(j, "deploy", deploy_json(s, false));

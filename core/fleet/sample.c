@@ -156,6 +156,7 @@ static void count_instance(struct service *s, struct instance *i)
         return; /* nothing was answered either: the histogram stands still */
     }
     uint64_t more_failures = failures - i->seen_failures;
+    fleet_zero_asked(s);
     s->window.requests += more;
     s->window.failures += more_failures;
     s->since_ask.requests += more;

@@ -85,7 +85,7 @@ static void no_answer(struct service *s)
 /* Asked together with others when its time is near: fewer messages. */
 static bool nearly_due(const struct service *s, uint64_t now_ms)
 {
-    return s->spec.scaled && s->settled && !s->gone && !s->stopped &&
+    return s->spec.scaled && s->settled && !s->gone && !s->stopped && !fleet_zero_rests(s) &&
            now_ms + s->spec.scale_interval_ms / 10 >= s->ask_ms;
 }
 

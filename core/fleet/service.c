@@ -30,6 +30,7 @@ struct service *fleet_service_new(struct fleet *f, const char *name)
     map_put(&f->by_name, name, s);
     fleet_spec_read(&s->spec, NULL);
     s->window.since_ms = s->since_ask.since_ms = f->now_ms;
+    s->zero.asked_ms = s->zero.since_ms = f->now_ms;
     s->figures = (struct figures){-1, -1, -1, -1, -1};
     return s;
 }

@@ -129,6 +129,7 @@ static void read_scale(struct spec *spec, const struct cJSON *scale)
     }
     spec->up_cooldown_ms = number(scale, "up_cooldown_ms", 300000);
     spec->down_cooldown_ms = number(scale, "down_cooldown_ms", 600000);
+    spec->idle_ms = at_least(number(scale, "idle_ms", 900000), 1000);
     spec->scale_interval_ms = at_least(number(scale, "interval_ms", 15000), 100);
     read_rails(&spec->rails, scale);
 }

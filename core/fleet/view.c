@@ -73,7 +73,7 @@ void fleet_view_take(struct service *s, struct fleet_view *ret_view)
         .instances = up_count(s),
         .desired = s->desired,
         .starting = c.launching,
-        .min = s->spec.min,
+        .min = fleet_zero_least(s),
         .max = s->spec.max,
         .cpu_percent = load.cpu_percent,
         .memory_percent = load.memory_percent,

@@ -43,6 +43,9 @@ static void leave(struct exchange *ex)
 static bool waits_down(struct exchange *ex)
 {
     const struct guard *g = &ex->route->guard;
+    if (proxy_of(ex)->orphan && !ex->route->service->count) {
+        return false;
+    }
     uint64_t *gone_ms = &ex->route->service->gone_ms, now_ms = proxy_of(ex)->now_ms;
     if (g->when_down == DOWN_BRIEFLY && ex->none) {
         *gone_ms = *gone_ms ? *gone_ms : now_ms;

@@ -58,6 +58,7 @@ struct proxy {
     int reserve; /* a descriptor to give up when accepting needs one */
     struct conn uv;
     bool stopped, draining;
+    bool orphan;     /* no roster comes any more */
     bool uv_due;     /* libuv has something to start */
     unsigned rounds; /* since libuv ran */
     uint64_t now_us, now_ms;

@@ -46,6 +46,9 @@ enum {
  * connections still open at deadline_ms from now are cut. proxy_run returns when none is left. With
  * PROXY_PARKED_MS nobody who has connected is turned away; 0 is for when nothing serves afterwards. */
 void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms);
+/* Nobody will send a roster any more: who waits for a service without backends is answered 503, as is who
+ * comes from now on, so that they ask again where somebody starts one. */
+void proxy_orphan(struct proxy *p);
 /* How a request such as "GET /x Host: y" would be decided on now; nothing changes. `listen` is the
  * address it comes to, or "": the first that has a route for it. The caller owns
  * {"ok":true,"generation":3,"service":"catalog","policy":"least_connections",

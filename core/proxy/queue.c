@@ -65,6 +65,12 @@ void proxy_queue_leave(struct exchange *ex)
     proxy_timeout_stop(&ex->session->conn);
 }
 
+void proxy_orphan(struct proxy *p)
+{
+    p->orphan = true;
+    p->queue_due = true;
+}
+
 /* Lets those go on for whom there is a place now. */
 static void serve(struct proxy *p, struct route *r)
 {
@@ -77,7 +83,10 @@ static void serve(struct proxy *p, struct route *r)
             proxy_session_step(s); /* which ends it */
             continue;
         }
-        if (!proxy_attempt_resume(ex)) {
+        if (p->orphan && !r->service->count) {
+            board_add(&p->numbers->queue_refused, 1);
+            (void)proxy_exchange_refuse(ex, 503, "no backend, and nobody who could start one");
+        } else if (!proxy_attempt_resume(ex)) {
             break;
         }
         proxy_session_step(s);

@@ -66,6 +66,42 @@ local function check_ports(service, body, ctx, taken, clean)
     end
 end
 
+local HELD = { limit = 100, timeout_ms = 30000 }
+
+-- A service without instances needs routes whose requests wait for the first one; by default more of them and
+-- for longer than where all are full.
+local function check_zero(service, body, ctx)
+    local scale = service.scale
+    if not scale or scale.min ~= 0 or scale.max == 0 then
+        if type(body.scale) == "table" and body.scale.idle ~= nil then
+            ctx.report("scale.idle", "is for min = 0: without requests for so long no instance is left")
+        end
+        if scale then
+            scale.idle_ms = nil
+        end
+        return
+    end
+    if #service.routes == 0 then
+        ctx.report("scale.min", "0 needs a route, where requests wait until an instance is up: "
+            .. 'add route = { listen = ":8080" }, or keep min = 1')
+    end
+    for _, entry in ipairs(ctx.routes) do
+        local given, path = entry.given.queue, check.joined(entry.path, "queue")
+        if given == false then
+            ctx.report(path, "is where requests wait for the first instance of scale.min = 0: leave it on")
+        elseif type(given) == "table" and given.when_down == false then
+            ctx.report(check.joined(path, "when_down"), "must be true with scale.min = 0: leave it out")
+        end
+        local queue = entry.route.queue
+        if queue and queue.limit then
+            queue.when_down = true
+            queue.limit = type(given) == "table" and given.limit and queue.limit or HELD.limit
+            queue.timeout_ms = type(given) == "table" and given.timeout and queue.timeout_ms or
+                HELD.timeout_ms
+        end
+    end
+end
+
 -- Rules of one checked service; `taken` carries host ports from service to service; `clean`: nothing was
 -- wrong with it so far.
 function M.service(service, body, ctx, taken, clean)
@@ -74,6 +110,7 @@ function M.service(service, body, ctx, taken, clean)
     if ctx.engine == "docker" and ours and memory and memory < DOCKER_LEAST_MEMORY then
         ctx.report("resources.memory", "docker needs at least 6m")
     end
+    check_zero(service, body, ctx)
     if service.source == "backends" then
         local seen = {}
         if #service.backends == 0 and type(body.backends) == "table" and next(body.backends) == nil then

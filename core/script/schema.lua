@@ -310,6 +310,8 @@ S.scale = {
     doc = "when more are started although the policy wants none" },
   { "churn", type = "guard", default = {}, fields = S.churn,
     example = "such as { changes = 20 }, or false", doc = "when a policy goes to and fro too often" },
+  { "idle", type = "duration", default = "15m", min = 1, unit = "s",
+    doc = "with min = 0: after so long without a request none is left; the next one waits for the first" },
   { "shadow", type = "later", out = false, what = "a shadow policy",
     doc = "a second policy that only reports" },
 }

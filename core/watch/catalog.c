@@ -117,6 +117,12 @@ static const struct family_kind KINDS[FAMILIES] = {
     [FAMILY_SERVICE_QUEUE_LENGTH] =
         {"tidegate_service_queue_length", FAMILY_GAUGE, "service",
          "Requests of a service that wait for a backend, over all workers.", NULL, false},
+    [FAMILY_SERVICE_HELD] =
+        {"tidegate_service_held_requests", FAMILY_GAUGE, "service",
+         "Requests that wait for the first instance of a service that had none.", NULL, true},
+    [FAMILY_SERVICE_WAKES] = {"tidegate_service_wakes_total", FAMILY_COUNTER, "service",
+                              "Times that a request started the first instance of a service.", NULL,
+                              true},
     [FAMILY_SERVICE_CPU] = {"tidegate_service_cpu_ratio", FAMILY_GAUGE, "service",
                             "Mean CPU use of a service's instances, as a part of their allotment.",
                             NULL, true},

@@ -173,6 +173,8 @@ void watch_service(struct families *f, const struct cJSON *service)
         {FAMILY_INSTANCES_MAX, "max", 1},
         {FAMILY_SERVICE_GENERATION, "generation", 1},
         {FAMILY_SERVICE_QUEUE_LENGTH, "traffic.queue", 1},
+        {FAMILY_SERVICE_HELD, "zero.held", 1},
+        {FAMILY_SERVICE_WAKES, "zero.wakes", 1},
         {FAMILY_SERVICE_CPU, "resources.cpu_percent", 0.01},
         {FAMILY_SERVICE_MEMORY, "resources.memory_percent", 0.01},
     };

@@ -51,6 +51,10 @@ local function example()
             },
             { name = "legacy", source = "backends", desired = 2, up = 2, min = 0, max = 0, manual_for_s = 61,
                 stopped = true, instances = { { id = "10.0.0.5:9000", state = "up" } } },
+            { name = "batch", source = "image", desired = 0, up = 0, min = 0, max = 3, zero = { waking = false },
+                instances = {} },
+            { name = "reports", source = "image", desired = 1, up = 0, min = 0, max = 3, zero = { waking = true },
+                instances = {} },
         },
     }
 end
@@ -79,6 +83,8 @@ describe("commands/show", function()
         assert.matches("engine docker up: docker 20.10.24, API 1.41", text, 1, true)
         assert.matches("catalog +3/4 +2%-20 +7 rolling +61.2%% +40%% +310.5 +12 +3.1ms +31ms +0.10%%", text)
         assert.matches("legacy +2/2 +%- +0 stopped", text)
+        assert.matches("batch +0/0 +0%-3 +0 asleep", text)
+        assert.matches("reports +0/1 +0%-3 +0 waking", text)
         assert.matches("catalog%-9 +drained ", text)
         assert.matches("by hand: the policy decides again in 1m01s", text)
         assert.matches("catalog +1m3%ds +scale_up 3 %-> 4 +High resource usage %- CPU: 91.0%%", text)

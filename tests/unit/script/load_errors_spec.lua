@@ -168,6 +168,14 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
                 '3: service "web": scale.saturation.cpus: unknown key: did you mean "cpu"?' },
             { "scale = { churn = true },",
                 '3: service "web": scale.churn: expected a table such as { changes = 20 }, or false, got true' },
+            { "scale = { min = 0 },", '3: service "web": scale.min: 0 needs a route, where requests wait until an instance '
+                .. 'is up: add route = { listen = ":8080" }, or keep min = 1' },
+            { "scale = { min = 0 }, route = { listen = ':1',\nqueue = false },",
+                '4: service "web": route.queue: is where requests wait for the first instance of scale.min = 0: leave it on' },
+            { "scale = { min = 0 }, route = { listen = ':1', queue = {\nwhen_down = false } },",
+                '4: service "web": route.queue.when_down: must be true with scale.min = 0: leave it out' },
+            { "scale = { idle = '5m' },", '3: service "web": scale.idle: is for min = 0: without requests for so long no '
+                .. 'instance is left' },
             { "scale = { shadow = 'x' },", '3: service "web": scale.shadow: a shadow policy comes later: not supported by this version' },
             { "resources = { memory = '5m' },", '3: service "web": resources.memory: docker needs at least 6m' },
         }, DOCKER .. WEB, "}")

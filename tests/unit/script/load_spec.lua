@@ -397,4 +397,19 @@ service "web" { image = "web:1", ports = { 80 }, scale = { policy = "queue_aware
         assert.same({}, config.services)
         assert.equal('tidegate.lua: declares no service: write service "name" { ... }', warnings)
     end)
+
+    it("lets requests wait where a service may have no instance", function()
+        local config, why = load { ["tidegate.lua"] = [[
+service "a" { image = "a", ports = { "80" }, anomaly = false, scale = { min = 0 }, route = { { listen = ":1" },
+  { listen = ":2", queue = { limit = 7, timeout = "2s" } } } }
+service "b" { image = "b", anomaly = false, scale = { instances = 0 } }
+service "c" { image = "c", ports = { "80" }, anomaly = false, scale = { min = 0, idle = "1m" }, route = { listen = "tcp://:3" } }]] }
+        assert.is_table(config, why)
+        local a = config.services[1]
+        assert.equal(900000, a.scale.idle_ms)
+        assert.same({ limit = 100, timeout_ms = 30000, when_down = true }, a.routes[1].queue)
+        assert.same({ limit = 7, timeout_ms = 2000, when_down = true }, a.routes[2].queue)
+        assert.same({ 0, 0 }, { config.services[2].scale.min, config.services[2].scale.max })
+        assert.same({ 60000, true }, { config.services[3].scale.idle_ms, config.services[3].routes[1].queue.when_down })
+    end)
 end)
