@@ -257,6 +257,11 @@ static void do_explain(struct master *m, struct admin_request *request, const st
     explain_begin(m, request, args);
 }
 
+static void do_trace(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    explain_trace(m, request, args);
+}
+
 static void do_events(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
     history_ask_events(m, request, args);
@@ -299,7 +304,7 @@ static const struct {
     {"unsilence", do_alerts, true},    {"ack", do_alerts, true},
     {"explain", do_explain, false},    {"version", do_version, false},
     {"snapshot", do_snapshot, false},  {"channels", do_channels, false},
-    {"alert_test", do_channels, true},
+    {"alert_test", do_channels, true}, {"trace", do_trace, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

@@ -1,9 +1,11 @@
 /* explain.c: questions of operators to workers about requests: to the first one, how it would decide on
- * a request like that; to all, how they decided on one that was.
+ * a request like that; to all, how they decided on one that was, and how they decide now.
  *
  * Owns: those who wait for answers. A worker that does not answer in time, or dies, costs a
  * refusal, or its part of the answer. */
 #include "app/master.h"
+
+#include <stdio.h>
 
 #include "admin/admin.h"
 #include "base/ban.h"
@@ -81,6 +83,7 @@ static void ask(struct master *m, struct child *w, const struct cJSON *question)
 static void free_wait(struct explain_wait *wait)
 {
     json_free(wait->found);
+    json_free(wait->after);
     mem_free(wait->of);
     mem_free(wait);
 }
@@ -121,7 +124,16 @@ static void refuse_unknown(struct explain_wait *wait)
 /* All have answered, or the time is over. Takes the wait. */
 static void settle(struct explain_wait *wait)
 {
-    if (!json_first(wait->found)) {
+    if (wait->after) {
+        struct cJSON *out = json_object();
+        json_set_bool(out, "ok", true);
+        json_set(out, "found", wait->found);
+        json_set(out, "after", wait->after);
+        json_set_num(out, "left_out", (double)wait->left_out);
+        json_set_bool(out, "lost", wait->lost);
+        wait->found = wait->after = NULL;
+        admin_answer(wait->request, out);
+    } else if (!json_first(wait->found)) {
         refuse_unknown(wait);
     } else {
         struct cJSON *out = json_object();
@@ -135,17 +147,22 @@ static void settle(struct explain_wait *wait)
     free_wait(wait);
 }
 
-static void begin_past(struct master *m, struct admin_request *request, const char *of)
+static void begin_all(struct master *m, struct admin_request *request, const char *of,
+                      struct cJSON *question, const struct cJSON *trace)
 {
     struct explain_wait *wait = begin(m, request);
-    struct cJSON *question = json_object();
     wait->of = mem_copy(of);
     wait->found = json_array();
+    wait->after = trace ? json_object() : NULL;
     wait->complete = true;
     json_set_num(question, "id", (double)wait->id);
-    json_set_str(question, "request", of);
     for (unsigned i = 0; i < m->worker_count; i++) {
         if (m->workers[i] && m->workers[i]->ready) {
+            if (trace) {
+                char index[16]; /* a number of 32 bits */
+                snprintf(index, sizeof index, "%u", i);
+                json_set_num(question, "after", json_num(json_get(trace, "after"), index, -1));
+            }
             ask(m, m->workers[i], question);
             wait->pending++;
         }
@@ -169,6 +186,12 @@ static void gather(struct explain_wait *wait, const struct child *w, const struc
         first || failed_s < wait->failed_reaches_s ? failed_s : wait->failed_reaches_s;
     wait->left_out += (uint64_t)json_int(answer, "left_out", 0);
     wait->complete = wait->complete && json_bool(answer, "complete", false);
+    wait->lost = wait->lost || json_bool(answer, "lost", false);
+    if (wait->after) {
+        char index[16]; /* a number of 32 bits */
+        snprintf(index, sizeof index, "%u", w->index);
+        json_set_num(wait->after, index, json_num(answer, "after", 0));
+    }
     for (struct cJSON *one = json_first(json_get(answer, "found")); one; one = json_next(one)) {
         struct cJSON *copy = json_copy(one);
         json_set_num(copy, "worker", w->index);
@@ -183,10 +206,25 @@ void explain_begin(struct master *m, struct admin_request *request, const struct
 {
     const char *of = json_str(args, "request", NULL);
     if (of) {
-        begin_past(m, request, of);
+        struct cJSON *question = json_object();
+        json_set_str(question, "request", of);
+        begin_all(m, request, of, question, NULL);
     } else {
         begin_like(m, request, args);
     }
+}
+
+void explain_trace(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    struct cJSON *question = json_object();
+    const char *service = json_str(args, "service", NULL), *route = json_str(args, "route", NULL);
+    if (service) {
+        json_set_str(question, "service", service);
+    }
+    if (route) {
+        json_set_str(question, "route", route);
+    }
+    begin_all(m, request, "", question, args);
 }
 
 void explain_on_worker(struct master *m, const struct child *w, struct cJSON *takes)

@@ -106,10 +106,12 @@ struct explain_wait {
     struct explain_wait *next;
     struct admin_request *request;
     uint64_t id, deadline_ms;
-    char *of;            /* the id of a request that was; NULL: one is only spoken of */
-    struct cJSON *found; /* its decisions so far */
-    uint64_t left_out;   /* more that workers know */
-    unsigned pending;    /* workers that have not answered */
+    char *of; /* the id of a request that was, "" of all that are; NULL: one is only spoken of */
+    struct cJSON *found;                /* its decisions so far */
+    struct cJSON *after;                /* of all that are: where each worker goes on; else NULL */
+    bool lost;                          /* ... and that some had been forgotten */
+    uint64_t left_out;                  /* more that workers know */
+    unsigned pending;                   /* workers that have not answered */
     double reaches_s, failed_reaches_s; /* the shortest of the workers */
     bool complete;                      /* no worker has forgotten any */
 };
@@ -325,6 +327,8 @@ void control_close(struct master *m);
 /* ---- explain.c ---- */
 /* Asks; the request is answered by the worker's word, or refused when there is none in time. */
 void explain_begin(struct master *m, struct admin_request *request, const struct cJSON *args);
+/* The same of the decisions that are made. */
+void explain_trace(struct master *m, struct admin_request *request, const struct cJSON *args);
 /* A worker's word. */
 void explain_on_worker(struct master *m, const struct child *w, struct cJSON *takes);
 void explain_tick(struct master *m, uint64_t now_ms);

@@ -108,9 +108,15 @@ static void on_explain(struct worker *w, const struct ipc_message *m)
 {
     struct cJSON *args = json_parse(m->data, m->len);
     const char *request = json_str(args, "request", NULL);
-    struct cJSON *out =
-        request ? proxy_past(w->proxy, request)
-                : proxy_explain(w->proxy, json_str(args, "like", ""), json_str(args, "listen", ""));
+    struct cJSON *out;
+    if (request) {
+        out = proxy_past(w->proxy, request);
+    } else if (json_get(args, "after")) {
+        out = proxy_trace(w->proxy, json_num(args, "after", -1), json_str(args, "service", NULL),
+                          json_str(args, "route", NULL));
+    } else {
+        out = proxy_explain(w->proxy, json_str(args, "like", ""), json_str(args, "listen", ""));
+    }
     json_set_num(out, "id", json_num(args, "id", 0));
     tell(w, IPC_EXPLAINED, m->generation, out);
     json_free(args);

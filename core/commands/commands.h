@@ -41,6 +41,9 @@
  * {"command":"explain","request":"3f2a9c..."}
  *     {"ok":true,"request":"...","found":[{...,"worker":0}],"left_out":0}   as proxy_past has it, of all
  *     workers
+ * {"command":"trace","service"?:"catalog","route"?:"part of 'ADDRESS:PORT HOST/PATH'","after"?:{...} of the last answer}
+ *     {"ok":true,"found":[{...,"worker":0}],"after":{"0":81920},"left_out":0,"lost":false}   decisions since then as
+ *     proxy_trace has them, of all workers; without "after" none: what is made from now on comes with the next
  * {"command":"metrics","service"?:"catalog","instance"?:"catalog-7"}
  *     {"ok":true,"metrics":{...}}        a view as watch/view.h has it; without a service tidegate's own
  * {"command":"alerts"}                                       as alerts_status has it (watch/alerts.h)

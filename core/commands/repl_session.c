@@ -31,6 +31,7 @@
 enum {
     ASK_MS = 60000,
     SNAPSHOT_MS = 5000,
+    TRACE_MS = 250,
     TEXT_BYTES = LIMIT_CONFIG_BYTES
 };
 
@@ -270,6 +271,17 @@ static void watch(struct repl *r, const struct script_console_watch *w)
     mem_free(text);
 }
 
+/* Goes on with what ":trace ..." began, until it has told enough or Ctrl-C comes. */
+static void trace(struct repl *r)
+{
+    enum script_console_outcome outcome = SCRIPT_CONSOLE_TRACE;
+    struct script_console_watch none;
+    while (outcome == SCRIPT_CONSOLE_TRACE && pause_ms(TRACE_MS)) {
+        outcome = evaluate(r, "console", 1, ":trace", true, &none);
+    }
+    pressed = 0;
+}
+
 static void reload(struct repl *r)
 {
     char *why = NULL;
@@ -290,6 +302,8 @@ static enum script_console_outcome run_text(struct repl *r, const char *origin, 
     enum script_console_outcome outcome = evaluate(r, origin, line, text, final, &w);
     if (outcome == SCRIPT_CONSOLE_WATCH) {
         watch(r, &w);
+    } else if (outcome == SCRIPT_CONSOLE_TRACE) {
+        trace(r);
     } else if (outcome == SCRIPT_CONSOLE_RELOAD) {
         reload(r);
     }

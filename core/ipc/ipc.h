@@ -35,8 +35,9 @@ enum ipc_type {
     IPC_NACK,     /* child  master   {"of":"load"|"prepare","error":"text, may be many lines"}   */
     IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
     IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
-                                or {"id":N,"request":"its X-Request-Id"}                      */
-    IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain or proxy_past says of it   */
+                                or {"id":N,"request":"its X-Request-Id"}
+                                or {"id":N,"after":81920,"service"?:"...","route"?:"..."}     */
+    IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain, _past or _trace says of it */
     IPC_QUARANTINE, /* master child {"point":"scale","of":"catalog","place":0,"error":"file:line: ..."}: do not ask
                        that policy any more, in this generation */
     IPC_TYPES

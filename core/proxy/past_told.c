@@ -1,6 +1,6 @@
-/* past_told.c: the decisions on one request, told as they were.
+/* past_told.c: decisions told as they were: those on one request, and those that are made.
  *
- * Called by: the worker, for `tidegate explain ID`. Scores are what a copy of the route's policy says of the
+ * Called by: the worker, for `tidegate explain ID` and the console's `:trace`. Scores are what a copy of the route's policy says of the
  * inputs as they were, so nothing had to be kept of them; when another generation is in force its
  * policies are gone, and the inputs have to do. Does not: run on the way of a request; it may allocate. */
 #include "proxy/parts.h"
@@ -16,7 +16,8 @@
 #include "board/board.h"
 
 enum {
-    TOLD_MOST = 16 /* decisions on requests of one id: each costs a copy of a policy */
+    TOLD_MOST = 16,         /* decisions of one answer: each costs a copy of a policy */
+    TRACE_WAIT_US = 1000000 /* so long a trace waits for an outcome */
 };
 
 /* A decision with what can be found of its surroundings. */
@@ -281,5 +282,63 @@ struct cJSON *proxy_past(struct proxy *p, const char *id)
     json_set_num(out, "failed_kept", pasts->failed.count);
     json_set_num(out, "failed_reaches_s", reach_s(p, &pasts->failed));
     json_set_bool(out, "complete", !pasts->all.lost);
+    return out;
+}
+
+/* ---- as they are made -------------------------------------------------------------------- */
+
+/* Whether somebody wants to see it: NULL asks for nothing. */
+static bool is_wanted(const struct proxy *p, const struct past *past, const char *service,
+                      const char *route)
+{
+    if (service && !str_same(past->service->name, service)) {
+        return false;
+    }
+    const struct route *of = route ? route_of(p, past) : NULL;
+    const struct port *port = of ? port_of(of) : NULL;
+    if (!port) {
+        return !route;
+    }
+    char *text = mem_printf("%s %s%s", port->address, of->host, of->path);
+    bool found = strstr(text, route) != NULL;
+    mem_free(text);
+    return found;
+}
+
+/* One whose outcome is still to come, and comes soon. */
+static bool is_open(const struct proxy *p, const struct past *past)
+{
+    return past->chosen && !past->ended && p->now_us - past->at_us < TRACE_WAIT_US;
+}
+
+struct cJSON *proxy_trace(struct proxy *p, double after, const char *service, const char *route)
+{
+    struct cJSON *out = json_object(), *found = json_array();
+    const struct past_ring *ring = &p->pasts.all;
+    struct matches matches = {.count = 0};
+    bool known = after >= 0 && after <= (double)ring->head; /* not: of a worker that is no more */
+    uint64_t at = known ? (uint64_t)after : after >= 0 ? ring->tail : ring->head, next = at;
+    const struct past *past;
+    proxy_now(p);
+    while ((past = proxy_past_next(ring, &next)) && !is_open(p, past)) {
+        at = next;
+        if (is_wanted(p, past, service, route)) {
+            matches.of[matches.count++ % TOLD_MOST] = past;
+        }
+    }
+    uint32_t from = matches.count > TOLD_MOST ? matches.count - TOLD_MOST : 0;
+    for (uint32_t i = from; i < matches.count; i++) {
+        struct cJSON *one = decision_json(p, matches.of[i % TOLD_MOST]);
+        char *id = mem_copy_bytes(proxy_past_id(matches.of[i % TOLD_MOST]),
+                                  matches.of[i % TOLD_MOST]->id_len);
+        json_set_str(one, "request", id);
+        json_set(found, NULL, one);
+        mem_free(id);
+    }
+    json_set_bool(out, "ok", true);
+    json_set(out, "found", found);
+    json_set_num(out, "after", (double)at);
+    json_set_num(out, "left_out", from);
+    json_set_bool(out, "lost", known && (uint64_t)after < ring->tail && ring->lost);
     return out;
 }

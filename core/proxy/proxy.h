@@ -70,6 +70,12 @@ struct cJSON *proxy_explain(struct proxy *p, const char *like, const char *liste
  *    "failure":"" | "cannot connect" | ...,"took_ms":3.2}}],
  *  "left_out":0 (older ones), "kept":2300,"reaches_s":12.5,"failed_kept":10,"failed_reaches_s":300.1,"complete":false (some were forgotten)}. */
 struct cJSON *proxy_past(struct proxy *p, const char *id);
+/* The decisions that were made since `after` (below 0: none, only where to begin) and have come to something, or wait
+ * for it for longer than a second; the newest 16 of them. Of one service, or of routes whose "ADDRESS:PORT HOST/PATH" contains
+ * `route`; both may be NULL. The caller owns
+ * {"ok":true,"found":[{as above,"request":"its id"}],"after":81920 (for the next time),
+ *  "left_out":0 (older ones since then),"lost":false (some were forgotten before they were asked for)}. */
+struct cJSON *proxy_trace(struct proxy *p, double after, const char *service, const char *route);
 /* Opens the access log's file again. */
 void proxy_reopen(struct proxy *p);
 /* Runs until drained or proxy_stop. */

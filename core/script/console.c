@@ -12,9 +12,11 @@
 #include <lua.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -162,6 +164,15 @@ static int host_file(lua_State *L)
     return 3;
 }
 
+/* Seconds that the clock on the wall is ahead of UTC. */
+static lua_Number zone_s(void)
+{
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    return (lua_Number)tm.tm_gmtoff;
+}
+
 static void push_host(lua_State *L, struct script_console *c)
 {
     static const luaL_Reg functions[] = {
@@ -180,6 +191,8 @@ static void push_host(lua_State *L, struct script_console *c)
     lua_setfield(L, -2, "write");
     lua_pushboolean(L, c->options.json);
     lua_setfield(L, -2, "json");
+    lua_pushnumber(L, zone_s());
+    lua_setfield(L, -2, "zone_s");
 }
 
 /* ---- Making --------------------------------------------------------------------------------- */
@@ -330,8 +343,8 @@ static void read_watch(lua_State *L, struct script_console_watch *w)
 
 static int body_eval(lua_State *L)
 {
-    static const char *const names[SCRIPT_CONSOLE_OUTCOMES] = {"done", "more",   "",
-                                                               "quit", "reload", "watch"};
+    static const char *const names[SCRIPT_CONSOLE_OUTCOMES] = {"done",   "more",  "",     "quit",
+                                                               "reload", "watch", "trace"};
     struct call *call = lua_touserdata(L, 1);
     push_own(L, call->console, "eval");
     lua_pushstring(L, call->origin);

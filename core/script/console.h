@@ -39,6 +39,7 @@ enum script_console_outcome {
     SCRIPT_CONSOLE_QUIT,
     SCRIPT_CONSOLE_RELOAD, /* the caller brings fresh data */
     SCRIPT_CONSOLE_WATCH,  /* the caller evaluates ":show SERVICE" again and again */
+    SCRIPT_CONSOLE_TRACE,  /* the caller evaluates ":trace" after a while, and so on */
     SCRIPT_CONSOLE_OUTCOMES
 };
 

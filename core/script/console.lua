@@ -12,6 +12,7 @@
 local check = require "script.check"
 local help = require "script.console_help"
 local print_module = require "script.console_print"
+local trace = require "script.console_trace"
 local values = require "script.values"
 local views = require "script.console_views"
 local words = require "script.console_words"
@@ -97,6 +98,13 @@ local COMMANDS = {
     { name = "watch", usage = ":watch SERVICE EVERY TIMES",
         summary = "that line again and again, until Ctrl-C",
         doc = "EVERY is a duration (2s); TIMES ends it by itself.", example = ":watch catalog 5s" },
+    { name = "trace", usage = ":trace balance SERVICE",
+        summary = "routing decisions as they are made, until Ctrl-C",
+        doc = "Of a daemon (--attach): who was chosen and what came of it, why, every backend with its\n"
+            .. "score or what kept it out, and the request's id for `tidegate explain`. Without SERVICE of\n"
+            .. "all; a part of \"ADDRESS:PORT HOST/PATH\" narrows it to routes; a number ends it after so\n"
+            .. "many. At most 16 a worker and time, four times a second.",
+        example = ":trace balance catalog    :trace balance /orders 10" },
     { name = "reload", usage = ":reload", summary = "reads configuration and policies again",
         doc = "From the files or the daemon. Drafts are gone. If it does not load, all stays." },
     { name = "quit", usage = ":quit", summary = "ends the console; so does Ctrl-D",
@@ -255,14 +263,14 @@ function colon.watch(c, rest)
     return "watch", service, ms, tonumber(times) or 0
 end
 
+function colon.trace(c, rest)
+    return trace.run(c, rest)
+end
+
 local function command(c, text)
     local name, rest = text:match "^%s*:%s*(%a*)%s*(.-)%s*$"
     if not (name and colon[name]) then
-        local names = {}
-        for _, entry in ipairs(COMMANDS) do
-            names[#names + 1] = entry.name
-        end
-        error(check.unknown(name, names, ("command \":%s\""):format(name or "")), 0)
+        error(check.unknown(name, help.command_names(c), ("command \":%s\""):format(name or "")), 0)
     end
     return colon[name](c, rest)
 end

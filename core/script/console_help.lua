@@ -194,20 +194,30 @@ local function names_in(value)
     return names
 end
 
-local function of_colon(c, before)
-    local name, prefix = before:match "^:(%a+)%s+([%w_]*)$"
-    if name then
-        return with_prefix(name == "help" and all_topics(c) or service_names(c), prefix), #prefix
-    end
+-- Names of the commands that begin with a colon.
+function M.command_names(c)
     local names = {}
-    for _, entry in ipairs(c.commands) do
-        names[#names + 1] = entry.name
+    for i, entry in ipairs(c.commands) do
+        names[i] = entry.name
+    end
+    return names
+end
+
+-- What may stand behind the name of a command.
+local BEHIND = {
+    help = all_topics,
+    trace = function(c, words)
+        return words == "" and { "balance" } or service_names(c)
+    end,
+}
+
+local function of_colon(c, before)
+    local name, words, prefix = before:match "^:(%a+)%s+(.-)([%w_-]*)$"
+    if name then
+        return with_prefix((BEHIND[name] or service_names)(c, words), prefix), #prefix
     end
     prefix = before:match "^:(%a*)$"
-    if prefix then
-        return with_prefix(names, prefix), #prefix
-    end
-    return {}, 0
+    return prefix and with_prefix(M.command_names(c), prefix) or {}, #(prefix or "")
 end
 
 -- What may stand behind `before`: a list of words, and how many bytes of `before` they replace.

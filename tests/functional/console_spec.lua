@@ -215,6 +215,47 @@ describe("the console attached to a daemon", function()
         end)
     end))
 
+    it("traces routing decisions as they are made", tidegate.test(function(t)
+        t:configure(SERVICE)
+        t:start()
+        t:wait_up(2)
+        local http = require "socket.http"
+        local function request(id)
+            local _, code = http.request { url = ("http://127.0.0.1:%d/"):format(t:port()), headers = { ["X-Request-Id"] = id } }
+            return code
+        end
+        local c = open(t, "--attach")
+        c:wait "> "
+        c:send ":tr\t bal\t da\t\r"
+        c:wait "decisions of data; Ctrl-C ends it\r\n"
+        local code = request "first-one"
+        local line = c:wait "first-one\r\n"
+        assert.matches("^%d%d:%d%d:%d%d%.%d%d%d  data %-> data%-%d  " .. code
+            .. " [%d.]+ ms  .* lowest score  %[%*data%-%d [%d.]+, data%-%d [%d.]+%]  $", line)
+        request "second-one"
+        c:wait "second-one\r\n"
+        c:send "\3"
+        c:wait "> "
+        c:send ":trace balance dat\r"
+        c:wait '"dat" is no service, no part of a route and no number: did you mean "data"?; routes are 127.0.0.1:'
+        c:wait "> "
+        assert.equal(0, c:close ":quit\r")
+        -- A number ends it.
+        local process = t:cli_begin("repl", "--attach", "--json", "-e", ":trace balance 127.0.0.1:" .. t:port() .. " 2")
+        t:wait("what it tells", function()
+            request "again"
+            return tidegate.read_file(process.out):find "again"
+        end)
+        t:wait("its end", function()
+            request "more"
+            return not tidegate.alive(process.pid)
+        end)
+        local told = t:finished(process)
+        assert.same({ 0, "" }, { told.code, told.err })
+        local first, second, rest = told.out:match "^([^\n]+)\n([^\n]+)\n(.*)$"
+        assert.same({ "again", "data", "" }, { tidegate.json.decode(first).request, tidegate.json.decode(second).service, rest })
+    end))
+
     it("goes on with the old views when the daemon is gone", tidegate.test(function(t)
         t:configure(SERVICE)
         local process = t:start()

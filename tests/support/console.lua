@@ -24,7 +24,7 @@ local M = {}
 local Console = {}
 Console.__index = Console
 
-local OUTCOMES = { [0] = "done", "more", "failed", "quit", "reload", "watch" }
+local OUTCOMES = { [0] = "done", "more", "failed", "quit", "reload", "watch", "trace" }
 
 M.CONFIG = [[
 cluster { id = "shop", engine = "process" }

@@ -154,6 +154,20 @@ static void obey(struct child *c, char *line)
         snprintf(reply, sizeof reply, "%s", text);
         mem_free(text);
         json_free(json);
+    } else if (str_same(line, "trace")) { /* AFTER [SERVICE [ROUTE]], "-" for none */
+        char *service;
+        double after = strtod(rest, &service);
+        service += *service == ' ';
+        char *route = strchr(service, ' ');
+        if (route) {
+            *route++ = '\0';
+        }
+        struct cJSON *json =
+            proxy_trace(c->proxy, after, *service && *service != '-' ? service : NULL, route);
+        char *text = json_text(json);
+        snprintf(reply, sizeof reply, "%s", text);
+        mem_free(text);
+        json_free(json);
     } else if (str_same(line, "files")) {
         snprintf(reply, sizeof reply, "%d", open_descriptors());
     } else if (str_same(line, "reopen")) {

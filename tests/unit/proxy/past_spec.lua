@@ -152,6 +152,58 @@ describe("proxy, decisions of late", function()
         assert.same({ "shop-" .. i, "127.0.0.1:" .. w.ports[i] }, { one.chosen, by["shop-" .. i].address })
     end)
 
+    it("are told as they are made, once their outcome is known, of a service or a route", function()
+        world(2, nil, "least_connections")
+        local function trace(after, filter)
+            return assert(dkjson.decode(w:must(("trace %.0f%s"):format(after, filter and " " .. filter or ""))))
+        end
+        local function ids(told)
+            local list = {}
+            for i, one in ipairs(told.found) do
+                list[i] = one.request
+            end
+            return list
+        end
+        ask "before"
+        local begin = trace(-1)
+        assert.same({}, begin.found)
+        ask "one"
+        ask "two"
+        local told = trace(begin.after)
+        assert.same({ "one", "two" }, ids(told))
+        assert.same({ 200, "loop", 2, false }, { told.found[1].outcome.status, told.found[1].decides,
+            #told.found[1].backends, told.lost })
+        assert.same({}, ids(trace(told.after)))
+        assert.same({ "one", "two" }, ids(trace(begin.after, "shop")))
+        assert.same({}, ids(trace(begin.after, "other")))
+        assert.same({ "one", "two" }, ids(trace(begin.after, "- front")))
+        assert.same({ "one", "two" }, ids(trace(begin.after, "shop front /")))
+        assert.same({}, ids(trace(begin.after, "- elsewhere")))
+        -- One that is open is waited for, and so are those behind it, for a second.
+        local c = w:client()
+        c:get("/", "X-Request-Id: slow\r\n")
+        local u = w:accept_any()
+        u:read_head()
+        assert.same({}, ids(trace(told.after)))
+        local found
+        proxied.eventually(function()
+            found = trace(told.after).found
+            return #found == 1
+        end)
+        assert.same({ "slow", false }, { found[1].request, found[1].outcome.ended })
+        u:ok("", "Connection: close\r\n")
+        c:answer()
+        -- More than are told at once.
+        begin = trace(-1)
+        for n = 1, 20 do
+            ask("n" .. n)
+        end
+        told = trace(begin.after)
+        assert.same({ 16, 4, "n5", "n20" }, { #told.found, told.left_out, told.found[1].request, told.found[16].request })
+        -- A place in a worker that is no more.
+        assert.is_true(#trace(1e12).found > 0)
+    end)
+
     it("are forgotten when so many came behind them, those that failed last", function()
         world(1)
         ask("good", 200)

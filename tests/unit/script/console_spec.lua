@@ -361,3 +361,92 @@ describe("script/console attached", function()
         assert.equal("console:1: stop: no such service: x", c:fails 'stop "x"')
     end)
 end)
+
+describe("script/console :trace", function()
+    local c
+
+    local function new(o)
+        c = console.new(o)
+    end
+
+    after_each(function()
+        c:close()
+    end)
+
+    local function decision(o)
+        local one = { at_ms = 1790000000123, service = "catalog", attempt = 0, chosen = "catalog-1", decides = "score", equal = 1,
+            request = "req-1", outcome = { ended = true, status = 200, failure = "", took_ms = 3.14 }, policy_failed = false,
+            backends = { { backend = "catalog-2", chosen = false, eligible = true, reason = "", score = 2 },
+                { backend = "catalog-3", chosen = false, eligible = false, reason = "circuit open" },
+                { backend = "catalog-1", chosen = true, eligible = true, reason = "", score = 0.5 } } }
+        for key, value in pairs(o or {}) do
+            one[key] = value
+        end
+        return one
+    end
+
+    local function answer(found, more)
+        local told = { ok = true, found = found, after = { ["0"] = 8 }, left_out = 0, lost = false }
+        for key, value in pairs(more or {}) do
+            told[key] = value
+        end
+        c:answer(told)
+    end
+
+    it("begins, goes on where it was, and ends after so many", function()
+        new { attached = true }
+        answer {}
+        assert.same({ "decisions of catalog on 127.0.0.1:18080; Ctrl-C ends it\n", "trace" },
+            { c:eval ":trace balance catalog 127.0.0.1:18080 3" })
+        assert.same({ command = "trace", service = "catalog", route = "127.0.0.1:18080" }, dkjson.decode(c:asked()))
+        answer { decision() }
+        local text, outcome = c:eval ":trace"
+        assert.same({ ["0"] = 8 }, dkjson.decode(c:asked()).after)
+        assert.equal("trace", outcome)
+        assert.matches("^%d%d:%d%d:20%.123  catalog %-> catalog%-1  200 3.1 ms  lowest score  "
+            .. "%[%*catalog%-1 0.5, catalog%-2 2, catalog%-3 %(circuit open%)%]  req%-1\n$", text)
+        answer { decision { at_ms = 1790000000300, request = "b" }, decision { at_ms = 1790000000200, request = "a" } }
+        text, outcome = c:eval ":trace"
+        assert.matches("  a\n.*  b\n$", text) -- workers are put together by time
+        assert.equal("done", outcome)
+        assert.matches("say of what: :trace balance", c:fails ":trace")
+    end)
+
+    it("tells what was left out, and why without scores", function()
+        new { attached = true }
+        answer {}
+        c:eval ":trace balance"
+        answer({ decision { decides = "nobody", outcome = { ended = true, status = 503, failure = "", took_ms = 0 } } },
+            { left_out = 4, lost = true })
+        local text = c:eval ":trace"
+        assert.matches("^... some were forgotten before they could be told\n... 4 more before these\n.*  none may have it  ", text)
+        answer { decision { decides = "builtin", policy_failed = true, attempt = 1, request = "\27[31m",
+            outcome = { ended = true, status = 0, failure = "cannot connect", took_ms = 1 } },
+            decision { equal = 2, outcome = { ended = false, status = 0, failure = "", took_ms = 0 } } }
+        text = c:eval ":trace"
+        assert.matches("catalog attempt 2 %-> catalog%-1  %- cannot connect 1.0 ms  the policy failed: least connections  "
+            .. ".*\\027%[31m\n", text)
+        assert.matches("  open  2 share the lowest score  ", text)
+    end)
+
+    it("says what is wrong, and goes on with nothing then", function()
+        new()
+        assert.matches("no decisions without a daemon: start the console with %-%-attach", c:fails ":trace balance")
+        c:close()
+        new { attached = true }
+        assert.matches('kind "scale"', c:fails ":trace scale")
+        assert.matches('"catlog" is no service, no part of a route and no number: did you mean "catalog"?',
+            c:fails ":trace balance catlog", 1, true)
+        assert.matches("routes are 127.0.0.1:18080 catalog.local/, 127.0.0.1:18080 legacy.local/", c:fails ":trace balance xyz", 1, true)
+        c:answer { ok = false, error = "no\27 way" }
+        assert.matches("^console: trace: no\\027 way$", c:fails ":trace balance")
+        assert.matches("say of what", c:fails ":trace")
+    end)
+
+    it("is completed", function()
+        new { attached = true }
+        assert.equal("trace", (c:complete ":tr"))
+        assert.equal("balance", (c:complete ":trace b"))
+        assert.equal("catalog", (c:complete ":trace balance cat"))
+    end)
+end)
