@@ -54,6 +54,7 @@ static const struct command *const COMMANDS[] = {
     &command_repl,
     &command_anomaly,
     &command_simulate,
+    &command_policy,
     &command_alerts,
     &command_alert,
     &command_silence,

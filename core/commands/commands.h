@@ -149,6 +149,7 @@ extern const struct command command_scale, command_deploy, command_drain, comman
 extern const struct command command_anomaly, command_simulate;
 extern const struct command command_alert;
 extern const struct command command_alerts, command_silence, command_ack;
+extern const struct command command_policy;
 extern const struct command command_repl;
 extern const struct command command_help;
 
