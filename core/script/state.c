@@ -125,7 +125,11 @@ static int host_depth(lua_State *L)
 static int compile(lua_State *L, const char *origin, const char *source, size_t len, int env)
 {
     lua_pushfstring(L, "@%s", origin);
-    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != 0) {
+    int status = luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t");
+    if (status == LUA_ERRMEM) {
+        lua_error(L); /* says nothing of the text */
+    }
+    if (status != 0) {
         lua_pushnil(L);
         lua_insert(L, -2);
         return 2;
@@ -305,11 +309,19 @@ void state_set_libraries(struct state *s, state_library_fn fn, void *arg)
     s->library_arg = arg;
 }
 
+static int body_collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
 void state_collect(struct state *s)
 {
     size_t cap = s->cap;
-    s->cap = SIZE_MAX; /* the collector itself must not fail, unprotected as it is here */
-    lua_gc(s->L, LUA_GCCOLLECT, 0);
+    int top = lua_gettop(s->L);
+    s->cap = SIZE_MAX; /* the collector needs some itself */
+    (void)lua_cpcall(s->L, body_collect, NULL);
+    lua_settop(s->L, top);
     s->cap = cap;
     size_t most = cap - cap / 4, halfway = s->bytes < cap ? s->bytes + (cap - s->bytes) / 2 : cap;
     s->crowded = halfway > most ? halfway : most;
@@ -366,7 +378,7 @@ int state_run(struct state *s, lua_CFunction body, void *arg, uint32_t budget_ms
         *reterr = mem_printf("%s: %s", what, run.text ? run.text : "failed");
     }
     mem_free(run.text);
-    return expired ? -ETIME : status == LUA_ERRMEM ? -ENOMEM : -EINVAL;
+    return status == LUA_ERRMEM ? -ENOMEM : expired ? -ETIME : -EINVAL;
 }
 
 void state_push_prelude(lua_State *L, const char *name)

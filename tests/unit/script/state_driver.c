@@ -5,10 +5,12 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "script/budget.h"
 #include "script/state.h"
 
 struct state *script_test_state(int kind, size_t memory_bytes, char **reterr);
 void script_test_state_free(struct state *s);
+void script_test_state_live(struct state *s);
 int script_test_eval(struct state *s, const char *source, size_t len, uint32_t budget_ms,
                      char **ret_text);
 int script_test_view(struct state *s, const char *source, const char *json, char **ret_text);
@@ -50,6 +52,11 @@ struct state *script_test_state(int kind, size_t memory_bytes, char **reterr)
 void script_test_state_free(struct state *s)
 {
     state_free(s);
+}
+
+void script_test_state_live(struct state *s)
+{
+    budget_live(state_budget(state_lua(s)), true);
 }
 
 struct eval {
