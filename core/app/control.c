@@ -188,6 +188,13 @@ static void do_restart(struct master *m, struct admin_request *request, const st
                                         admin_who(request), clock_now_ms()));
 }
 
+static void do_approve(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    kept_answer(
+        m, request,
+        fleet_approve(m->fleet, json_str(args, "service", ""), admin_who(request), clock_now_ms()));
+}
+
 static void do_stop(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
     kept_answer(
@@ -305,6 +312,7 @@ static const struct {
     {"explain", do_explain, false},    {"version", do_version, false},
     {"snapshot", do_snapshot, false},  {"channels", do_channels, false},
     {"alert_test", do_channels, true}, {"trace", do_trace, false},
+    {"approve", do_approve, true},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

@@ -49,6 +49,7 @@ static const struct command *const COMMANDS[] = {
     &command_backend,
     &command_weight,
     &command_restart,
+    &command_approve,
     &command_stop,
     &command_reload,
     &command_repl,

@@ -31,6 +31,8 @@
  *      "deploy":{"state":"failed","reason","health_output","logs"}}    fleet_deploy_state has it
  * {"command":"drain","backend":"catalog-7","drain":true|false}   {"ok":true,...}
  * {"command":"restart","instance":"catalog-7"}                   {"ok":true,...}
+ * {"command":"approve","service":"catalog"}
+ *     {"ok":true,"service":"catalog","was":2,"instances":4}
  * {"command":"stop","service":"catalog"}                         {"ok":true,...}
  * {"command":"reload","dry_run"?:true}       when all workers have switched, or the old generation goes on
  *     {"ok":true,"generation":4,"hash":"...","dry_run":false,"all_switched"?:true,"warnings":"..."}
@@ -145,7 +147,7 @@ extern const struct command command_run, command_check, command_version;
 extern const struct command command_status, command_decisions, command_explain, command_metrics;
 extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
-    command_backend, command_weight, command_restart, command_stop, command_reload;
+    command_backend, command_weight, command_restart, command_approve, command_stop, command_reload;
 extern const struct command command_anomaly, command_simulate;
 extern const struct command command_alert;
 extern const struct command command_alerts, command_silence, command_ack;

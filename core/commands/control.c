@@ -181,6 +181,18 @@ static int run_restart(const struct command_call *call)
     return ask_and_say(call, request_about("restart", call, "instance"), "replacing");
 }
 
+static int run_approve(const struct command_call *call)
+{
+    struct cJSON *answer;
+    int code = command_ask(call, request_about("approve", call, "service"), QUICK_MS, &answer);
+    if (code == COMMAND_FINE && answer) {
+        printf("%s: %d -> %d instances\n", command_arg(call, 0), (int)json_int(answer, "was", 0),
+               (int)json_int(answer, "instances", 0));
+    }
+    json_free(answer);
+    return code;
+}
+
 static int run_stop(const struct command_call *call)
 {
     return ask_and_say(call, request_about("stop", call, "service"), "draining and stopping");
@@ -364,6 +376,20 @@ const struct command command_restart = {
     .example = "tidegate restart catalog-7",
     .asks = true,
     .run = run_restart,
+};
+
+const struct command command_approve = {
+    .name = "approve",
+    .arguments = "SERVICE",
+    .least = 1,
+    .most = 1,
+    .summary = "do what a service's policy recommends",
+    .doc = "For services whose scale has mode = \"recommend\": their policy's number, held to the "
+           "guard rails, is shown by `tidegate status` and waits for this. The decision record "
+           "says who approved it.",
+    .example = "tidegate approve catalog",
+    .asks = true,
+    .run = run_approve,
 };
 
 const struct command command_stop = {

@@ -46,12 +46,29 @@ static void say(struct buf *to, unsigned width, char *line)
     mem_free(line);
 }
 
+static const char *meaning(const char *mode)
+{
+    return str_same(mode, "recommend") ? "its policy recommends no change"
+           : str_same(mode, "shadow")  ? "its policy only reports"
+           : str_same(mode, "paused")  ? "its policy changes nothing"
+                                       : "its policy and `tidegate scale` change nothing";
+}
+
 void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned width)
 {
     char left[24];
     if (json_get(service, "manual_for_s")) {
         screen_age(json_num(service, "manual_for_s", 0), left);
         say(to, width, mem_printf("scaled by hand: the policy decides again in %s", left));
+    }
+    const char *mode = json_str(service, "mode", "active");
+    if (json_get(service, "recommended")) {
+        say(to, width,
+            mem_printf("recommends %lld instances: `tidegate approve %s` starts or stops them",
+                       (long long)json_int(service, "recommended", 0),
+                       json_str(service, "name", "?")));
+    } else if (!str_same(mode, "active")) {
+        say(to, width, mem_printf("scaling is set to %s: %s", mode, meaning(mode)));
     }
     if (json_get(service, "frozen_for_s")) {
         screen_age(json_num(service, "frozen_for_s", 0), left);

@@ -34,6 +34,10 @@ static const char *const rule_names[FLEET_RULES] = {
     [FLEET_RULE_ENGINE_DOWN] = "engine_down",
     [FLEET_RULE_CHURN] = "churn",
     [FLEET_RULE_STEP] = "step",
+    [FLEET_RULE_RECOMMEND] = "recommend",
+    [FLEET_RULE_SHADOW] = "shadow",
+    [FLEET_RULE_PAUSED] = "paused",
+    [FLEET_RULE_PINNED] = "pinned",
 };
 
 static void clear(struct decision *d)

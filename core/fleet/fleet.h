@@ -182,6 +182,8 @@ void fleet_tick(struct fleet *f, uint64_t now_ms);
  * {"ok":false,"error":"no such service: x: services are a, b"}. `who` goes into the audit record. */
 struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instances,
                           uint64_t hold_ms, const char *who, uint64_t now_ms);
+/* Does what the policy of a service in mode "recommend" recommends at present. */
+struct cJSON *fleet_approve(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
 /* New generation of the service: rolls one by one. ret generation in "generation"; see fleet_deploy_state. */
 struct cJSON *fleet_deploy(struct fleet *f, const char *service, const char *who, uint64_t now_ms);
 /* Progress of the present roll: {"state":"rolling"|"done"|"failed","generation":3,"reason":"...",
@@ -221,6 +223,7 @@ bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_cal
 
 /* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
  *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"frozen_for_s" (while downs are frozen),
+ *   "mode":"active"|"recommend"|"shadow"|"paused"|"pinned","recommended" (instances that wait to be approved),
  *   "last_decision":{...} or null,
  *   "zero":{"idle_s","quiet_s" (since the last request),"waking" (the first instance is on its way, no policy is asked),"wakes","held" (requests
  *     that wait for it),"cold_starts_a_day":{"60","300","900","1800","3600"} (gaps longer than so many s)},     with min 0 only
@@ -241,7 +244,7 @@ struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t 
  *   "constraints":[{"rule":"max","before":9,"after":5},{"rule":"step",...}],
  *   "held_by":"step" (the last rule that kept it back) | ""}]}, newest last.
  * Each rule that changed the number, in the order applied: policy_error, stale, saturation, min, max, cooldown, rollout,
- * back_off, busy, manual, engine_down, after_up, churn, step (rails.c tells what they mean). `before` is the policy's number,
+ * back_off, busy, manual, engine_down, after_up, churn, step (rails.c tells what they mean), and the mode when it is not active. `before` is the policy's number,
  * or what there was when it has none; then `after` may be the same.
  * Alike ones in a row without a change are one record: `count` of them, from wall_ms to last_wall_ms, with the
  * figures of the last. A change that a bound cut short has both an action and held_by.

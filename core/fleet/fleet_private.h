@@ -90,6 +90,16 @@ enum fleet_check {    /* what decides that an instance is healthy */
     FLEET_CHECKS
 };
 
+/* Whose word sets a service's count. Bounds hold in all of them. */
+enum fleet_mode {
+    FLEET_ACTIVE,    /* its policy's, and operators' */
+    FLEET_RECOMMEND, /* operators'; they may approve what the policy recommends */
+    FLEET_SHADOW,    /* operators'; the policy only reports */
+    FLEET_PAUSED,    /* operators'; the policy rests */
+    FLEET_PINNED,    /* the configuration's */
+    FLEET_MODES
+};
+
 /* Settings of the guard rails that have any; 0 in the first of a group: that rule is off. */
 struct rails {
     double up_factor; /* within up_period at most this times as many, or up_count more */
@@ -119,6 +129,8 @@ struct spec {
     const char *policy;
     uint32_t min, max;
     uint32_t up_cooldown_ms, down_cooldown_ms, scale_interval_ms;
+    enum fleet_mode mode;
+    uint32_t pinned; /* when mode is FLEET_PINNED */
     struct rails rails;
     uint32_t idle_ms; /* with min 0: so long without a request, and none is left */
     double weight, max_connections, capacity;
@@ -239,6 +251,10 @@ enum fleet_rule {
     FLEET_RULE_AFTER_UP,
     FLEET_RULE_CHURN,
     FLEET_RULE_STEP,
+    FLEET_RULE_RECOMMEND, /* these four are the modes */
+    FLEET_RULE_SHADOW,
+    FLEET_RULE_PAUSED,
+    FLEET_RULE_PINNED,
     FLEET_RULES
 };
 
@@ -322,6 +338,8 @@ struct service {
     uint32_t startup_ms[FLEET_STARTS]; /* of the last ones that came up: from running to up */
     uint32_t startup_count;            /* ever */
     uint32_t startup_most_ms;          /* of these */
+    bool recommended;                  /* `recommendation` waits for an operator's word */
+    uint32_t recommendation;
 
     struct zero zero;
 
@@ -383,6 +401,7 @@ void fleet_settle(struct fleet *f);
 
 /* ---- spec.c ---- */
 void fleet_spec_read(struct spec *spec, const struct cJSON *config);
+const char *fleet_mode_name(enum fleet_mode mode);
 /* Equal for equal values whatever the order of members. */
 uint64_t fleet_spec_hash(const struct cJSON *value);
 /* The tags of a place (an array, lent) or NULL. */
@@ -525,12 +544,17 @@ struct cJSON *fleet_zero_json(const struct service *s);
 /* ---- scale.c ---- */
 void fleet_scale_tick(struct fleet *f);
 enum fleet_cause {
-    FLEET_BY_CONFIGURATION, /* bounds changed */
+    FLEET_BY_CONFIGURATION, /* bounds changed, or it is pinned */
     FLEET_BY_OPERATOR,
+    FLEET_BY_REQUEST, /* scale to zero: the first instance; these two leave cooldowns alone */
+    FLEET_BY_SILENCE, /* ... and the last one */
     FLEET_BY_POLICY
 };
-/* Sets how many there should be, remembers when and which way. */
-void fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause);
+/* Sets how many there should be, remembers when and which way. The only one that does so once a service is
+ * settled: false, and nothing changed: its mode keeps this cause from it. */
+bool fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause);
+/* The mode that would, or FLEET_RULE_NONE. */
+enum fleet_rule fleet_scale_barred(const struct service *s, enum fleet_cause cause);
 
 /* ---- rails.c ---- */
 /* Holds d->want (-1: no opinion) to what no policy may do: sets result, action, held and constraints. `error`: there

@@ -102,6 +102,11 @@ struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instanc
         return refuse(mem_printf("%s: the engine is not reached yet (%s): try again later", service,
                                  f->engine_text));
     }
+    if (fleet_scale_barred(s, FLEET_BY_OPERATOR)) {
+        return refuse(mem_printf("%s is pinned to %u: change `mode` of its scale in the "
+                                 "configuration and reload",
+                                 service, s->spec.pinned));
+    }
     record_by_hand(s, instances, hold_ms, who);
     answer = fine();
     json_set_str(answer, "service", s->name);
@@ -110,6 +115,55 @@ struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instanc
     json_set_num(answer, "held_for_ms", (double)hold_ms);
     s->manual_until_ms = now_ms + hold_ms;
     fleet_scale_set(s, instances, FLEET_BY_OPERATOR);
+    fleet_service_reconcile(s);
+    fleet_settle(f);
+    return answer;
+}
+
+static void record_approved(struct service *s, const char *who)
+{
+    const struct decision *last = fleet_audit_last(s);
+    struct decision d = {
+        .policy = mem_copy(last ? last->policy : s->spec.policy),
+        .origin = mem_copy(last ? last->origin : ""),
+        .reason = mem_printf("approved by %s: %s", who, last ? last->reason : ""),
+        .want = s->recommendation,
+        .was = s->desired,
+        .result = s->recommendation,
+        .action = s->recommendation > s->desired ? FLEET_SCALE_UP : FLEET_SCALE_DOWN,
+    };
+    fleet_audit_record(s, &d);
+    mem_free(d.policy);
+    mem_free(d.origin);
+    mem_free(d.reason);
+}
+
+struct cJSON *fleet_approve(struct fleet *f, const char *service, const char *who, uint64_t now_ms)
+{
+    struct cJSON *answer = NULL;
+    f->now_ms = now_ms;
+    struct service *s = managed(f, service, &answer);
+    if (!s) {
+        return answer;
+    }
+    if (s->spec.mode != FLEET_RECOMMEND) {
+        return refuse(
+            mem_printf("%s is %s: only what a service with mode = \"recommend\" waits for "
+                       "can be approved",
+                       service, fleet_mode_name(s->spec.mode)));
+    }
+    if (!s->recommended || s->stopped) {
+        return refuse(
+            mem_printf("%s: nothing is recommended: it has the %u instances that its "
+                       "policy wants, or something keeps it from more: see `tidegate decisions %s`",
+                       service, s->desired, service));
+    }
+    record_approved(s, who);
+    answer = fine();
+    json_set_str(answer, "service", s->name);
+    json_set_num(answer, "was", s->desired);
+    json_set_num(answer, "instances", s->recommendation);
+    fleet_scale_set(s, s->recommendation, FLEET_BY_OPERATOR);
     fleet_service_reconcile(s);
     fleet_settle(f);
     return answer;

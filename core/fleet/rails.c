@@ -16,6 +16,7 @@
  *   after_up      no down so soon after an up, whatever the cooldown
  *   churn         it went to and fro too often: downs are frozen
  *   step          so many at a time, up and down
+ *   recommend, shadow, paused, pinned    the service's mode: what came of it so far is not done
  *
  * Called by: scale.c, once for each evaluation. */
 #include "fleet/fleet_private.h"
@@ -200,6 +201,19 @@ static uint32_t step(const struct service *s, const struct decision *d)
     return d->result;
 }
 
+/* What would have been done waits for an operator's word, or for nothing. */
+static void judge_mode(struct service *s, struct decision *d)
+{
+    enum fleet_rule mode = fleet_scale_barred(s, FLEET_BY_POLICY);
+    s->recommended = mode == FLEET_RULE_RECOMMEND && d->result != d->was;
+    if (s->recommended) {
+        s->recommendation = d->result;
+    }
+    if (mode && d->result != d->was) {
+        constrain(d, mode, d->was);
+    }
+}
+
 static const struct {
     enum fleet_rule rule;
     limit_fn *limit;
@@ -225,6 +239,7 @@ void fleet_rails_judge(struct service *s, struct decision *d, bool error)
             constrain(d, RULES[n].rule, after);
         }
     }
+    judge_mode(s, d);
     if (d->result != d->was) {
         d->action = up(d) ? FLEET_SCALE_UP : FLEET_SCALE_DOWN;
     } else {

@@ -28,22 +28,40 @@ static void note_turns(struct service *s)
     mem_free(detail);
 }
 
-void fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause)
+enum fleet_rule fleet_scale_barred(const struct service *s, enum fleet_cause cause)
+{
+    static const enum fleet_rule rules[FLEET_MODES] = {
+        [FLEET_ACTIVE] = FLEET_RULE_NONE,   [FLEET_RECOMMEND] = FLEET_RULE_RECOMMEND,
+        [FLEET_SHADOW] = FLEET_RULE_SHADOW, [FLEET_PAUSED] = FLEET_RULE_PAUSED,
+        [FLEET_PINNED] = FLEET_RULE_PINNED,
+    };
+    bool asked = cause == FLEET_BY_OPERATOR || cause == FLEET_BY_REQUEST;
+    bool free = cause == FLEET_BY_CONFIGURATION || (asked && s->spec.mode != FLEET_PINNED);
+    return free ? FLEET_RULE_NONE : rules[s->spec.mode];
+}
+
+bool fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause)
 {
     uint64_t now_ms = s->fleet->now_ms;
-    if (desired > s->desired) {
+    if (fleet_scale_barred(s, cause)) {
+        return false;
+    }
+    bool is_step = cause != FLEET_BY_REQUEST && cause != FLEET_BY_SILENCE;
+    if (is_step && desired > s->desired) {
         s->changed_up_ms = now_ms;
-    } else if (desired < s->desired) {
+    } else if (is_step && desired < s->desired) {
         s->changed_down_ms = now_ms;
     }
-    if (desired != s->desired) {
+    if (is_step && desired != s->desired) {
         fleet_pace_note(&s->pace, s->desired, desired, cause == FLEET_BY_POLICY, now_ms);
     }
     s->desired = desired;
     if (cause == FLEET_BY_POLICY) {
         note_turns(s);
     }
+    s->recommended = false;
     fleet_keep_scale(s);
+    return true;
 }
 
 /* ---- Asking ---- */
@@ -62,14 +80,17 @@ static struct decision blank(const struct service *s)
 /* The end of every evaluation. */
 static void conclude(struct service *s, struct decision *d, bool error)
 {
+    uint32_t recommendation = s->recommended ? s->recommendation : s->desired;
     fleet_rails_judge(s, d, error);
+    if (s->recommended && s->recommendation != recommendation) {
+        s->told = FLEET_RULE_NONE; /* each new one is told */
+    }
     fleet_audit_record(s, d);
     s->asking = false;
-    if (d->result == d->was) {
+    if (d->result == d->was || !fleet_scale_set(s, d->result, FLEET_BY_POLICY)) {
         return;
     }
     s->pace.saturated = d->result > d->was ? 0 : s->pace.saturated;
-    fleet_scale_set(s, d->result, FLEET_BY_POLICY);
     s->told = FLEET_RULE_NONE;
     fleet_service_reconcile(s);
 }

@@ -136,8 +136,10 @@ static uint32_t running_places(const struct service *s)
     return count;
 }
 
+/* What the configuration makes of a number. */
 static uint32_t clamp(uint32_t value, const struct spec *spec)
 {
+    value = spec->mode == FLEET_PINNED ? spec->pinned : value;
     return value < spec->min ? spec->min : value > spec->max ? spec->max : value;
 }
 
@@ -251,6 +253,19 @@ static void check_again(struct service *s)
     }
 }
 
+static void note_mode(struct service *s, enum fleet_mode before)
+{
+    if (s->spec.mode == FLEET_PINNED && s->manual_until_ms) {
+        s->manual_until_ms = s->fleet->now_ms; /* the configuration's word is newer */
+    }
+    if (s->spec.mode != before) {
+        char *detail =
+            mem_printf("%s -> %s", fleet_mode_name(before), fleet_mode_name(s->spec.mode));
+        fleet_tell(s->fleet, "service", s, NULL, "scaling is set to another mode", detail, false);
+        mem_free(detail);
+    }
+}
+
 void fleet_service_apply(struct service *s, const struct cJSON *config)
 {
     struct fleet *f = s->fleet;
@@ -268,6 +283,8 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
         check_again(s); /* a roll lets the old ones be checked as they were */
     }
     fleet_service_back_off_reset(s);
+    s->recommended = false;
+    note_mode(s, known ? before.mode : FLEET_ACTIVE);
     if (known && s->settled) {
         uint32_t desired = clamp(s->desired, &s->spec);
         if (desired != s->desired) {

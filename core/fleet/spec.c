@@ -19,6 +19,13 @@ static const char *const fixed_keys[] = {
  * goes, so that a wrong path fails a deploy and not the service. How often is applied in place. */
 static const char *const question_keys[] = {"kind", "explicit", "path", "port"};
 
+const char *fleet_mode_name(enum fleet_mode mode)
+{
+    static const char *const names[FLEET_MODES] = {"active", "recommend", "shadow", "paused",
+                                                   "pinned"};
+    return names[mode];
+}
+
 uint64_t fleet_spec_hash(const struct cJSON *value)
 {
     if (!value) {
@@ -117,6 +124,16 @@ static void read_rails(struct rails *r, const struct cJSON *scale)
     }
 }
 
+static enum fleet_mode read_mode(const struct cJSON *scale)
+{
+    const char *name = json_str(scale, "mode", "active");
+    enum fleet_mode mode = FLEET_ACTIVE;
+    while (mode < FLEET_MODES && strcmp(name, fleet_mode_name(mode)) != 0) {
+        mode++;
+    }
+    return mode < FLEET_MODES ? mode : FLEET_ACTIVE;
+}
+
 static void read_scale(struct spec *spec, const struct cJSON *scale)
 {
     spec->policy = json_str(scale, "policy", "");
@@ -132,6 +149,8 @@ static void read_scale(struct spec *spec, const struct cJSON *scale)
     spec->idle_ms = at_least(number(scale, "idle_ms", 900000), 1000);
     spec->scale_interval_ms = at_least(number(scale, "interval_ms", 15000), 100);
     read_rails(&spec->rails, scale);
+    spec->mode = spec->scaled ? read_mode(scale) : FLEET_ACTIVE;
+    spec->pinned = number(scale, "pinned", spec->min);
 }
 
 void fleet_spec_read(struct spec *spec, const struct cJSON *config)

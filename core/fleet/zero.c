@@ -84,10 +84,9 @@ static void change(struct service *s, uint32_t desired, const char *why)
         .result = desired,
         .action = desired ? FLEET_SCALE_UP : FLEET_SCALE_DOWN,
     };
-    s->desired = desired;
     fleet_audit_record(s, &d);
     mem_free(reason);
-    fleet_keep_scale(s);
+    (void)fleet_scale_set(s, desired, desired ? FLEET_BY_REQUEST : FLEET_BY_SILENCE);
     fleet_service_reconcile(s);
 }
 
@@ -153,9 +152,10 @@ static void look(struct service *s)
     if (now_ms < s->manual_until_ms || !fleet_can_act(s->fleet)) {
         return;
     }
-    if (!s->desired && waits) {
+    if (!s->desired && waits && !fleet_scale_barred(s, FLEET_BY_REQUEST)) {
         wake(s, waits);
-    } else if (s->desired && quiet_ms >= s->spec.idle_ms && !c.launching && !c.old) {
+    } else if (s->desired && quiet_ms >= s->spec.idle_ms && !c.launching && !c.old &&
+               !fleet_scale_barred(s, FLEET_BY_SILENCE)) {
         sleep_now(s, quiet_ms);
     }
 }

@@ -84,6 +84,8 @@ local WRITES = {
         summary = "replaces an instance" },
     { name = "weight", usage = "weight(BACKEND, N)", takes = { "backend", "weight" }, needs = 2,
         summary = "another weight for a backend" },
+    { name = "approve", usage = "approve(SERVICE)", takes = { "service" }, needs = 1,
+        summary = "does what its policy recommends" },
     { name = "stop", usage = "stop(SERVICE)", takes = { "service" }, needs = 1,
         summary = "drains and removes all instances" },
     { name = "reload", usage = "reload()", takes = {}, needs = 0,

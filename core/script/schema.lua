@@ -303,6 +303,10 @@ S.scale = {
     doc = "shortest time from a step, up or down, to one down" },
   { "interval", type = "duration", min = 0.1, unit = "s",
     doc = "how often the policy is asked: as it says itself, else 15s" },
+  { "mode", type = "enum", values = { "active", "recommend", "shadow", "paused", "pinned" },
+    doc = "active; recommend: waits for `tidegate approve`; shadow: the policy only reports; paused: it "
+      .. "rests; pinned: to `pinned` instances" },
+  { "pinned", type = "integer", min = 0, max = MAX_INSTANCES, doc = "so many, in mode pinned" },
   { "step_limits", type = "guard", default = {}, fields = S.step_limits,
     example = "such as { up_count = 4 }, or false", doc = "how far it goes at a time" },
   { "saturation", type = "guard", default = {}, fields = S.saturation,

@@ -221,6 +221,19 @@ end
 
 -- ---- Scale and balance ------------------------------------------------------------------------
 
+local function check_mode(s, path, ctx)
+    local at = check.joined(path, "pinned")
+    s.mode = s.mode or s.pinned and "pinned" or "active"
+    if s.mode == "pinned" and not s.pinned then
+        ctx.report(check.joined(path, "mode"), "pinned to how many? Write pinned = N beside it")
+    elseif s.mode ~= "pinned" and s.pinned then
+        ctx.report(at, ('goes with mode = "pinned": this is mode = "%s"'):format(s.mode))
+    elseif s.pinned and (s.pinned < s.min or s.pinned > s.max) then
+        ctx.report(at, ("%d is outside of min, which is %d, and max, which is %d"):format(s.pinned,
+            s.min, s.max))
+    end
+end
+
 -- Who says that a step down may come sooner after another than limits of steps have it by default means it.
 local function shorten(limits, given, own_ms)
     for _, key in ipairs { "down_period", "after_up" } do
@@ -246,6 +259,7 @@ function types.scale(value, field, path, ctx)
     if s.min > s.max then
         ctx.report(check.joined(path, "min"), ("%d is more than max, which is %d"):format(s.min, s.max))
     end
+    check_mode(s, path, ctx)
     local inherited = { threshold = { cpu = cluster.cpu_threshold, memory = cluster.memory_threshold } }
     ctx.use { kind = "scale", name = s.policy, params = params, inherited = inherited, path = path,
         name_path = check.joined(path, "policy"), owner = s, settle = function(timing)

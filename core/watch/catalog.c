@@ -108,6 +108,10 @@ static const struct family_kind KINDS[FAMILIES] = {
                           "Instances of a service by state.", NULL, false},
     [FAMILY_INSTANCES_DESIRED] = {"tidegate_instances_desired", FAMILY_GAUGE, "service",
                                   "Instances that a service should have.", NULL, false},
+    [FAMILY_INSTANCES_RECOMMENDED] =
+        {"tidegate_instances_recommended", FAMILY_GAUGE, "service",
+         "Instances that a service's policy recommends and an operator has not approved.", NULL,
+         false},
     [FAMILY_INSTANCES_MIN] = {"tidegate_instances_min", FAMILY_GAUGE, "service",
                               "Fewest instances that scaling may leave.", NULL, false},
     [FAMILY_INSTANCES_MAX] = {"tidegate_instances_max", FAMILY_GAUGE, "service",

@@ -169,6 +169,7 @@ void watch_service(struct families *f, const struct cJSON *service)
         double factor;
     } NUMBERS[] = {
         {FAMILY_INSTANCES_DESIRED, "desired", 1},
+        {FAMILY_INSTANCES_RECOMMENDED, "recommended", 1},
         {FAMILY_INSTANCES_MIN, "min", 1},
         {FAMILY_INSTANCES_MAX, "max", 1},
         {FAMILY_SERVICE_GENERATION, "generation", 1},

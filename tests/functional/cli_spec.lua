@@ -3,7 +3,7 @@ local shell = require "shell"
 
 local COMMANDS = {
     "run", "check", "status", "decisions", "explain", "metrics", "scale", "deploy", "drain", "undrain", "backend",
-    "weight", "restart", "stop", "reload", "repl", "anomaly", "simulate", "version", "help",
+    "weight", "restart", "approve", "stop", "reload", "repl", "anomaly", "simulate", "version", "help",
 }
 
 describe("command line", function()
@@ -70,7 +70,7 @@ describe("command line", function()
         for _, args in ipairs {
             "status", "status --json", "decisions", "scale shop 3", "deploy shop --wait", "drain a", "undrain a",
             "backend add a 10.0.0.1:80", "weight a 5", "explain --like GET", "metrics",
-            "restart a", "stop shop", "reload", "status --socket /nonexistent/x", "status --cluster shop",
+            "restart a", "approve shop", "stop shop", "reload", "status --socket /nonexistent/x", "status --cluster shop",
         } do
             local code, out, err = run(args)
             assert.same({ 3, "" }, { code, out }, args)

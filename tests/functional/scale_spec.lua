@@ -122,6 +122,42 @@ describe("scale", function()
         assert.equal(2, t:cli("scale", "data", "many").code)
     end))
 
+    it("waits for an operator's word, and changes modes in place", tidegate.test(function(t)
+        policy(t, "two", "return 2, 'two are enough'")
+        local function mode(text)
+            t:configure(SERVICE, { SCALE = [[scale = { policy = "two", min = 1, max = 4, interval = "100ms", ]] .. text
+                .. [[, up_cooldown = "0s", down_cooldown = "0s" },]] })
+        end
+        mode 'mode = "recommend"'
+        local admin = t:port "ADMIN"
+        t:start { args = { "--admin", "127.0.0.1:" .. admin } }
+        t:wait("a recommendation", function() return t:of().recommended == 2 end)
+        assert.same({ 1, "recommend" }, { t:of().desired, t:of().mode })
+        local status = t:cli("status", "data").out
+        assert.truthy(status:find("recommends 2 instances: `tidegate approve data` starts or stops them", 1, true), status)
+        assert.truthy(t:get("/metrics", { port = admin }).body:find('tidegate_instances_recommended{service="data"} 2', 1, true))
+        local said = t:cli("approve", "data")
+        assert.same({ 0, "data: 1 -> 2 instances\n" }, { said.code, said.out })
+        t:wait_up(2)
+        assert.truthy(last(t:decisions(), "scale_up").reason:find "^approved by .+: two are enough$")
+        said = t:cli("approve", "data")
+        assert.same({ 1, true }, { said.code, said.err:find("nothing is recommended", 1, true) ~= nil })
+
+        mode "pinned = 3"
+        assert.equal(0, t:cli("reload").code)
+        t:wait_up(3)
+        assert.truthy(t:cli("scale", "data", "1").err:find("pinned to 3", 1, true))
+        local pids = t:pids()
+        mode 'mode = "paused"'
+        assert.equal(0, t:cli("reload").code)
+        t:wait("held by its mode", function() return (t:of().last_decision or {}).held_by == "paused" end)
+        assert.same(pids, t:pids())
+        mode 'mode = "active"'
+        assert.equal(0, t:cli("reload").code)
+        t:wait_up(2)
+        t:wait_settled()
+    end))
+
     it("keeps to bounds and cooldowns whatever the policy wants", tidegate.test(function(t)
         policy(t, "more", "return s.instances + 1, 'more'")
         policy(t, "lots", "return 50, 'lots'")

@@ -153,6 +153,22 @@ describe("commands/show", function()
         end
     end)
 
+    it("says what keeps a service's policy from deciding", function()
+        for want, service in pairs {
+            ["scaling is set to paused: its policy changes nothing"] = { mode = "paused" },
+            ["scaling is set to shadow: its policy only reports"] = { mode = "shadow" },
+            ["scaling is set to pinned: its policy and `tidegate scale` change nothing"] = { mode = "pinned" },
+            ["scaling is set to recommend: its policy recommends no change"] = { mode = "recommend" },
+            ["recommends 5 instances: `tidegate approve catalog` starts or stops them"] = { mode = "recommend", recommended = 5 },
+            ["scaled by hand: the policy decides again in 9m00s"] = { mode = "active", manual_for_s = 540 },
+            ["its policy went to and fro too often: no scaling down for 20m"] = { mode = "active", frozen_for_s = 1200 },
+        } do
+            service.name = "catalog"
+            assert.matches("\ncatalog\n  " .. want, status { ok = true, services = { service } }, 1, true)
+        end
+        assert.is_nil(status({ ok = true, services = { { name = "catalog", mode = "active" } } }):find("scaling", 1, true))
+    end)
+
     it("shows decisions with what was wanted and what held them", function()
         local text = shown(C.commands_show_decisions, {
             decisions = {

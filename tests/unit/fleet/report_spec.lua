@@ -32,7 +32,7 @@ describe("fleet status", function()
             name = "string", source = "string", desired = "number", min = "number", max = "number", up = "number",
             starting = "number", draining = "number", generation = "number", rolling = "boolean",
             stopped = "boolean", oom_kills = "number", last_decision = "table", deploy = "table", resources = "table",
-            traffic = "table", instances = "table",
+            traffic = "table", instances = "table", mode = "string",
         }, kinds(s))
         assert.same({ cpu_percent = "number", memory_percent = "number" }, kinds(s.resources))
         assert.same({ rate = "number", in_flight = "number", queue = "number", p50_ms = "number", p95_ms = "number",

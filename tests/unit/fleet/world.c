@@ -633,6 +633,8 @@ const char *world_operate(struct world *w, const char *what, const char *object,
         return lend_json(w, fleet_weight(f, object, count, "uid 0", w->now_ms));
     } else if (!strcmp(what, "restart")) {
         return lend_json(w, fleet_restart(f, object, "uid 0", w->now_ms));
+    } else if (!strcmp(what, "approve")) {
+        return lend_json(w, fleet_approve(f, object, "uid 0", w->now_ms));
     } else if (!strcmp(what, "stop")) {
         return lend_json(w, fleet_stop(f, object, "uid 0", w->now_ms));
     } else if (!strcmp(what, "stop_all")) {

@@ -46,7 +46,7 @@ void world_queue(struct world *w, unsigned worker, unsigned route, uint64_t coun
 /* Finished requests of one latency. */
 void world_requests(struct world *w, unsigned slot, unsigned count, unsigned failures,
                     uint64_t latency_us);
-/* "scale", "deploy", "drain", "undrain", "restart", "stop" answer as fleet.h says; "stop_all" and
+/* "scale", "deploy", "drain", "undrain", "restart", "approve", "stop" answer as fleet.h says; "stop_all" and
  * "idle" answer whether the fleet is idle, "surveyed" whether all that ran before it is known. */
 const char *world_operate(struct world *w, const char *what, const char *object, uint32_t count,
                           uint32_t hold_ms);

@@ -336,7 +336,7 @@ describe("script/console attached", function()
         assert.equal("{ decisions = {} }\n", (c:eval 'decisions "catalog"'))
         assert.equal('{"command":"decisions","from":"console","service":"catalog"}\n', c:asked())
         for _, code in ipairs { 'scale("catalog", 3)', 'deploy "catalog"', 'drain "catalog-7"', 'undrain "catalog-7"', "reload()",
-            'restart "catalog-7"', 'weight("catalog-7", 2)', 'stop "catalog"' } do
+            'restart "catalog-7"', 'weight("catalog-7", 2)', 'approve "catalog"', 'stop "catalog"' } do
             assert.matches("^console:1: %a+ changes the running system: start the console with %-%-attach %-%-write$", c:fails(code))
             assert.equal("", c:asked())
         end

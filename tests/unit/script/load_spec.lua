@@ -53,7 +53,7 @@ describe("script_load", function()
             deploy = { timeout_ms = 120000 }, stop_timeout_ms = 10000, drain_timeout_ms = 30000, tags = {},
             scale = {
                 policy = "threshold", params = { cpu = 75, memory = 80 }, min = 2, max = 20,
-                up_cooldown_ms = 300000, down_cooldown_ms = 600000, interval_ms = 15000,
+                up_cooldown_ms = 300000, down_cooldown_ms = 600000, interval_ms = 15000, mode = "active",
                 step_limits = RAILS.step_limits, saturation = RAILS.saturation, churn = RAILS.churn,
             },
             routes = {}, backends = {}, weight = 1, max_connections = 100, capacity = 1000, slow_start_ms = 0,
@@ -149,7 +149,8 @@ cluster { min_instances = 1, max_instances = 5, cpu_threshold = 60, memory_thres
         local s = config.services[1]
         assert.same({
             policy = "threshold", params = { cpu = 60, memory = 70 }, min = 1, max = 5, up_cooldown_ms = 10000,
-            down_cooldown_ms = 20000, interval_ms = 15000, step_limits = RAILS.within(20000), saturation = RAILS.saturation, churn = RAILS.churn,
+            down_cooldown_ms = 20000, interval_ms = 15000, mode = "active",
+            step_limits = RAILS.within(20000), saturation = RAILS.saturation, churn = RAILS.churn,
         }, s.scale)
         assert.same({ 5000, 1 }, { s.routes[1].backend_timeout_ms, s.routes[1].max_retries })
         assert.same({ 2000, 2000 }, { s.health_check.interval_ms, s.health_check.timeout_ms })
@@ -164,7 +165,8 @@ cluster { min_instances = 1, max_instances = 5, cpu_threshold = 60, memory_thres
         assert.same({ 2, 300000, 25 },
             { scale.step_limits.up_count, scale.step_limits.down_period_ms, scale.step_limits.down_percent })
         local function of(text)
-            return loaded('service "web" { image = "web:1", ports = { 80 }, scale = { ' .. text .. " } }").services[1].scale.step_limits
+            return loaded('service "web" { image = "web:1", ports = { 80 }, scale = { ' .. text .. " } }")
+                .services[1].scale.step_limits
         end
         assert.same(RAILS.within(5000), of 'down_cooldown = "5s"')
         assert.same(60000, of 'down_cooldown = "5s", step_limits = { after_up = "60s" }'.after_up_ms)
@@ -172,6 +174,17 @@ cluster { min_instances = 1, max_instances = 5, cpu_threshold = 60, memory_thres
         assert.same(RAILS.step_limits, of 'policy = "latency_slo"') -- whose own cooldown is 0
         assert.same({}, of "down_cooldown = 1, step_limits = false")
         assert.same({ cpu = 95, queue_wait_ms = 1000, times = 3, more_percent = 100 }, scale.saturation)
+    end)
+
+    it("takes modes of scaling", function()
+        local function of(text)
+            local scale = loaded('service "web" { image = "web:1", ports = { 80 }, scale = { max = 9, ' .. text .. " } }")
+                .services[1].scale
+            return { scale.mode, scale.pinned }
+        end
+        assert.same({ "recommend" }, of 'mode = "recommend"')
+        assert.same({ "pinned", 4 }, of 'mode = "pinned", pinned = 4')
+        assert.same({ "pinned", 4 }, of "pinned = 4")
     end)
 
     it("lets overrides win, and says so when they are wrong", function()

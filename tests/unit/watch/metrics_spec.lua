@@ -98,7 +98,9 @@ describe("watch/metrics", function()
         end
         local s = parse((page {
             engine = { state = "up" },
-            services = { service("shop", { { id = "shop-1", slot = 5, state = "up" } }, { desired = 2, min = 1, max = 4, traffic = { queue = 7 } }) },
+            services = { service("shop", { { id = "shop-1", slot = 5, state = "up" } }, {
+                desired = 2, recommended = 3, min = 1, max = 4, traffic = { queue = 7 },
+            }) },
         }))
         local who = 'service="shop",backend="shop-1"'
         assert.equal(20, s["tidegate_backend_requests_total{" .. who .. ',code="2xx"}'])
@@ -111,6 +113,7 @@ describe("watch/metrics", function()
         assert.equal(1, s['tidegate_instances{service="shop",state="up"}'])
         assert.equal(0, s['tidegate_instances{service="shop",state="down"}'])
         assert.equal(2, s['tidegate_instances_desired{service="shop"}'])
+        assert.equal(3, s['tidegate_instances_recommended{service="shop"}'])
         assert.equal(4, s['tidegate_instances_max{service="shop"}'])
         assert.equal(7, s['tidegate_service_queue_length{service="shop"}'])
         assert.equal(1, s["tidegate_engine_up"])
