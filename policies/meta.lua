@@ -11,7 +11,9 @@
 ---@field params table<string, tidegate.Param>   what the configuration may set
 ---@field needs? string[]                        balance: of a request, and response_mean_ms; absent: all
 ---@field timing? tidegate.Timing                scale: what it wants where the service says nothing
----@field new fun(params: table, detector?: tidegate.Detector): tidegate.Made for each use of it
+---@field new fun(params: table, state: table|tidegate.Detector): tidegate.Made for each use of it
+---@field state_version? integer                 of what it keeps in `state`; 1 when absent
+---@field migrate? fun(old: table, from: integer): table what version `from` kept, as it is kept now
 ---@field examples? table[]                      what its kind takes: tidegate.ScaleExample and its kin
 
 ---@alias tidegate.Made tidegate.Scale|tidegate.Balance|tidegate.Alert|tidegate.Anomaly|tidegate.Notify
@@ -71,7 +73,7 @@
 -- A policy among the parameters of another: each new() makes an instance of it.
 ---@class tidegate.Part
 ---@field name string                            of the policy
----@field new fun(): tidegate.Scale              what it returns decides
+---@field new fun(state?: table): tidegate.Scale what it returns decides
 
 ---@class tidegate.ScaleExample
 ---@field params? table                          defaults where absent; parts as tidegate.Part

@@ -101,9 +101,9 @@ static void on_message(void *arg, const struct ipc_message *message)
         return; /* one of an old generation answers late */
     }
     if (message->type == IPC_READY) {
+        learned_give(m, child, false);
         child_send(child, IPC_CONFIG, m->generation, m->config_text);
         faults_give(m, child, false);
-        learned_give(m, child);
     } else if (message->type == IPC_LEARNED) {
         struct cJSON *portion = json_parse(message->data, message->len);
         learned_on_portion(m, portion);
@@ -152,7 +152,6 @@ void deciders_adopt(struct master *m, struct child *child)
     child->on_message = on_message;
     child->on_exited = on_exited;
     give_up(m, old);
-    learned_give(m, child);
     child_dismiss(old);
 }
 

@@ -1,11 +1,12 @@
-/* learned.c: what anomaly detectors learned, kept for the next policy process and the next daemon.
+/* learned.c: what anomaly detectors learned and policies keep, for the next policy process and the next daemon.
  *
  *   policy process  --portions-->  series  --some a tick-->  documents "learned" of the store
- *                   <--all of it, before its first question--
+ *                   <--all of it, before its configuration--
  *
- * Owns: a copy of every series' state by its key, as the policy process told it last. It is asked for every
- * SAVE_MS, before a reload and at the end. Invariants: what is written never fills the store's queue, where
- * events wait too. A series is forgotten with its service, instance or policy. Does not: understand states. */
+ * Owns: a copy of every series' and every policy's state by its key, as the policy process told it last. It is
+ * asked for every SAVE_MS, in a reload and at the end. Invariants: what is written never fills the store's queue,
+ * where events wait too. A state is forgotten with its service, instance, alert or policy. Does not: understand
+ * states. */
 #include "app/history.h"
 #include "app/master.h"
 
@@ -22,13 +23,13 @@
 
 enum {
     SAVE_MS = 300000,
-    ANSWER_MS = 1000,       /* what is asked for at the end is waited for so long */
-    PORTION = 1000,         /* series in one message */
-    SERIES_MOST = 100000,   /* more are learned anew */
-    SERIES_BYTES = 1 << 17, /* longest state that is kept */
-    WRITE_BYTES = 1 << 20,  /* in one tick */
-    QUEUED_MOST = 1000,     /* more than that waits in the store: not now */
-    END_BYTES = 32 << 20    /* at the end all at once, but no more */
+    ANSWER_MS = 1000,        /* what is asked for at the end is waited for so long */
+    PORTION_BYTES = 4 << 20, /* of series in one message */
+    SERIES_MOST = 100000,    /* more are learned anew */
+    SERIES_BYTES = 1 << 17,  /* longest state that is kept */
+    WRITE_BYTES = 1 << 20,   /* in one tick */
+    QUEUED_MOST = 1000,      /* more than that waits in the store: not now */
+    END_BYTES = 32 << 20     /* at the end all at once, but no more */
 };
 
 struct learned_series {
@@ -97,6 +98,27 @@ static void write_some(struct master *m)
 
 /* ---- Forgetting ---- */
 
+static void want(struct map *to, struct master *m, const char *kind, const char *policy,
+                 const char *of)
+{
+    char *begin = mem_printf("%s:%s|%s|", kind, policy, of);
+    (void)map_put(to, begin, m);
+    mem_free(begin);
+}
+
+/* Whose policies keep something, as script_cold_save names them. */
+static void list_keeping(struct master *m, struct map *to)
+{
+    const struct cJSON *s = json_first(json_get(m->config, "services"));
+    for (; s; s = json_next(s)) {
+        want(to, m, "scale", json_str(json_get(s, "scale"), "policy", ""), json_str(s, "name", ""));
+    }
+    for (s = json_first(json_get(m->config, "alerts")); s; s = json_next(s)) {
+        want(to, m, "alert", json_str(json_get(s, "when"), "policy", ""), json_str(s, "name", ""));
+    }
+    want(to, m, "notify", json_str(json_path(m->config, "alerting.notify"), "policy", ""), "");
+}
+
 /* What is watched: "policy|service|" and "policy|service|instance", as keys begin. */
 static void list_watched(struct master *m, struct map *to)
 {
@@ -155,6 +177,7 @@ static void forget_gone(struct master *m)
         return;
     }
     list_watched(m, &watched);
+    list_keeping(m, &watched);
     for (size_t at = 0; map_next(&m->learned.series, &at, &key, &series);) {
         if (!is_watched(&watched, key)) {
             drop(m, key, series);
@@ -176,34 +199,39 @@ void learned_on_portion(struct master *m, const struct cJSON *portion)
     if (json_bool(portion, "last", true)) {
         m->learned.asked_ms = 0;
         forget_gone(m);
+        reload_on_learned(m);
     }
 }
 
-static void give(struct child *child, struct cJSON *series)
+static void give(struct child *child, struct cJSON *series, bool strict)
 {
     struct cJSON *message = json_object();
     json_set(message, "series", series);
+    json_set_bool(message, "strict", strict);
     char *text = json_text(message);
     child_send(child, IPC_LEARNED, 0, text);
     mem_free(text);
     json_free(message);
 }
 
-void learned_give(struct master *m, struct child *child)
+void learned_give(struct master *m, struct child *child, bool strict)
 {
     struct cJSON *series = json_object();
-    size_t at = 0, count = 0;
+    size_t at = 0, bytes = 0;
     const char *key;
     void *value;
     while (map_next(&m->learned.series, &at, &key, &value)) {
         const struct learned_series *s = value;
-        json_add(series, key, json_parse(s->state, strlen(s->state)));
-        if (++count % PORTION == 0) {
-            give(child, series);
+        size_t len = strlen(s->state);
+        json_add(series, key, json_parse(s->state, len));
+        bytes += len;
+        if (bytes > PORTION_BYTES) {
+            give(child, series, strict);
             series = json_object();
+            bytes = 0;
         }
     }
-    give(child, series);
+    give(child, series, strict);
 }
 
 void learned_ask(struct master *m)
@@ -223,7 +251,7 @@ static void on_kept(struct master *m, const char *kind, const char *key, const c
     if (state) {
         set(m, key, json, false);
     } else {
-        log_warn("what a detector learned is damaged: it learns anew", "series=%s", key);
+        log_warn("what was learned is damaged: it is learned anew", "series=%s", key);
         kept_put(m, "learned", key, NULL);
     }
     json_free(state);
@@ -233,7 +261,8 @@ void learned_open(struct master *m)
 {
     kept_recall(m, "learned", on_kept);
     if (m->learned.series.count) {
-        log_info("detectors go on from what they learned", "series=%zu", m->learned.series.count);
+        log_info("detectors and policies go on from what they learned", "series=%zu",
+                 m->learned.series.count);
     }
 }
 

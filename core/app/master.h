@@ -4,7 +4,7 @@
  *   services.c  the fleet, and who is told by whom: engine, probes, workers, policies
  *   workers.c   worker processes, listening sockets, rosters to them
  *   deciders.c  the policy process and the questions to it
- *   learned.c   what anomaly detectors learned, kept over policy processes
+ *   learned.c   what anomaly detectors learned and policies keep, over policy processes
  *   reload.c    generations, two-phase
  *   control.c   what operators ask for
  *   explain.c   questions to workers about requests
@@ -74,6 +74,7 @@ struct reload {
                             acknowledgement always means this try */
     uint64_t started_ms;
     struct child *candidate; /* its policy process */
+    bool given, built; /* it was given what was learned; it has built the generation on that */
     struct cJSON *config;
     char *config_text;
     struct admin_request *asker; /* waits for the outcome; NULL = SIGHUP or the start */
@@ -136,7 +137,7 @@ struct faults {
     unsigned quarantined; /* of them */
 };
 
-/* What anomaly detectors learned. */
+/* What anomaly detectors learned, and policies keep. */
 struct learned {
     struct map series; /* key -> struct learned_series */
     size_t changed;    /* of them, since they were written */
@@ -284,7 +285,7 @@ void workers_close_listeners(struct master *m);
 /* A policy process that has been told nothing yet; messages go to `on_message`, its exit to `on_exited`. */
 int deciders_spawn(struct master *m, ipc_message_fn *on_message, child_exited_fn *on_exited,
                    struct child **ret_child);
-/* The process of a new generation takes over; the old one is dismissed. Takes child. */
+/* The process of a new generation, which has its configuration, takes over; the old one is dismissed. Takes child. */
 void deciders_adopt(struct master *m, struct child *child);
 /* Sends a question; false when nobody is there to answer, or one of that kind has no answer yet (of NOTIFY
  * several may be open). Each that was sent ends in one call of master.on_answer, decisions excepted: they go to
@@ -298,8 +299,9 @@ void deciders_close(struct master *m);
 void learned_open(struct master *m);
 /* A part of what the policy process was asked for. */
 void learned_on_portion(struct master *m, const struct cJSON *portion);
-/* Gives all that is known to a process that was not asked anything yet. */
-void learned_give(struct master *m, struct child *child);
+/* Gives all that is known to a process, for the configuration that it gets next. `strict`: one that cannot go on
+ * from there refuses; else it begins anew. */
+void learned_give(struct master *m, struct child *child, bool strict);
 /* Asks the policy process for what it knows; it comes in portions. */
 void learned_ask(struct master *m);
 /* Whether they are still worth waiting for. */
@@ -312,6 +314,8 @@ void learned_close(struct master *m);
 /* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: an asker is refused
  * meanwhile, without one (SIGHUP) another follows. A rehearsal does all but switch. */
 void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal);
+/* The policy process has told all that was learned. */
+void reload_on_learned(struct master *m);
 /* A worker acknowledged, refused with `error`, or is gone. */
 void reload_on_worker(struct master *m, const struct child *worker, const char *error);
 void reload_tick(struct master *m, uint64_t now_ms);

@@ -2,10 +2,10 @@
  * at any time and start it again with the configuration that is in force.
  *
  *   LOAD      reads the files once, answers CONFIG or NACK (the candidate of a reload)
- *   CONFIG    takes a configuration as it stands (after a crash): nothing is read, answers READY
+ *   LEARNED   what detectors learned and policies kept, in portions, for the CONFIG that follows; or it is asked for
+ *   CONFIG    takes a configuration as it stands: nothing is read, answers ACK or NACK
  *   SNAPSHOT  answers DECISIONS; EVALUATE answers EVALUATED; NOTIFY answers NOTIFIED
- *   QUARANTINE  a policy that is not to be asked any more
- *   LEARNED   takes up what detectors had learned, or tells it */
+ *   QUARANTINE  a policy that is not to be asked any more */
 #include "app/children.h"
 
 #include <signal.h>
@@ -22,7 +22,8 @@
 #include "script/script.h"
 
 enum {
-    PORTION = 1000 /* series in one message: 1.5 MB at most */
+    PORTION = 1000,   /* series in one message: 1.5 MB at most */
+    KEPT_PORTION = 20 /* states of policies, 128 KB at most each */
 };
 
 struct policy {
@@ -30,6 +31,7 @@ struct policy {
     struct ipc *channel;
     struct script_cold *cold;
     struct script_anomaly *anomaly;
+    struct cJSON *learned; /* for the next CONFIG, or NULL */
 };
 
 /* Takes the message. */
@@ -49,17 +51,19 @@ static void refuse(struct policy *p, uint32_t generation, const char *of, const 
     say(p, IPC_NACK, generation, nack);
 }
 
-/* Builds the deciding states beside the old ones. */
-static int adopt(struct policy *p, const struct cJSON *config, char **reterr)
+/* Builds the deciding states beside the old ones; `learned` may be NULL. */
+static int adopt(struct policy *p, const struct cJSON *config, const struct cJSON *learned,
+                 char **reterr)
 {
     struct script_cold *cold = NULL;
     struct script_anomaly *anomaly = NULL;
-    int rc = script_cold_new(config, &cold, reterr);
+    int rc = script_cold_go_on(config, learned, &cold, reterr);
     rc = rc ? rc : script_anomaly_new(config, &anomaly, reterr);
     if (rc) {
         script_cold_free(cold);
         return rc;
     }
+    script_anomaly_restore(anomaly, learned);
     script_cold_free(p->cold);
     script_anomaly_free(p->anomaly);
     p->cold = cold;
@@ -75,7 +79,7 @@ static void on_load(struct policy *p, const struct ipc_message *m)
     int rc = script_load(json_str(args, "path", ""), json_get(args, "overrides"), &config,
                          &warnings, &error);
     if (!rc) {
-        rc = adopt(p, config, &error);
+        rc = adopt(p, config, NULL, &error);
     }
     if (rc) {
         refuse(p, m->generation, "load", error ? error : "could not be loaded");
@@ -96,10 +100,25 @@ static void on_load(struct policy *p, const struct ipc_message *m)
 static void on_config(struct policy *p, const struct ipc_message *m)
 {
     struct cJSON *config = json_parse(m->data, m->len);
+    bool must_go_on = json_bool(p->learned, "strict", false);
     char *error = NULL;
-    if (adopt(p, config, &error)) {
-        refuse(p, m->generation, "config", error ? error : "could not be built");
+    int rc = adopt(p, config, json_get(p->learned, "series"), &error);
+    if (rc && !must_go_on) {
+        /* A state that does not fit may not keep what is in force from being decided. */
+        log_error("what policies kept cannot be taken up: they begin anew", "error=%s",
+                  error ? error : "");
+        mem_release(&error);
+        rc = adopt(p, config, NULL, &error);
     }
+    if (rc) {
+        refuse(p, m->generation, "config", error ? error : "could not be built");
+    } else {
+        struct cJSON *ack = json_object();
+        json_set_str(ack, "of", "config");
+        say(p, IPC_ACK, m->generation, ack);
+    }
+    json_free(p->learned);
+    p->learned = NULL;
     mem_free(error);
     json_free(config);
 }
@@ -125,27 +144,40 @@ static struct cJSON *notify(struct policy *p, const struct cJSON *question)
     return script_cold_notify(p->cold, question);
 }
 
-static void tell_learned(struct policy *p, uint32_t generation)
+/* Takes series; NULL: it was the last. */
+static void tell_portion(struct policy *p, uint32_t generation, struct cJSON *series)
 {
-    size_t at = 0;
-    struct cJSON *series = script_anomaly_save(p->anomaly, &at, PORTION);
-    do {
-        struct cJSON *next = series ? script_anomaly_save(p->anomaly, &at, PORTION) : NULL;
-        struct cJSON *portion = json_object();
-        json_set(portion, "series", series ? series : json_object());
-        json_set_bool(portion, "last", !next);
-        say(p, IPC_LEARNED, generation, portion);
-        series = next;
-    } while (series);
+    struct cJSON *portion = json_object();
+    json_set_bool(portion, "last", !series);
+    json_set(portion, "series", series ? series : json_object());
+    say(p, IPC_LEARNED, generation, portion);
 }
 
-/* What detectors learned goes to the master, which keeps it, and comes from there. */
+static void tell_learned(struct policy *p, uint32_t generation)
+{
+    struct cJSON *series;
+    for (size_t at = 0; (series = script_anomaly_save(p->anomaly, &at, PORTION));) {
+        tell_portion(p, generation, series);
+    }
+    for (size_t at = 0; (series = script_cold_save(p->cold, &at, KEPT_PORTION));) {
+        tell_portion(p, generation, series);
+    }
+    tell_portion(p, generation, NULL);
+}
+
+/* What was learned goes to the master, which keeps it, and comes from there before a CONFIG. */
 static void on_learned(struct policy *p, const struct ipc_message *m)
 {
     struct cJSON *said = json_parse(m->data, m->len);
-    if (p->anomaly && json_get(said, "series")) {
-        script_anomaly_restore(p->anomaly, json_get(said, "series"));
-    } else if (p->anomaly) {
+    struct cJSON *one = json_first(json_get(said, "series"));
+    if (json_get(said, "series") && !p->learned) {
+        p->learned = said;
+        return;
+    }
+    for (; one; one = json_next(one)) {
+        json_add(json_get(p->learned, "series"), json_name(one), json_copy(one));
+    }
+    if (!json_get(said, "series") && p->anomaly) {
         tell_learned(p, m->generation);
     }
     json_free(said);
@@ -218,5 +250,6 @@ int policy_main(int argc, char **argv)
     uv_run(&p.loop, UV_RUN_DEFAULT);
     script_cold_free(p.cold);
     script_anomaly_free(p.anomaly);
+    json_free(p.learned);
     return uv_loop_close(&p.loop) ? 1 : 0;
 }

@@ -1,7 +1,8 @@
 /* reload.c: generations. The first load at the start is the same way with nothing to go back to.
  *
  *   IDLE -> LOADING (a fresh policy process reads, checks, builds)
- *        -> PREPARING (sockets are open, every worker builds it beside the old)
+ *        -> PREPARING (sockets are open, every worker builds it beside the old; the policy process tells what it
+ *             learned, and the candidate builds on that)
  *        -> all acknowledged: COMMIT, the new policy process takes over, the fleet applies the rest
  *             -> SWITCHING until every worker said that it serves it: then the outcome is told
  *        -> anything else, or PREPARE_MS over, or only a rehearsal: ABORT, the old generation goes on */
@@ -198,7 +199,7 @@ static bool all_prepared(const struct master *m)
 /* Goes on when nobody is left to wait for. */
 static void go_on(struct master *m)
 {
-    if (!all_prepared(m)) {
+    if (!m->reload.built || !all_prepared(m)) {
         return;
     }
     if (m->reload.rehearsal) {
@@ -207,6 +208,16 @@ static void go_on(struct master *m)
         answer(m, yes);
     } else {
         commit(m);
+    }
+}
+
+void reload_on_learned(struct master *m)
+{
+    struct reload *r = &m->reload;
+    if (r->phase == RELOAD_PREPARING && !r->given && r->candidate) {
+        r->given = true;
+        learned_give(m, r->candidate, m->phase == MASTER_SERVING);
+        child_send(r->candidate, IPC_CONFIG, r->generation, r->config_text);
     }
 }
 
@@ -262,6 +273,7 @@ static void on_config(struct master *m, const struct ipc_message *message)
     } else if (m->phase == MASTER_STARTING) {
         log_warnings(r->config);
         if (!master_build(m, &error)) {
+            reload_on_learned(m); /* what the last daemon kept */
             commit(m);
             m->phase = MASTER_SERVING;
             (void)workers_start(m); /* what fails is tried again by the tick */
@@ -272,7 +284,10 @@ static void on_config(struct master *m, const struct ipc_message *message)
         if (!error && !workers_listen(m, r->config, &error)) {
             r->seen = r->generation;
             workers_prepare(m);
-            go_on(m);
+            learned_ask(m);
+            if (!m->learned.asked_ms) {
+                reload_on_learned(m); /* nobody is there to ask */
+            }
         }
     }
     if (error) {
@@ -288,10 +303,13 @@ static void on_candidate_message(void *arg, const struct ipc_message *message)
     if (message->fd >= 0) {
         close(message->fd);
     }
-    if (child != m->reload.candidate || m->reload.phase != RELOAD_LOADING) {
+    if (child != m->reload.candidate) {
         return;
     }
-    if (message->type == IPC_READY) {
+    if (m->reload.phase == RELOAD_PREPARING && message->type == IPC_ACK) {
+        m->reload.built = true;
+        go_on(m);
+    } else if (message->type == IPC_READY) {
         struct cJSON *load = json_object(), *overrides = json_object();
         json_set_str(load, "path", m->config_path);
         if (m->options->engine) {
@@ -305,7 +323,7 @@ static void on_candidate_message(void *arg, const struct ipc_message *message)
         child_send(child, IPC_LOAD, m->reload.generation, text);
         mem_free(text);
         json_free(load);
-    } else if (message->type == IPC_CONFIG) {
+    } else if (message->type == IPC_CONFIG && m->reload.phase == RELOAD_LOADING) {
         on_config(m, message);
     } else if (message->type == IPC_NACK) {
         struct cJSON *nack = json_parse(message->data, message->len);
@@ -344,8 +362,8 @@ void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal)
         }
         return;
     }
-    learned_ask(m); /* the next process goes on from there */
     r->phase = RELOAD_LOADING;
+    r->given = r->built = false;
     r->rehearsal = rehearsal;
     r->again = r->again && rehearsal;
     r->generation = (r->seen > m->generation ? r->seen : m->generation) + 1;
@@ -363,14 +381,19 @@ void reload_tick(struct master *m, uint64_t now_ms)
 {
     struct reload *r = &m->reload;
     uint64_t age = now_ms - r->started_ms;
+    if (r->phase == RELOAD_PREPARING && !r->given && !learned_awaited(m, now_ms)) {
+        reload_on_learned(m); /* it says nothing: go on from what it told last */
+    }
     if (r->phase == RELOAD_IDLE && r->again && m->phase == MASTER_SERVING) {
         reload_begin(m, NULL, false);
     } else if (r->phase == RELOAD_LOADING && age > LOAD_MS) {
         struct child *stuck = r->candidate;
         refuse(m, "loading took longer than 10 s: is there an endless loop in it?");
         child_kill(stuck);
-    } else if (r->phase == RELOAD_PREPARING && age > PREPARE_MS) {
+    } else if (r->phase == RELOAD_PREPARING && age > PREPARE_MS && !all_prepared(m)) {
         refuse(m, "not all workers were ready within 2 s");
+    } else if (r->phase == RELOAD_PREPARING && age > LOAD_MS) {
+        refuse(m, "the new policy process was not ready within 10 s");
     } else if (r->phase == RELOAD_SWITCHING && age > SWITCH_MS) {
         log_warn("not all workers have switched: the generation before goes on in them", "");
         tell_switched(m, true);

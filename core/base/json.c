@@ -239,3 +239,13 @@ struct cJSON *json_number(double number)
 {
     return made(cJSON_CreateNumber(number));
 }
+
+struct cJSON *json_string(const char *text)
+{
+    return made(cJSON_CreateString(text));
+}
+
+struct cJSON *json_boolean(bool value)
+{
+    return made(cJSON_CreateBool(value));
+}

@@ -61,8 +61,10 @@ void json_set_bool(struct cJSON *object, const char *key, bool value);
 void json_set(struct cJSON *container, const char *key, struct cJSON *value);
 /* Takes `value` as a member that the object is known not to have yet: does not look for it. */
 void json_add(struct cJSON *object, const char *key, struct cJSON *value);
-/* A number that no container has yet. */
+/* Values that no container has yet. */
 struct cJSON *json_number(double number);
+struct cJSON *json_string(const char *text);
+struct cJSON *json_boolean(bool value);
 /* Drops a member; one that is not there is no error. */
 void json_remove(struct cJSON *object, const char *key);
 void json_add_str(struct cJSON *array, const char *text);

@@ -14,25 +14,27 @@ struct ipc;
 
 /*  type            from     to       payload                                                   */
 enum ipc_type {
-    IPC_LOAD,    /* master policy   {"path":"/abs/tidegate.lua","overrides":{"engine":"process"}} */
-    IPC_CONFIG,  /* policy master   the configuration as script.h shapes it                    */
-    IPC_PREPARE, /* master worker   the same; the worker builds that generation beside the old */
-    IPC_LISTEN,  /* master worker   {"address":"0.0.0.0:8080"} + the listening descriptor      */
-    IPC_COMMIT,  /* master worker   {} switch to the prepared generation                       */
-    IPC_ABORT,   /* master worker   {} forget the prepared generation                          */
-    IPC_ROSTER,  /* master worker   which backends, as fleet.h shapes it                       */
+    IPC_LOAD, /* master policy   {"path":"/abs/tidegate.lua","overrides":{"engine":"process"}} */
+    IPC_CONFIG, /* policy master   the configuration as script.h shapes it; master policy the same back, to be
+                    built with what LEARNED said before                                       */
+    IPC_PREPARE,   /* master worker   the same; the worker builds that generation beside the old */
+    IPC_LISTEN,    /* master worker   {"address":"0.0.0.0:8080"} + the listening descriptor      */
+    IPC_COMMIT,    /* master worker   {} switch to the prepared generation                       */
+    IPC_ABORT,     /* master worker   {} forget the prepared generation                          */
+    IPC_ROSTER,    /* master worker   which backends, as fleet.h shapes it                       */
     IPC_SNAPSHOT,  /* master policy   the view of all services, as fleet.h shapes it             */
     IPC_DECISIONS, /* policy master   answers to it                                              */
     IPC_EVALUATE,  /* master policy   the metrics views, as script_cold_evaluate takes them      */
     IPC_EVALUATED, /* policy master   what the alerts in Lua say of them                         */
-    IPC_LEARNED,   /* master policy   {"save":true}, or {"series":{KEY:...}} as it was saved;
+    IPC_LEARNED, /* master policy   {"save":true}, or {"series":{KEY:...},"strict":true} as it was saved, for the
+                      CONFIG that follows (strict: it is refused when a policy cannot go on from there);
                       policy master   {"series":{...},"last":false}, in portions                 */
     IPC_NOTIFY,   /* master policy   {"id":7,"about":{...}} who hears of these alerts?            */
     IPC_NOTIFIED, /* policy master   the answer, as script_cold_notify gives it                  */
     IPC_DRAIN,    /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
     IPC_READY,    /* child  master   {} started and listening to messages                       */
-    IPC_ACK,      /* child  master   {"of":"prepare"|"commit"|"roster","version":N}             */
-    IPC_NACK,     /* child  master   {"of":"load"|"prepare","error":"text, may be many lines"}   */
+    IPC_ACK,      /* child  master   {"of":"config"|"prepare"|"commit"|"roster","version":N}    */
+    IPC_NACK, /* child  master   {"of":"load"|"config"|"prepare","error":"text, may be many lines"} */
     IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
     IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
                                 or {"id":N,"request":"its X-Request-Id"}

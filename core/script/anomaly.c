@@ -77,7 +77,8 @@ static void read_metric(lua_State *L, struct anomaly_service *service)
 static int body_build(lua_State *L)
 {
     struct anomaly_service *service = lua_touserdata(L, 1);
-    policy_push_instance(L, NULL, service->source, service->params);
+    policy_push_instance(
+        L, &(struct policy_use){.policy = service->source, .params = service->params});
     if (!lua_istable(L, -1)) {
         luaL_error(L, "%s:1: `new` must return a table, not a %s", service->origin,
                    luaL_typename(L, -1));

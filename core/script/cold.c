@@ -21,6 +21,7 @@
 #include "script/budget.h"
 #include "script/input.h"
 #include "script/judge.h"
+#include "script/memory.h"
 #include "script/policy.h"
 #include "script/sentence.h"
 #include "script/state.h"
@@ -30,6 +31,7 @@
 struct cold_service {
     const char *name, *policy, *origin; /* lent by script_cold.config, like all here */
     const struct cJSON *config, *source, *params;
+    struct memory *memory;
     int decide;    /* registry reference */
     char *resting; /* in quarantine: why; owned */
 };
@@ -37,6 +39,7 @@ struct cold_service {
 struct script_cold {
     struct cJSON *config; /* our copy */
     struct state *state;
+    struct memory *memory; /* what the policies keep */
     struct cold_service *services;
     size_t count;
     struct judge *judge;
@@ -49,7 +52,10 @@ struct script_cold {
 static int body_build(lua_State *L)
 {
     struct cold_service *service = lua_touserdata(L, 1);
-    policy_push_instance(L, service->config, service->source, service->params);
+    lua_pushfstring(L, "scale:%s|%s|", service->policy, service->name);
+    struct policy_use use = {service->source, service->params, service->config, service->memory,
+                             lua_tostring(L, -1)};
+    policy_push_instance(L, &use);
     if (!lua_isfunction(L, -1)) {
         luaL_error(L, "%s:1: `new` must return a function, not a %s", service->origin,
                    luaL_typename(L, -1));
@@ -58,11 +64,12 @@ static int body_build(lua_State *L)
     return 0;
 }
 
-static int make(enum state_kind kind, const struct cJSON *config, struct script_cold **ret_cold,
-                char **reterr)
+static int make(enum state_kind kind, const struct cJSON *config, const struct cJSON *learned,
+                struct script_cold **ret_cold, char **reterr)
 {
     struct script_cold *cold = mem_new(sizeof(*cold));
     cold->config = json_copy(config);
+    cold->memory = memory_new(learned);
     config = cold->config;
     const struct cJSON *services = json_get(config, "services");
     int code = state_new(kind, LIMIT_POLICY_MEMORY_BYTES, &cold->state, reterr);
@@ -81,6 +88,7 @@ static int make(enum state_kind kind, const struct cJSON *config, struct script_
         service->name = json_str(item, "name", "");
         service->source = policy_find(config, "scale", service->policy);
         service->config = config;
+        service->memory = cold->memory;
         service->params = json_get(scale, "params");
         if (!service->source) {
             *reterr =
@@ -95,7 +103,7 @@ static int make(enum state_kind kind, const struct cJSON *config, struct script_
         }
         cold->count++;
     }
-    code = judge_new(config, cold->state, &cold->judge, reterr);
+    code = judge_new(config, cold->state, cold->memory, &cold->judge, reterr);
     if (code < 0) {
         goto out;
     }
@@ -108,12 +116,23 @@ out:
 
 int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr)
 {
-    return make(STATE_COLD, config, ret_cold, reterr);
+    return make(STATE_COLD, config, NULL, ret_cold, reterr);
+}
+
+int script_cold_go_on(const struct cJSON *config, const struct cJSON *learned,
+                      struct script_cold **ret_cold, char **reterr)
+{
+    return make(STATE_COLD, config, learned, ret_cold, reterr);
+}
+
+struct cJSON *script_cold_save(struct script_cold *cold, size_t *at, size_t most)
+{
+    return memory_save(cold->memory, cold->state, at, most);
 }
 
 int script_cold_new_live(const struct cJSON *config, struct script_cold **ret_cold, char **reterr)
 {
-    int code = make(STATE_HOT, config, ret_cold, reterr);
+    int code = make(STATE_HOT, config, NULL, ret_cold, reterr);
     if (code == 0) {
         budget_live(state_budget(state_lua((*ret_cold)->state)), true);
     }
@@ -127,6 +146,7 @@ void script_cold_free(struct script_cold *cold)
     }
     judge_free(cold->judge);
     state_free(cold->state);
+    memory_free(cold->memory);
     json_free(cold->config);
     for (size_t i = 0; i < cold->count; i++) {
         mem_free(cold->services[i].resting);

@@ -62,7 +62,7 @@ local function decider(c, word, service, kind, route)
         return c.host.module(found.origin, found.source).new(its, ...)
     end
     local own = c.host.given(c.plain(params or {}), draft and draft.make or make)
-    return { made = module.new(own), origin = policy.origin, name = policy.name, params = params or {},
+    return { made = module.new(own, {}), origin = policy.origin, name = policy.name, params = params or {},
         route = of, draft = draft ~= nil }
 end
 

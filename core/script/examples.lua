@@ -3,8 +3,8 @@ local check = require "script.check"
 local values = require "script.values"
 local views = require "tidegate.views"
 
--- run.KIND(load, policy, example, params) -> answer, reason or nil, what was given as text; raises on a
--- bad example.
+-- run.KIND(load, policy, example, params, state) -> answer, reason or nil, what was given as text; raises on
+-- a bad example.
 local M = { run = {} }
 
 -- A view as errors show it: { cpu_percent = 92, instances = 2 }.
@@ -54,7 +54,7 @@ local USUAL_BACKEND, USUAL_REQUEST = marked("Backend", "usual"), marked("Request
 local FREE, COSTLY = marked("Request", "free"), marked("Backend", "costly")
 local HASH_STEP = 2654435761 -- spreads the hashes of an example's backends
 
-function M.run.scale(load, policy, example, params)
+function M.run.scale(load, policy, example, params, state)
     local given = rawget(example, "given") or {}
     local view = load.plain(given, "given", policy.report)
     local declared = load.host.strict {}
@@ -67,26 +67,26 @@ function M.run.scale(load, policy, example, params)
         end
     end
     view.desired = view.desired or view.instances
-    local got, reason = policy.module.new(params)(load.host.strict(view))
+    local got, reason = policy.module.new(params, state)(load.host.strict(view))
     return got, reason, M.shown(given, 1)
 end
 
 -- A view of watch; `now` and the rest are unknown unless given.
-function M.run.alert(load, policy, example, params)
+function M.run.alert(load, policy, example, params, state)
     local given = load.plain(rawget(example, "given") or {}, "given", policy.report)
     given.service = given.service or "example"
     local shown = M.shown(given, 1)
-    local firing, _, message = load.host.judge(policy.module.new(params), given)
+    local firing, _, message = load.host.judge(policy.module.new(params, state), given)
     return firing, message, shown
 end
 
 -- The answer as text: "ops, page".
-function M.run.notify(load, policy, example, params)
+function M.run.notify(load, policy, example, params, state)
     local given = load.plain(rawget(example, "given") or {}, "given", policy.report)
     local shown = M.shown(given, 1)
     given.severity, given.status = given.severity or "warning", given.status or "firing"
     given.channels, given.alerts = given.channels or {}, given.alerts or {}
-    local channels = load.host.herald(policy.module.new(params), given)
+    local channels = load.host.herald(policy.module.new(params, state), given)
     return channels and table.concat(channels, ", "), nil, shown
 end
 
@@ -169,7 +169,7 @@ function M.run.anomaly(load, policy, example, params)
     return first, nil, M.shown(given, 1)
 end
 
-function M.run.balance(load, policy, example, params)
+function M.run.balance(load, policy, example, params, state)
     local given, backends = rawget(example, "backends"), {}
     if type(given) ~= "table" or not check.list_length(given) then
         error("backends: expected a list, got " .. values.describe(given), 0)
@@ -185,7 +185,7 @@ function M.run.balance(load, policy, example, params)
     end
     local request = filled(rawget(example, "request") or {}, USUAL_REQUEST, "request")
     needed(request, "request", policy.needs, USUAL_REQUEST)
-    local got = load.host.try(policy.module.new(params), backends, request)
+    local got = load.host.try(policy.module.new(params, state), backends, request)
     return got, nil, M.shown({ backends = given, request = rawget(example, "request") }, 1)
 end
 

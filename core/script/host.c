@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "script/detector.h"
+#include "script/memory.h"
 #include "script/shipped.h"
 #include "script/state.h"
 #include "base/ban.h"
@@ -157,6 +159,21 @@ static int host_try(lua_State *L)
     return 1;
 }
 
+/* host.odd(state) -> what of it is no plain data, such as "state.f is a function", or nil */
+static int host_odd(lua_State *L)
+{
+    char why[MEMORY_WHY_BYTES];
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    struct cJSON *json = memory_json(L, why);
+    json_free(json);
+    if (json) {
+        return 0;
+    }
+    lua_pushstring(L, why);
+    return 1;
+}
+
 /* host.detector() -> what new(params, detector) of an anomaly policy gets */
 static int host_detector(lua_State *L)
 {
@@ -261,6 +278,7 @@ void host_push(lua_State *L, struct load *l)
         {"environment", host_environment},
         {"strict", host_strict},
         {"try", host_try},
+        {"odd", host_odd},
         {"detector", host_detector},
         {"judge", host_judge},
         {"herald", host_herald},

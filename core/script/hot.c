@@ -138,7 +138,7 @@ static int body_build(lua_State *L)
     struct build *b = lua_touserdata(L, 1);
     struct script_picker *picker = b->picker;
     state_push_prelude(L, "picker");
-    policy_push_instance(L, NULL, b->policy, b->params);
+    policy_push_instance(L, &(struct policy_use){.policy = b->policy, .params = b->params});
     note_origin(L, picker);
     lua_pushlightuserdata(L, picker->rows);
     lua_pushnumber(L, picker->capacity);

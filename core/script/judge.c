@@ -40,6 +40,7 @@ struct template
 struct judge {
     const struct cJSON *config;
     struct state *state;
+    struct memory *memory;
     struct rule *rules;
     size_t rule_count;
     struct template *templates;
@@ -83,7 +84,11 @@ static void build_rule(lua_State *L, struct judge *j, const struct cJSON *alert)
         if (!source) {
             luaL_error(L, "alert %s: no alert policy \"%s\"", rule->name, policy);
         }
-        policy_push_instance(L, NULL, source, json_get(rule->when, "params"));
+        lua_pushfstring(L, "alert:%s|%s|", policy, rule->name);
+        struct policy_use use = {source, json_get(rule->when, "params"), NULL, j->memory,
+                                 lua_tostring(L, -1)};
+        policy_push_instance(L, &use);
+        lua_remove(L, -2);
         if (!lua_isfunction(L, -1)) {
             luaL_error(L, "%s:1: `new` must return a function, not a %s",
                        json_str(source, "origin", policy), luaL_typename(L, -1));
@@ -110,7 +115,11 @@ static void build_notify(lua_State *L, struct judge *j)
     }
     j->notify_origin = json_str(source, "origin", policy);
     j->notify_policy = policy;
-    policy_push_instance(L, NULL, source, json_get(use, "params"));
+    lua_pushfstring(L, "notify:%s||", policy);
+    struct policy_use instance = {source, json_get(use, "params"), NULL, j->memory,
+                                  lua_tostring(L, -1)};
+    policy_push_instance(L, &instance);
+    lua_remove(L, -2);
     if (!lua_isfunction(L, -1)) {
         luaL_error(L, "%s:1: `new` must return a function, not a %s", j->notify_origin,
                    luaL_typename(L, -1));
@@ -146,12 +155,13 @@ static int body_build(lua_State *L)
     return 0;
 }
 
-int judge_new(const struct cJSON *config, struct state *state, struct judge **ret_judge,
-              char **reterr)
+int judge_new(const struct cJSON *config, struct state *state, struct memory *memory,
+              struct judge **ret_judge, char **reterr)
 {
     struct judge *j = mem_new(sizeof(*j));
     j->config = config;
     j->state = state;
+    j->memory = memory;
     j->notify = LUA_NOREF;
     j->rules = mem_array(json_count(json_get(config, "alerts")) + 1, sizeof(*j->rules));
     j->templates = mem_array(json_count(json_get(config, "channels")) + 1, sizeof(*j->templates));

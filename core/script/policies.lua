@@ -19,7 +19,7 @@ local values = require "script.values"
 
 local M = {}
 
-local KEYS = { "name", "doc", "params", "needs", "timing", "new", "examples" }
+local KEYS = { "name", "doc", "params", "needs", "timing", "state_version", "migrate", "new", "examples" }
 local PARAM_TYPES = {
     number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
     duration = "seconds", size = "size", enum = "enum", source = "source", list = "list",
@@ -180,6 +180,22 @@ local function read_timing(policy, timing)
     policy.timing = check.record(schema.timing, timing, "timing", policy)
 end
 
+-- policy.keeps: whether what it keeps goes on over reloads; that of workers and detectors is their own.
+local function read_state(policy, module)
+    local version, migrate = rawget(module, "state_version"), rawget(module, "migrate")
+    policy.keeps = policy.kind ~= "balance" and policy.kind ~= "anomaly"
+    if version ~= nil and not (type(version) == "number" and version >= 1 and version % 1 == 0) then
+        policy.report("state_version", "expected a whole number from 1 on, got " .. values.describe(version))
+    elseif migrate ~= nil and type(migrate) ~= "function" then
+        policy.report("migrate", "expected a function(old, from), got " .. values.describe(migrate))
+    end
+    for _, name in ipairs { "state_version", "migrate" } do
+        if rawget(module, name) ~= nil and not policy.keeps then
+            policy.report(name, ("a policy of the kind %s keeps nothing over reloads"):format(policy.kind))
+        end
+    end
+end
+
 local function check_shape(policy, module)
     policy.examples = {}
     if type(module) ~= "table" then
@@ -213,6 +229,7 @@ local function check_shape(policy, module)
     read_params(policy, rawget(module, "params") or {})
     read_needs(policy, rawget(module, "needs"))
     read_timing(policy, rawget(module, "timing"))
+    read_state(policy, module)
     policy.module, policy.examples = module, given or {}
 end
 
@@ -337,7 +354,7 @@ local function made_step(use, policy, parts)
             if use.wrong then
                 return
             end
-            local detector = policy.kind == "anomaly" and load.host.detector() or nil
+            local detector = policy.kind == "anomaly" and load.host.detector() or {} -- else a state
             local given = load.plain(use.owner.params, "params", use.ctx.report)
             local made = policy.module.new(load.host.given(given, M.maker(load)), detector)
             check_made(policy, made)
@@ -432,7 +449,12 @@ local function example_step(policy, number)
             if load.errors.count() > before then
                 return
             end
-            local got, reason, given = examples.run[policy.kind](load, policy, example, params)
+            local state = {}
+            local got, reason, given = examples.run[policy.kind](load, policy, example, params, state)
+            local odd = policy.keeps and load.host.odd(state)
+            if odd then
+                blame(odd .. ": a state is plain data, since it goes on over reloads")
+            end
             local want = rawget(example, "want")
             if not examples.same(got, want) then
                 reason = type(reason) == "string" and " (" .. reason:sub(1, 200):gsub("%c", " ") .. ")" or ""

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "script/detector.h"
+#include "script/memory.h"
 #include "script/state.h"
 #include "base/ban.h"
 
@@ -38,8 +39,8 @@ int policy_library(void *arg, const char *name, const char **ret_origin, const c
     return 0;
 }
 
-/* `new` of a freshly loaded policy. [-0, +1, e] */
-static void push_new(lua_State *L, const struct cJSON *policy)
+/* A freshly loaded policy's table, which has `new`. [-0, +1, e] */
+static void push_module(lua_State *L, const struct cJSON *policy)
 {
     const char *origin = json_str(policy, "origin", "policy");
     const char *source = json_str(policy, "source", "");
@@ -52,10 +53,11 @@ static void push_new(lua_State *L, const struct cJSON *policy)
     if (!lua_isfunction(L, -1)) {
         luaL_error(L, "%s:1: the policy has no function `new`", origin);
     }
-    lua_remove(L, -2);
+    lua_pop(L, 1);
 }
 
-/* make(name, params, ...) of parts.lua; the configuration is its upvalue. */
+/* make(name, params, slot) of parts.lua: an instance that keeps its state in the table `slot`, when it is given
+ * one; the configuration is the upvalue. */
 static int make_part(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -64,16 +66,19 @@ static int make_part(lua_State *L)
     if (!policy) {
         return luaL_error(L, "no scale policy \"%s\"", name);
     }
-    push_new(L, policy);
-    lua_replace(L, 1);
-    lua_call(L, lua_gettop(L) - 1, 1);
+    lua_settop(L, 3);
+    push_module(L, policy);
+    memory_push_part(L, 3, json_str(policy, "origin", name));
+    lua_getfield(L, 4, "new");
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 5);
+    lua_call(L, 2, 1);
     return 1;
 }
 
-void policy_push_instance(lua_State *L, const struct cJSON *config, const struct cJSON *policy,
-                          const struct cJSON *params)
+/* Parameters as `new` gets them. [-0, +1, e] */
+static void push_params(lua_State *L, const struct cJSON *config, const struct cJSON *params)
 {
-    push_new(L, policy);
     if (config) {
         state_push_prelude(L, "given");
     }
@@ -87,9 +92,21 @@ void policy_push_instance(lua_State *L, const struct cJSON *config, const struct
         lua_pushcclosure(L, make_part, 1);
         lua_call(L, 2, 1);
     }
-    bool detects = str_same(json_str(policy, "kind", ""), "anomaly");
-    if (detects) {
+}
+
+void policy_push_instance(lua_State *L, const struct policy_use *use)
+{
+    int module = lua_gettop(L) + 1;
+    push_module(L, use->policy);
+    if (str_same(json_str(use->policy, "kind", ""), "anomaly")) {
         detector_push(L);
+    } else {
+        memory_push(L, use->memory, use->key, json_str(use->policy, "origin", "policy"));
     }
-    lua_call(L, detects ? 2 : 1, 1);
+    lua_getfield(L, module, "new");
+    push_params(L, use->config, use->params);
+    lua_pushvalue(L, module + 1);
+    lua_call(L, 2, 1);
+    lua_replace(L, module);
+    lua_settop(L, module);
 }

@@ -132,6 +132,14 @@ struct script_cold;
 
 /* Builds the state of a loaded configuration; -EINVAL with a sentence. `config` is borrowed. */
 int script_cold_new(const struct cJSON *config, struct script_cold **ret_cold, char **reterr);
+/* The same with what its policies kept: {KEY: SAVED} as script_cold_save gave it, of other uses too (borrowed). A state of
+ * another version is given to the policy's migrate; -EINVAL also when that raises or gives what is no plain data. */
+int script_cold_go_on(const struct cJSON *config, const struct cJSON *learned,
+                      struct script_cold **ret_cold, char **reterr);
+/* What policies keep, in portions of at most `most` from *at on (begin with 0), or NULL behind the last. What is no plain
+ * data is logged with its place and left out. The caller owns it. Keys are "scale:POLICY|SERVICE|",
+ * "alert:POLICY|ALERT|" and "notify:POLICY||". */
+struct cJSON *script_cold_save(struct script_cold *cold, size_t *at, size_t most);
 void script_cold_free(struct script_cold *cold);
 /* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
  * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ...",

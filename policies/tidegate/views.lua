@@ -25,7 +25,10 @@ return { list = {
       { "params", "table<string, tidegate.Param>", "what the configuration may set" },
       { "needs", "string[]", "balance: of a request, and response_mean_ms; absent: all", absent = true },
       { "timing", "tidegate.Timing", "scale: what it wants where the service says nothing", absent = true },
-      { "new", "fun(params: table, detector?: tidegate.Detector): tidegate.Made", "for each use of it" },
+      { "new", "fun(params: table, state: table|tidegate.Detector): tidegate.Made", "for each use of it" },
+      { "state_version", "integer", "of what it keeps in `state`; 1 when absent", absent = true },
+      { "migrate", "fun(old: table, from: integer): table", "what version `from` kept, as it is kept now",
+        absent = true },
       { "examples", "table[]", "what its kind takes: tidegate.ScaleExample and its kin", absent = true },
     } },
   { alias = "Made",
@@ -92,7 +95,7 @@ return { list = {
     doc = "A policy among the parameters of another: each new() makes an instance of it.",
     fields = {
       { "name", "string", "of the policy" },
-      { "new", "fun(): tidegate.Scale", "what it returns decides" },
+      { "new", "fun(state?: table): tidegate.Scale", "what it returns decides" },
     } },
   { class = "ScaleExample",
     fields = {

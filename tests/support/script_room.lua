@@ -78,6 +78,11 @@ function M.cold_live(config)
     return made("struct script_cold *", C.script_cold_new_live, config)
 end
 
+-- The same that goes on from what script_cold_save said.
+function M.cold_going_on(config, learned)
+    return made("struct script_cold *", C.script_cold_go_on, config, learned)
+end
+
 -- Free by C.script_anomaly_free.
 function M.anomaly(config)
     return made("struct script_anomaly *", C.script_anomaly_new, config)

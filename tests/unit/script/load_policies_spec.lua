@@ -111,7 +111,7 @@ return { name = "own", doc = "A policy.", needs = { %s }, new = function()
         fails(policy { doc = "" }, at:sub(1, -2) .. ": doc: expected a sentence that says what it decides, got nothing")
         fails(policy { new = "5" }, at .. "5: new: expected a function(params), got 5")
         fails(policy { examples = "5" }, at .. "6: examples: expected a list, got 5")
-        fails(policy { more = "5" }, at .. "7: more: unknown key: there are name, doc, params, needs, timing, new, examples")
+        fails(policy { more = "5" }, at .. "7: more: unknown key: there are name, doc, params, needs, timing, state_version, migrate, new, examples")
         fails(policy { params = "{ per = 5 }" }, at .. '4: params.per: expected a table such as { type = "number", default = 1 }, got 5')
         fails(policy { params = "{ per = { type = 'nmber' } }" }, at .. '4: params.per: unknown type "nmber": did you mean "number"?')
         fails(policy { params = "{ per = { type = 'number', default = 'x' } }" },
