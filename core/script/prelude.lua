@@ -187,6 +187,7 @@ function P.picker(policy, rows, capacity, request)
     end
 end
 
+P.aborts = host.own "script/aborts"(lib)
 P.reader = host.own "script/reader"(host, nearest)
 
 return P
