@@ -155,6 +155,12 @@ void script_cold_free(struct script_cold *cold)
     mem_free(cold);
 }
 
+size_t script_cold_bytes(struct script_cold *cold)
+{
+    state_collect(cold->state);
+    return state_bytes(cold->state);
+}
+
 struct answer {
     const struct cold_service *service;
     const struct cJSON *view;         /* or ... */

@@ -141,6 +141,8 @@ int script_cold_go_on(const struct cJSON *config, const struct cJSON *learned,
  * "alert:POLICY|ALERT|" and "notify:POLICY||". */
 struct cJSON *script_cold_save(struct script_cold *cold, size_t *at, size_t most);
 void script_cold_free(struct script_cold *cold);
+/* Bytes that its state holds when garbage is thrown away, which this does. */
+size_t script_cold_bytes(struct script_cold *cold);
 /* Answers a snapshot (fleet.h) with decisions (fleet.h); the caller owns the result. Never fails: a
  * service whose policy raised, overran its budget or answered nonsense gets {"error": "file:line: ...",
  * "input": "instances 3, cpu_percent 91.5", "quarantined"?: true (it was not asked)}. */

@@ -327,6 +327,11 @@ void state_collect(struct state *s)
     s->crowded = halfway > most ? halfway : most;
 }
 
+size_t state_bytes(const struct state *s)
+{
+    return s->bytes;
+}
+
 struct run {
     lua_CFunction body;
     void *arg;

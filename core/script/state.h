@@ -92,5 +92,7 @@ lua_State *state_lua(struct state *s);
 struct budget *state_budget(lua_State *L);
 /* Throws away what is garbage, after memory ran out in a call. */
 void state_collect(struct state *s);
+/* What it holds, garbage included. */
+size_t state_bytes(const struct state *s);
 
 #endif

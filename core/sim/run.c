@@ -31,6 +31,7 @@ enum {
 struct run {
     const struct sim_options *options;
     struct model model;
+    struct model most; /* the same arrivals with `max` instances all the time */
     struct chance chance;
     struct sim_engine *engine;
     struct board *board;
@@ -278,10 +279,10 @@ static void close_interval(struct run *r)
 }
 
 static void score(struct run *r, const struct model_tick *t, double need, unsigned ready,
-                  double *requests, double *bad)
+                  bool unavoidable, double *requests, double *bad)
 {
     *requests += t->served + t->shed;
-    if (need > r->options->max) {
+    if (unavoidable) {
         r->result->unavoidable_pct++;
     } else {
         *bad += t->bad;
@@ -349,13 +350,14 @@ static int walk(struct run *r, const struct sim_trace *trace, const double *arri
     for (size_t i = 0; i < trace->count; i++) {
         unsigned ready = 0;
         unsigned all = sim_engine_count(r->engine, &ready);
-        struct model_tick t;
+        struct model_tick t, at_most;
         if (r->options->stop && *r->options->stop) {
             *reterr = mem_copy("it was stopped");
             return -ECANCELED;
         }
         r->scored = i >= r->options->warm_ticks;
         model_tick(&r->model, arrivals[i], ready, seconds, &t);
+        model_tick(&r->most, arrivals[i], r->options->max, seconds, &at_most);
         show(r, &t);
         result->ready[i] = ready;
         result->wanted[i] = all;
@@ -363,7 +365,7 @@ static int walk(struct run *r, const struct sim_trace *trace, const double *arri
         result->violated[i] = t.violated;
         if (r->scored) {
             billed += all;
-            score(r, &t, need[i], ready, &requests, &bad);
+            score(r, &t, need[i], ready, at_most.violated, &requests, &bad);
         }
         uint64_t next_ms = BEGIN_MS + (i + 1) * (uint64_t)SIM_TICK_MS;
         r->now_ms = next_ms - BEFORE_MS;
@@ -416,6 +418,7 @@ int sim_run(const struct sim_options *options, const struct sim_trace *trace,
     r->open.from_s = -1;
     r->chance.state = options->seed ^ 0x5bd1e995u;
     model_init(&r->model, options);
+    model_init(&r->most, options);
     int code = script_cold_new_live(config, &r->cold, reterr);
     if (code == 0 && board_new(1, &r->board) < 0) {
         *reterr = mem_copy("no memory for the board");

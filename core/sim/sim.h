@@ -12,7 +12,8 @@
  *
  * THE ORACLE knows all arrivals beforehand and has the same start-up time: the k-th instance runs whenever the
  * demand needs k, is kept through gaps no longer than the start-up time, and each start costs that time. It never
- * violates unless `max` is not enough; that part is taken off everybody's violation.
+ * violates unless `max` is not enough. What would violate with `max` instances all the time (that demand, and what it
+ * leaves in the queue) is taken off everybody's violation.
  *
  * All is a function of options, trace and seed. */
 #ifndef SIM_SIM_H
@@ -58,7 +59,7 @@ void sim_trace_of(double *at_s, double *rate, size_t count, struct sim_trace *re
 /* "step", "ramp", "spike", "daily" or "flash": `days` long, highest rate `peak`. -EINVAL: no such kind. */
 int sim_trace_make(const char *kind, double days, double peak, struct sim_trace *ret_trace,
                    char **reterr);
-/* Multiplies so that the given quantile (0..1) of the rows becomes `rate`. */
+/* Multiplies so that the given quantile (0..1, by nearest rank) of the rows becomes `rate`. */
 void sim_trace_scale(struct sim_trace *trace, double quantile, double rate);
 void sim_trace_free(struct sim_trace *trace);
 

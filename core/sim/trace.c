@@ -208,7 +208,9 @@ void sim_trace_scale(struct sim_trace *trace, double q, double rate)
     double *sorted = mem_array(count, sizeof *sorted);
     memcpy(sorted, trace->rows ? trace->rows : trace->rate, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, by_value);
-    double now = sorted[(size_t)(q * (double)(count - 1))];
+    /* The nearest rank: the least value that a part q of all is not above. */
+    double rank = fmin(fmax(ceil(q * (double)count - 1e-9), 1), (double)count);
+    double now = sorted[(size_t)rank - 1];
     mem_free(sorted);
     for (size_t i = 0; now > 0 && i < trace->count; i++) {
         trace->rate[i] *= rate / now;

@@ -118,7 +118,7 @@ describe("sim", function()
         end
         local trace = trace_of(rates)
         local r = run("threshold", "up_cooldown = 3000,", trace, { noise = 0, max = 1 })
-        assert.equal(100 * 16 / 720, r.unavoidable_pct)
+        assert.equal(100 * (16 + 4) / 720, r.unavoidable_pct) -- and each time it takes a tick to work off who waited
         assert.equal(2, tonumber(r.worst_count))
         assert.equal(500, r.worst[0].from_s)
         assert.is_true(r.worst[0].until_s < 700 and r.worst[0].until_s >= 500 + 20 * 5 - 20)
@@ -150,6 +150,12 @@ describe("sim", function()
             assert.same({ 10, 20, 30, 30 }, { trace.rate[0], trace.rate[1], trace.rate[2], trace.rate[3] })
             C.sim_trace_scale(trace, 1, 60)
             assert.equal(20, trace.rate[0])
+            for quantile, first in pairs { [0.4] = 20, [0.3] = 60 } do -- the second of the three rows, and the first
+                local other = read(name)
+                C.sim_trace_scale(other, quantile, 60)
+                assert.equal(first, other.rate[0])
+                C.sim_trace_free(other)
+            end
             C.sim_trace_free(trace)
             assert.equal(2, tonumber(read(name, 15 / 86400).count))
         end)
@@ -241,6 +247,14 @@ describe("sim", function()
         assert.equal(0, r.violation_pct)
         assert.near(1, r.cost, 1e-9)
         assert.is_true(r.error == nil)
+        C.sim_trace_free(trace)
+        for i = 101, 200 do
+            rates[i] = 150 -- and then who waits is worked off, which takes the most instances 4 ticks
+        end
+        trace = trace_of(rates)
+        r = run("threshold", "", trace, { min = 2, max = 2, noise = 0 })
+        assert.near(52, r.unavoidable_pct, 0.51)
+        assert.equal(0, r.violation_pct)
         C.sim_trace_free(trace)
     end)
 
