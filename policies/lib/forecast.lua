@@ -1,7 +1,7 @@
 -- forecast.lua: how much may come until an instance started now is ready: several experts, each with a record
--- of how wrong it was. forecast.new() returns look(now, rate, lead, p, q), to be called about every five
--- seconds, which answers the p- and the q-quantile of the most that comes within `lead` seconds, and the
--- expert's name.
+-- of how wrong it was. forecast.new(memory) returns look(now, rate, lead, p, q), to be called about every
+-- five seconds, which answers the p- and the q-quantile of the most that comes within `lead` seconds, and the
+-- expert's name. What it learns it keeps in `memory`, a table of the policy's state, or nil.
 --
 -- An expert says a centre and a scale. When the lead has passed, (what came - centre) / scale goes into its
 -- histogram for the trend that there was, which forgets half in three days.
@@ -25,9 +25,9 @@ local NAMES = { "mean of 15 s", "mean of 60 s", "most of 2 min", "most of 5 min"
 local EXPERTS = #NAMES
 
 local function histogram()
-    local h = { mass = 0, weight = 1 }
+    local h = { mass = 0, weight = 1, bins = {} }
     for i = 1, BINS do
-        h[i] = 0
+        h.bins[i] = 0
     end
     return h
 end
@@ -36,11 +36,12 @@ end
 local function add(h, u)
     h.weight = h.weight * 2 ^ (TICK / HALF_LIFE)
     local i = min(max(floor((u - LOW) / BIN) + 1, 1), BINS)
-    h[i] = h[i] + h.weight
+    local bins = h.bins
+    bins[i] = bins[i] + h.weight
     h.mass = h.mass + h.weight
     if h.weight > 1e9 then
         for k = 1, BINS do
-            h[k] = h[k] / h.weight
+            bins[k] = bins[k] / h.weight
         end
         h.mass, h.weight = h.mass / h.weight, 1
     end
@@ -48,11 +49,11 @@ end
 
 -- u below which the part p of all was; from above, since p is near one.
 local function quantile(h, p)
-    local rest, seen = h.mass * (1 - p), 0
+    local rest, seen, bins = h.mass * (1 - p), 0, h.bins
     for i = BINS, 1, -1 do
-        seen = seen + h[i]
+        seen = seen + bins[i]
         if seen > rest then
-            return LOW + BIN * (i - 1 + (seen - rest) / h[i])
+            return LOW + BIN * (i - 1 + (seen - rest) / bins[i])
         end
     end
     return LOW
@@ -76,22 +77,33 @@ local function context_of(ratio)
     return #CONTEXTS + 1
 end
 
-function M.new()
-    local rate, sums, squares, centre, scale, context, bound = {}, {}, {}, {}, {}, {}, {}
-    local histograms, loss, profile, cached = {}, {}, {}, {}
-    local n = 0
-    local longest = { demand.most(120), demand.most(300), demand.most(600) }
+-- Kept are the last rates and what is known of the experts; what they said and what is summed up is not.
+function M.new(memory)
+    local kept = memory or {}
+    local rate, histograms = demand.part(kept, "rate"), demand.part(kept, "histograms")
+    local loss, profile = demand.part(kept, "loss"), demand.part(kept, "profile")
+    local sums, squares, centre, scale, context, bound, cached = {}, {}, {}, {}, {}, {}, {}
+    local n = kept.n or 0
+    local longest = { demand.most(120, demand.part(kept, "two")), demand.most(300, demand.part(kept, "five")),
+        demand.most(600, demand.part(kept, "ten")) }
     for e = 1, EXPERTS do
-        histograms[e], loss[e], centre[e], scale[e], bound[e], cached[e] = {}, 0, {}, {}, {}, {}
+        histograms[e], loss[e] = histograms[e] or {}, loss[e] or 0
+        centre[e], scale[e], bound[e], cached[e] = {}, {}, {}, {}
         for c = 1, #CONTEXTS + 1 do
-            histograms[e][c] = histogram()
+            histograms[e][c] = histograms[e][c] or histogram()
             cached[e][c] = { at = -math.huge }
         end
     end
-    sums[0], squares[0] = 0, 0
 
     local function at(k)
-        return k % RING
+        return k % RING + 1
+    end
+
+    local begun = n - min(n, RING - 1)
+    sums[at(begun)], squares[at(begun)] = 0, 0
+    for k = begun + 1, n do
+        local x = rate[at(k)]
+        sums[at(k)], squares[at(k)] = sums[at(k - 1)] + x, squares[at(k - 1)] + x * x
     end
 
     local function mean(ticks)
@@ -150,7 +162,7 @@ function M.new()
     -- What came of what was said `ticks` ago.
     local function learn(ticks, p)
         local k = n - ticks
-        if k < 1 then
+        if k < 1 or not context[at(k)] then
             return
         end
         local came, where = most_between(k + 1, n), context[at(k)]
@@ -175,6 +187,7 @@ function M.new()
 
     return function(now, x, lead, p, q)
         n = n + 1
+        kept.n = n
         local k = at(n)
         rate[k] = x
         sums[k], squares[k] = sums[at(n - 1)] + x, squares[at(n - 1)] + x * x

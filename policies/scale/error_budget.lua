@@ -36,41 +36,43 @@ return {
         hold = { type = "duration", default = 180, max = 86400, doc = "of downs: the most wanted" },
         drain = { type = "duration", default = 20, min = 1, max = 3600, doc = "to work off what waits" },
     },
-    new = function(params)
+    new = function(params, state)
         local demand = require "lib.demand"
         local forecast = require "lib.forecast"
         local ceil, max, min, exp, log = math.ceil, math.max, math.min, math.exp, math.log
-        local arrivals = demand.arrivals()
-        local capacity = demand.capacity(params.capacity)
-        local startup = demand.startup(params.startup)
+        state = state or {}
+        local arrivals = demand.arrivals(demand.part(state, "arrivals"))
+        local capacity = demand.capacity(params.capacity, demand.part(state, "capacity"))
+        local startup = demand.startup(params.startup, demand.part(state, "startup"))
         local budget = params.budget / 100
-        local look = forecast.new()
-        local logit = log(0.95 / 0.05)
+        local look = forecast.new(demand.part(state, "forecast"))
         local lowest, highest = log(params.least / (1 - params.least)), log(params.most / (1 - params.most))
-        local missed, misjudged = budget, 0 -- shares of time, forgetting
-        local before, held, hold_s
-        local factor, over, queued = 1, 0, 0
+        local held
+        local m = demand.part(state, "learned")
+        m.logit = demand.clamp(m.logit or log(0.95 / 0.05), lowest, highest)
+        m.missed, m.misjudged = m.missed or budget, m.misjudged or 0 -- shares of time, forgetting
+        m.factor, m.over, m.queued = m.factor or 1, m.over or 0, m.queued or 0
 
         -- What the last tick says of the objective, and of the capacity that is counted on.
         local function learn(s, rate, each, passed)
             -- Quantiles are middles of buckets that are 4 % wide.
             local bad = (s.p95_ms or 0) > params.slo * 1020 or (s.queue or 0) > 0
             local weight = 1 - 0.5 ^ (passed / 172800)
-            missed = missed + ((bad and 1 or 0) - missed) * weight
-            local step = 0.15 * passed / 3600 * demand.clamp(missed / budget - 1, -1, 2)
-            logit = demand.clamp(logit + step, lowest, highest)
+            m.missed = m.missed + ((bad and 1 or 0) - m.missed) * weight
+            local step = 0.15 * passed / 3600 * demand.clamp(m.missed / budget - 1, -1, 2)
+            m.logit = demand.clamp(m.logit + step, lowest, highest)
             if not each or s.instances == 0 then
                 return
             end
-            local share = rate / (s.instances * each * factor * params.load)
+            local share = rate / (s.instances * each * m.factor * params.load)
             -- While a queue is worked off, that the objective is missed says nothing of capacity.
-            queued = (s.queue or 0) > 0 and 3 or max(queued - 1, 0)
-            over = bad and share < 1 and queued == 0 and over + 1 or 0
-            misjudged = misjudged + ((over >= 2 and 1 or 0) - misjudged) * weight
-            if over >= 2 then
-                factor = max(factor * 0.985, 0.4)
-            elseif not bad and share > 0.95 and misjudged < budget / 4 then
-                factor = min(factor * 1.0003, 1.3)
+            m.queued = (s.queue or 0) > 0 and 3 or max(m.queued - 1, 0)
+            m.over = bad and share < 1 and m.queued == 0 and m.over + 1 or 0
+            m.misjudged = m.misjudged + ((m.over >= 2 and 1 or 0) - m.misjudged) * weight
+            if m.over >= 2 then
+                m.factor = max(m.factor * 0.985, 0.4)
+            elseif not bad and share > 0.95 and m.misjudged < budget / 4 then
+                m.factor = min(m.factor * 1.0003, 1.3)
             end
         end
 
@@ -79,8 +81,8 @@ return {
             if not s.rate then
                 return nil, "no requests counted yet"
             end
-            local passed = before and max(s.now - before, 0.1) or 5
-            before = s.now
+            local passed = m.before and demand.clamp(s.now - m.before, 0.1, 60) or 5
+            m.before = s.now
             local rate = arrivals(s)
             local each = capacity(s)
             local lead = startup(s)
@@ -88,19 +90,20 @@ return {
             if not each then
                 return nil, "not enough load yet to know what an instance can do"
             end
-            if hold_s ~= max(params.hold, lead) then
-                hold_s = max(params.hold, lead)
-                held = demand.most(hold_s)
+            local hold_s = max(params.hold, lead)
+            if not held or m.hold_s ~= hold_s then
+                state.held = m.hold_s == hold_s and state.held or {}
+                m.hold_s, held = hold_s, demand.most(hold_s, state.held)
             end
-            local p = 1 / (1 + exp(-logit))
+            local p = 1 / (1 + exp(-m.logit))
             local up, down, expert = look(s.now, rate, lead, p, 1 - (1 - p) / 3)
-            local per = params.load * each * factor
+            local per = params.load * each * m.factor
             up = max(up, 1.03 * rate + (s.queue or 0) / params.drain)
             local more = max(ceil(up / per - 1e-9), s.min)
             local fewer = max(more, min(ceil(down / per - 1e-9), max(more + 1, ceil(1.1 * more))))
             fewer = held(s.now, fewer)
             local reason = ("%s: %.0f requests/s at %.3f, %.0f an instance, %.2f %% missed"):format(
-                expert, up, p, per, missed * 100)
+                expert, up, p, per, m.missed * 100)
             if more > s.desired then
                 return min(more, s.max), reason
             elseif fewer < s.desired then

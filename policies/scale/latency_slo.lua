@@ -27,11 +27,11 @@ return {
         hold = { type = "duration", default = 300, max = 86400, doc = "of downs: the most wanted" },
         drain = { type = "duration", default = 20, min = 1, max = 3600, doc = "to work off what waits" },
     },
-    new = function(params)
+    new = function(params, state)
         local demand = require "lib.demand"
-        local rates = demand.rates(params.window)
-        local capacity = demand.capacity(params.capacity)
-        local most = demand.most(params.hold)
+        local rates = demand.rates(params.window, demand.part(state, "rates"))
+        local capacity = demand.capacity(params.capacity, demand.part(state, "capacity"))
+        local most = demand.most(params.hold, demand.part(state, "most"))
 
         ---@type tidegate.Scale
         return function(s)

@@ -29,12 +29,15 @@ return {
         of = { type = "policies", required = 'of = { { policy = "queue" } }',
             doc = "the policies, each with its own parameters" },
     },
-    new = function(params)
+    new = function(params, state)
         local decides, names, seen = {}, {}, {}
         for i, part in ipairs(params.of) do
             seen[part.name] = (seen[part.name] or 0) + 1
             names[i] = seen[part.name] == 1 and part.name or part.name .. " " .. seen[part.name]
-            decides[i] = part.new()
+            if state then
+                state[names[i]] = state[names[i]] or {}
+            end
+            decides[i] = part.new(state and state[names[i]])
         end
 
         local wants, texts, answers = {}, {}, nil

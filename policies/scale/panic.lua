@@ -33,19 +33,22 @@ return {
             doc = "long window, and how long a panic lasts at least" },
         window = { type = "duration", default = 6, min = 1, max = 600, doc = "short window" },
     },
-    new = function(params)
+    new = function(params, state)
         if params.window >= params.stable then
             error("window is not shorter than stable", 0)
         end
         local demand = require "lib.demand"
-        local steady, quick = params.of.new(), params.of.new()
-        local arrivals = demand.arrivals()
+        state = state or {}
+        local steady = params.of.new(demand.part(state, "steady"))
+        local quick = params.of.new(demand.part(state, "quick"))
+        local arrivals = demand.arrivals(demand.part(state, "arrivals"))
         local averaged = { "rate", "cpu_percent", "memory_percent", "in_flight" }
         local long, short = {}, {}
         for _, name in ipairs(averaged) do
-            long[name], short[name] = demand.mean(params.stable), demand.mean(params.window)
+            long[name] = demand.mean(params.stable, demand.part(state, "long_" .. name))
+            short[name] = demand.mean(params.window, demand.part(state, "short_" .. name))
         end
-        local most, breached -- of this panic, and when it last was one
+        local m = demand.part(state, "panic") -- most wanted in this one, and when it last was breached
 
         -- The view with means in place of figures; other fields, known or not, as they are in `s`.
         local function smoothed(s, means, rate, queue)
@@ -63,18 +66,18 @@ return {
             local want, reason = steady(smoothed(s, long, rate, s.queue))
             local rush, why = quick(smoothed(s, short, rate, s.queue and 0))
             -- What has been wanted already is no news to a policy, and still not there.
-            local wanted = rush or breached and s.desired
+            local wanted = rush or m.breached and s.desired
             if wanted and wanted / math.max(s.instances, 1) >= params.threshold then
-                breached = s.now
-            elseif breached and s.now - breached >= params.stable then
-                breached, most = nil, nil
+                m.breached = s.now
+            elseif m.breached and (s.now - m.breached >= params.stable or s.now < m.breached) then
+                m.breached, m.most = nil, nil
             end
-            if not breached then
+            if not m.breached then
                 return want, reason
             end
-            most = math.max(most or s.desired, rush or 0)
-            local left = params.stable - (s.now - breached)
-            return most, ("panic, no downs for %.0f s: %s"):format(left, why or "")
+            m.most = math.max(m.most or s.desired, rush or 0)
+            local left = params.stable - (s.now - m.breached)
+            return m.most, ("panic, no downs for %.0f s: %s"):format(left, why or "")
         end
     end,
     examples = {

@@ -17,10 +17,11 @@ return {
         drain = { type = "duration", default = 60, min = 1, max = 86400, doc = "to work off what waits" },
         hold = { type = "duration", default = 300, max = 86400, doc = "of downs: the most wanted" },
     },
-    new = function(params)
+    new = function(params, state)
         local demand = require "lib.demand"
-        local arrivals, capacity = demand.arrivals(), demand.capacity(params.each)
-        local most = demand.most(params.hold)
+        local arrivals = demand.arrivals(demand.part(state, "arrivals"))
+        local capacity = demand.capacity(params.each, demand.part(state, "capacity"))
+        local most = demand.most(params.hold, demand.part(state, "most"))
 
         ---@type tidegate.Scale
         return function(s)

@@ -32,12 +32,16 @@ return {
         down_percent = { type = "number", default = 100, min = 0, max = 100, doc = "fewer in it, percent" },
         lag = { type = "duration", default = 0, max = 600, doc = "figures count that much later" },
     },
-    new = function(params)
+    new = function(params, state)
         local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
-        local wanted, desired, figures = {}, {}, {} -- { at, value } of the last while
+        state = state or {}
+        for _, name in ipairs { "wanted", "desired", "figures" } do
+            state[name] = state[name] or {} -- { at, value } of the last while
+        end
+        local wanted, desired, figures = state.wanted, state.desired, state.figures
 
         local function keep(list, at, value, seconds)
-            while list[1] and list[1].at < at - seconds do
+            while list[1] and (list[1].at < at - seconds or list[1].at > at) do
                 table.remove(list, 1)
             end
             list[#list + 1] = { at = at, value = value }

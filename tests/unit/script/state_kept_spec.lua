@@ -161,6 +161,64 @@ describe("script/memory: what policies keep", function()
         assert.equal(11, (both(newer, kept)))
     end)
 
+    it("lets shipped scale policies go on as if nothing had happened", function()
+        local uses = {
+            error_budget = "", latency_slo = "", queue = "", target_tracking = "", threshold = "",
+            max_of = 'of = { { policy = "target_tracking" }, { policy = "queue" } }',
+            panic = 'of = { policy = "latency_slo" }',
+        }
+        -- A day in 1,500 ticks with a bump now and then; what an instance does is 100 requests/s.
+        local function view(i)
+            local rate = 900 + 500 * math.sin(i / 240) + (i % 97 < 9 and 400 or 0)
+            local instances = 12 + i % 3
+            return { service = "web", now = 5 * i, rate = rate, instances = instances, desired = instances, starting = i % 50 < 6 and 1 or 0,
+                min = 1, max = 40, queue = i % 97 == 3 and 200 or 0, cpu_percent = rate / instances, memory_percent = 30,
+                in_flight = rate / 10, p95_ms = rate > 1500 and 500 or 200 }
+        end
+        local function run(cold, from, to)
+            local wants = {}
+            for i = from, to do
+                local said = script.value(C.script_cold_decide(cold, script.json { services = { web = view(i) } })).services.web
+                assert.is_nil(said.error)
+                wants[#wants + 1] = said.want or "stays"
+            end
+            return wants
+        end
+        for name, params in pairs(uses) do
+            local loaded, why
+            configuration.load(('service "web" { image = "x", anomaly = false, scale = { policy = "%s", min = 1, max = 40, %s } }'):format(
+                name, params), nil, function(json) -- borrowed
+                    loaded = ffi.gc(C.json_copy(json), C.json_free)
+                end)
+            local cold = assert(script.cold(loaded), name)
+            run(cold, 1, 1500)
+            local saved = C.script_cold_save(cold, ffi.new "size_t[1]", 10)
+            local text = script.taken(C.json_text(saved))
+            assert.truthy(text:find("scale:" .. name, 1, true), name .. " was not saved")
+            assert.is_true(#text < 100000, ("%s keeps %d bytes"):format(name, #text))
+            local later
+            later, why = script.cold_going_on(loaded, saved)
+            assert(later, why)
+            local went_on, taken_up, other = run(cold, 1501, 1800), run(later, 1501, 1800), 0
+            for i, want in ipairs(went_on) do
+                other = other + (taken_up[i] ~= want and 1 or 0)
+            end
+            -- What experts said and had no outcome yet is not kept.
+            assert.is_true(other <= (name == "error_budget" and 9 or 0), ("%s decides otherwise %d times"):format(name, other))
+            -- And without it, who keeps something says something else.
+            if name == "error_budget" then
+                local anew = assert(script.cold(loaded))
+                assert.not_same(run(later, 1801, 1900), run(anew, 1801, 1900))
+                C.script_cold_free(anew)
+            end
+            -- A clock that begins anew.
+            run(later, 1, 400)
+            C.json_free(saved)
+            C.script_cold_free(cold)
+            C.script_cold_free(later)
+        end
+    end)
+
     it("checks what a module says of its state", function()
         local function why(more, kind)
             kind = kind or "scale"
