@@ -3,7 +3,7 @@
 --
 --     TIDEGATE_BUILD=build/release luajit tests/bench/policy_cost.lua
 package.path = "./tests/support/?.lua;" .. package.path
-local script = require "script_room"
+require "script_room"
 local ffi = require "ffi"
 local C = require("ffi_room").load("base/record.h", "base/clock.h", "fleet/fleet.h")
 
