@@ -17,6 +17,7 @@
 #include "commands/commands.h"
 #include "app/paths.h"
 #include "commands/repl_line.h"
+#include "commands/repl_simulate.h"
 #include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
@@ -43,6 +44,7 @@ struct repl {
     bool failed;        /* an evaluation did */
     char *config_path;  /* the daemon's */
     char *cluster;
+    struct cJSON *configuration; /* as script_load gives it */
 };
 
 /* What SIGINT's handler needs. */
@@ -86,6 +88,14 @@ static struct cJSON *ask(void *arg, const struct cJSON *request)
         mem_free(why);
     }
     return answer;
+}
+
+static struct cJSON *simulate(void *arg, const struct cJSON *request)
+{
+    const struct repl *r = arg;
+    const struct repl_simulate_of of = {
+        .configuration = r->configuration, .socket = r->options->socket, .pressed = &pressed};
+    return repl_simulate(&of, request);
 }
 
 /* ---- Data ----------------------------------------------------------------------------------- */
@@ -141,6 +151,16 @@ static int read_daemon(struct repl *r, struct cJSON **ret_data, char **reterr)
     return code;
 }
 
+/* A daemon whose configuration is the one that is known does not tell it again. */
+static void keep_configuration(struct repl *r, const struct cJSON *data)
+{
+    const struct cJSON *configuration = json_get(data, "configuration");
+    if (configuration) {
+        json_free(r->configuration);
+        r->configuration = json_copy(configuration);
+    }
+}
+
 /* Brings fresh data into the console; `fresh` forgets drafts. */
 static int update(struct repl *r, bool fresh, char **reterr)
 {
@@ -153,6 +173,7 @@ static int update(struct repl *r, bool fresh, char **reterr)
     code = script_console_update(r->console, data, fresh, reterr);
     if (code == 0) {
         r->generation = json_int(data, "generation", 0);
+        keep_configuration(r, data);
     }
     json_free(data);
     return code;
@@ -178,7 +199,9 @@ static int make(struct repl *r, char **reterr)
         .arg = r,
         .print = print,
         .ask = r->options->socket ? ask : NULL,
+        .simulate = simulate,
     };
+    keep_configuration(r, data);
     json_set(data, "commands", commands_json());
     code = script_console_new(&options, &r->console, reterr);
     if (code == 0) {
@@ -464,6 +487,7 @@ int repl_run(const struct repl_options *options)
 out:
     script_console_free(r.console);
     mem_free(r.config_path);
+    json_free(r.configuration);
     mem_free(r.cluster);
     return code;
 }

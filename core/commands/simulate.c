@@ -1,4 +1,5 @@
 /* simulate.c: `tidegate simulate`: what scale policies would have done with a trace. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,76 +172,27 @@ static int read_trace(struct plan *plan)
 
 /* ---- Policies, their parameters, sweeps ---- */
 
-/* Where "key=value" at `text` ends: at a comma that stands in no braces and in no quotes. */
-static size_t param_length(const char *text)
-{
-    int depth = 0;
-    char quote = 0;
-    size_t i = 0;
-    for (; text[i] && (depth || quote || text[i] != ','); i++) {
-        if (quote) {
-            quote = text[i] == quote ? 0 : quote;
-        } else if (text[i] == '"' || text[i] == '\'') {
-            quote = text[i];
-        } else {
-            depth += (text[i] == '{') - (text[i] == '}');
-        }
-    }
-    return i;
-}
-
-/* "cpu=60,interval=30s,of={...}" as Lua: numbers, booleans and tables as they are, all else as text. */
-static bool to_lua(const char *list, struct buf *to)
-{
-    while (*list) {
-        struct str part = {list, param_length(list)};
-        list += part.len + (list[part.len] == ',');
-        ptrdiff_t equals = str_find(part, '=');
-        if (equals <= 0) {
-            return false;
-        }
-        char *value = mem_copy_bytes(part.ptr + equals + 1, part.len - (size_t)equals - 1);
-        double unused;
-        bool table = *value == '{' && value[strlen(value) - 1] == '}';
-        bool plain = table || read_number(value, &unused) || str_same(value, "true") ||
-                     str_same(value, "false");
-        bool clean = table || !strpbrk(value, "\"\\\n\r");
-        (void)buf_printf(to, plain ? "%.*s = %s, " : "%.*s = \"%s\", ", (int)equals, part.ptr,
-                         value);
-        mem_free(value);
-        if (!clean) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static int add_run(struct plan *plan, const char *word, const char *more)
 {
-    const char *colon = strchr(word, ':');
-    struct buf params;
-    buf_init(&params, 4096);
-    char *name = colon ? mem_copy_bytes(word, (size_t)(colon - word)) : mem_copy(word);
     char *why = NULL;
     struct cJSON *config = NULL;
     int code = COMMAND_FINE;
+    char *name =
+        *more ? mem_printf("%s%s%s", word, strchr(word, ':') ? "," : ":", more) : mem_copy(word);
     if (plan->count == RUNS_MOST) {
         code =
             command_fail(COMMAND_WRONG_USAGE, "more than %d simulations: ask for fewer", RUNS_MOST);
-    } else if ((colon && !to_lua(colon + 1, &params)) || !to_lua(more, &params)) {
-        code = command_fail(COMMAND_WRONG_USAGE,
-                            "\"%s\" is no policy with parameters: write name:key=value,key=value",
-                            word);
-    } else if (sim_policy_load(name, buf_str(&params), &plan->options, &config, &why) < 0) {
-        code = command_fail(COMMAND_NO, "no policy to simulate:\n%s", why ? why : "");
     } else {
-        struct simulated *run = &plan->runs[plan->count++];
-        run->config = config;
-        run->name = *more ? mem_printf("%s%s%s", word, colon ? "," : ":", more) : mem_copy(word);
+        int rc = simulated_policy(NULL, name, &plan->options, &config, &why);
+        if (rc < 0) {
+            code = command_fail(rc == -EBADMSG ? COMMAND_WRONG_USAGE : COMMAND_NO, "%s", why);
+        } else {
+            plan->runs[plan->count++] = (struct simulated){.name = name, .config = config};
+            name = NULL;
+        }
     }
     mem_free(why);
     mem_free(name);
-    buf_free(&params);
     return code;
 }
 
@@ -405,30 +357,6 @@ static char *title_of(const struct plan *plan)
     return mem_printf("Simulated: %s, %s to %s", command_value(plan->call, "service"), from, to);
 }
 
-/* What a recorded load was simulated with. */
-static void print_assumed(struct buf *to, const struct plan *plan, const char *title)
-{
-    const struct recorded *r = &plan->recorded;
-    const struct sim_options *o = &plan->options;
-    bool given = command_value(plan->call, "capacity") != NULL;
-    (void)buf_printf(to,
-                     "%s: %u to %u instances, each ready %.4g s after its start, for %.4g "
-                     "requests/s (%s)\n",
-                     title, o->min, o->max, (double)o->startup_ms / 1000, o->capacity,
-                     given             ? "as given"
-                     : r->capacity > 0 ? "learned from its CPU; --capacity says otherwise"
-                                       : "assumed: its CPU tells too little; --capacity says it");
-    if (r->gap_s > 0) {
-        char gap[24];
-        screen_age(r->gap_s, gap);
-        (void)buf_printf(to,
-                         "nothing was recorded for %s of this time: straight lines lead over "
-                         "it\n",
-                         gap);
-    }
-    (void)buf_text(to, "\n");
-}
-
 static int print_all(const struct plan *plan, const struct simulated_set *set)
 {
     if (command_value(plan->call, "json")) {
@@ -441,7 +369,8 @@ static int print_all(const struct plan *plan, const struct simulated_set *set)
         struct buf out;
         buf_init(&out, SCREEN_MOST_BYTES);
         if (command_value(plan->call, "service")) {
-            print_assumed(&out, plan, set->title);
+            simulated_assumed(&out, set, &plan->recorded,
+                              command_value(plan->call, "capacity") != NULL);
         }
         simulated_table(&out, set, screen_columns(), screen_coloured());
         fputs(buf_str(&out), stdout);

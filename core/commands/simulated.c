@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "commands/simulated.h"
+#include "commands/recorded.h"
 #include "commands/screen.h"
 #include "base/ban.h"
 #include "base/buf.h"
@@ -17,8 +18,7 @@ static double a_day(const struct sim_result *r, double count)
     return r->hours > 0 ? count * 24 / r->hours : 0;
 }
 
-/* "7m40s" since the beginning, or "01-31 14:05:10" where that is known. */
-static void moment(const struct simulated_set *set, double at_s, char ret_text[32])
+void simulated_moment(const struct simulated_set *set, double at_s, char ret_text[32])
 {
     if (set->begin_s < 0) {
         screen_age(at_s, ret_text);
@@ -34,13 +34,13 @@ static void put_worst(struct buf *to, const struct simulated_set *set, const str
                       unsigned width)
 {
     char from[32], length[24];
-    moment(set, w->from_s, from);
+    simulated_moment(set, w->from_s, from);
     screen_age(w->until_s - w->from_s, length);
     (void)buf_printf(to, "  at %s for %s, %.0f instance seconds short\n", from, length, w->excess);
     struct str rest = str_of(w->decisions), line;
     while (*w->decisions && str_next(&rest, '\n', &line)) {
         char *text = mem_copy_bytes(line.ptr, line.len), *what = strchr(text, ':'), at[32];
-        moment(set, strtod(text, NULL), at);
+        simulated_moment(set, strtod(text, NULL), at);
         char *told = mem_printf("%s%s", at, what ? what : "");
         screen_line(to, width, 6, told);
         mem_free(told);
@@ -155,4 +155,26 @@ struct cJSON *simulated_json(const struct simulated_set *set)
     }
     json_set(answer, "runs", list);
     return answer;
+}
+
+void simulated_assumed(struct buf *to, const struct simulated_set *set, const struct recorded *r,
+                       bool capacity_given)
+{
+    const struct sim_options *o = set->options;
+    (void)buf_printf(to,
+                     "%s: %u to %u instances, each ready %.4g s after its start, for %.4g "
+                     "requests/s (%s)\n",
+                     set->title, o->min, o->max, (double)o->startup_ms / 1000, o->capacity,
+                     capacity_given    ? "as given"
+                     : r->capacity > 0 ? "learned from its CPU; --capacity says otherwise"
+                                       : "assumed: its CPU tells too little; --capacity says it");
+    if (r->gap_s > 0) {
+        char gap[24];
+        screen_age(r->gap_s, gap);
+        (void)buf_printf(to,
+                         "nothing was recorded for %s of this time: straight lines lead over "
+                         "it\n",
+                         gap);
+    }
+    (void)buf_text(to, "\n");
 }

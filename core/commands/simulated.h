@@ -10,6 +10,7 @@
 
 struct buf;
 struct cJSON;
+struct recorded;
 
 struct simulated {
     char *name;           /* as it was asked for */
@@ -26,6 +27,19 @@ struct simulated_set {
     int64_t begin_s; /* as in struct sim_plot */
 };
 
+/* "threshold:cpu=60,interval=30s", or with the path of a file in place of the name. Names are looked for beside the
+ * configuration at path `beside`, NULL: beside the current directory's. The caller owns *ret_config. -EBADMSG: the word
+ * is not of that form; -EINVAL: no such policy; both with a sentence. */
+int simulated_policy(const char *beside, const char *word, const struct sim_options *options,
+                     struct cJSON **ret_config, char **reterr);
+
+/* A line that says what a recorded load was simulated with. */
+void simulated_assumed(struct buf *to, const struct simulated_set *set,
+                       const struct recorded *recorded, bool capacity_given);
+/* "7m40s" since the beginning, or "01-31 14:05:10" where that is known. */
+void simulated_moment(const struct simulated_set *set, double at_s, char ret_text[32]);
+/* The load and the instances of each run, drawn with characters, violations marked below. */
+void simulated_plot(struct buf *to, const struct simulated_set *set, unsigned width);
 /* A line a run, and the worst intervals of each. */
 void simulated_table(struct buf *to, const struct simulated_set *set, unsigned width, bool colour);
 /* {"title","options":{as struct sim_options has them},"runs":[{"policy","violation_percent","unavoidable_percent","bad_percent","instance_hours","oracle_hours","cost",

@@ -137,6 +137,16 @@ bool budget_stop(struct budget *b)
     return true;
 }
 
+void budget_pause(struct budget *b, struct itimerspec *ret_left)
+{
+    timer_settime(b->timer, 0, &(struct itimerspec){.it_value = {0}}, ret_left);
+}
+
+void budget_resume(struct budget *b, const struct itimerspec *left)
+{
+    timer_settime(b->timer, 0, left, NULL);
+}
+
 void budget_interrupt(struct budget *b)
 {
     if (__atomic_load_n(&b->calls, __ATOMIC_RELAXED) & 1) {

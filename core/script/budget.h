@@ -42,6 +42,10 @@ void budget_close(struct budget *b);
  * those of BUDGET_TICK_MS whatever is asked. */
 void budget_start(struct budget *b, uint32_t ms);
 bool budget_stop(struct budget *b);
+/* Between these two the call under way spends nothing of its time: for work of C's own, which may be ended by other means.
+ * For what is not live. *ret_left is for resuming. */
+void budget_pause(struct budget *b, struct itimerspec *ret_left);
+void budget_resume(struct budget *b, const struct itimerspec *left);
 /* Ends the call under way as if its time were over; nothing between calls. For a handler of a signal to the
  * same thread, and for what is not live. */
 void budget_interrupt(struct budget *b);

@@ -87,6 +87,22 @@ static int host_ask(lua_State *L)
     return 1;
 }
 
+/* host.simulate(request) -> answer */
+static int host_simulate(lua_State *L)
+{
+    struct script_console *c = console_of(L);
+    struct itimerspec left;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    clear(c);
+    c->request = convert_to_json(L, 1);
+    budget_pause(state_budget(L), &left);
+    c->answer = c->options.simulate(c->options.arg, c->request);
+    budget_resume(state_budget(L), &left);
+    budget_check(state_budget(L), L);
+    state_push_json(L, c->answer);
+    return 1;
+}
+
 /* host.hash(text) -> what workers make of the texts of requests */
 static int host_hash(lua_State *L)
 {
@@ -177,7 +193,7 @@ static void push_host(lua_State *L, struct script_console *c)
 {
     static const luaL_Reg functions[] = {
         {"emit", host_emit},     {"ask", host_ask},   {"hash", host_hash},
-        {"picker", host_picker}, {"file", host_file},
+        {"picker", host_picker}, {"file", host_file}, {"simulate", host_simulate},
     };
     host_push(L, &c->load);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

@@ -30,6 +30,10 @@ struct script_console_options {
     /* Asks the daemon and returns its answer, which the callee owned: never NULL. NULL: there is no daemon. Called
      * inside an evaluation. */
     struct cJSON *(*ask)(void *arg, const struct cJSON *request);
+    /* Runs a simulation, which does not count as CPU time of the evaluation, and returns {"ok":true,"text":"for people",
+     * ...: the value} or {"ok":false,"error"}, which the callee owned. Called inside an evaluation with
+     * {"policies":["threshold:cpu=60"],"load":"yesterday","service"?:"catalog", and what console_simulate.lua takes}. */
+    struct cJSON *(*simulate)(void *arg, const struct cJSON *request);
 };
 
 enum script_console_outcome {

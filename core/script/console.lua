@@ -12,6 +12,7 @@
 local check = require "script.check"
 local help = require "script.console_help"
 local print_module = require "script.console_print"
+local simulate = require "script.console_simulate"
 local trace = require "script.console_trace"
 local values = require "script.values"
 local views = require "script.console_views"
@@ -53,6 +54,14 @@ local WORDS = {
         doc = "Loads a policy file, runs its examples, and lets it decide for the service, or all that use\n"
             .. "a policy of its name, or for all of its kind. try() puts everything back.",
         example = 'try("policies/scale/queue_aware.lua", { per = 20 })' },
+    { name = "simulate", usage = "simulate(POLICY, LOAD, {SETTING = V})",
+        summary = "what policies would have done with a load",
+        doc = "Replays a load through the control code on a virtual clock: POLICY is a name, with\n"
+            .. "settings as in \"threshold:cpu=60\", or a list of such; a draft that was tried stands for its\n"
+            .. "name. LOAD is what was recorded (\"yesterday\", \"6h\", \"10:00..12:00\", \"2026-01-31\"), step,\n"
+            .. "ramp, spike, daily or flash, or a CSV file of seconds,requests_per_second. The service's\n"
+            .. "own policy comes first. SETTINGs: " .. table.concat(simulate.settings, " ") .. ".",
+        example = 'simulate("queue", "yesterday", { service = "catalog", startup = "10s" })' },
     { name = "print", usage = "print(VALUE, ...)", summary = "prints values",
         doc = "Texts as they are, all else as results are shown." },
     { name = "help", usage = "help(NAME)", summary = "the same as :help NAME",
@@ -346,7 +355,7 @@ end
 
 local function fill_environment(c)
     for _, word in ipairs(WORDS) do
-        local run = words[word.name]
+        local run = words[word.name] or simulate[word.name]
         if run then
             c.env[word.name] = function(...)
                 return run(c, ...)

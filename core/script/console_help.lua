@@ -4,6 +4,7 @@
 -- policies from their own doc and params, words of the console from console_words.lua.
 local nearest = require "script.nearest"
 local print_module = require "script.console_print"
+local simulate = require "script.console_simulate"
 local stubs = require "script.stubs"
 local schema = require "tidegate.views"
 
@@ -194,6 +195,21 @@ local function names_in(value)
     return names
 end
 
+-- Names of the policies of a kind that the configuration uses, and of those that are shipped.
+local function scale_policies(c)
+    local names = {}
+    for _, policy in ipairs(c.data.configuration.policies or {}) do
+        names[#names + 1] = policy.kind == "scale" and policy.name or nil
+    end
+    for _, name in ipairs(c.host.shipped_names "scale/") do
+        names[#names + 1] = name
+    end
+    return names
+end
+
+-- What the first text of a word is, where it is no service.
+local FIRST = { simulate = scale_policies, try = function() return {} end }
+
 -- Names of the commands that begin with a colon.
 function M.command_names(c)
     local names = {}
@@ -225,15 +241,25 @@ function M.complete(c, before)
     if before:find "^%s*:" then
         return of_colon(c, (before:gsub("^%s+", "")))
     end
-    local text = before:match "[%a_]+%s*%(%s*[\"']([%w_-]*)$"
+    local word, text = before:match "([%a_]+)%s*%(%s*{?%s*[\"']([%w_-]*)$"
     if text then
-        return with_prefix(service_names(c), text), #text
+        return with_prefix((FIRST[word] or service_names)(c), text), #text
     end
-    local word, fields = before:match "([%a_]+)%s*%(%s*[\"'][^\"']*[\"']%s*,%s*{([^{}]*)$"
+    text = before:match "simulate%s*%([^()]*,%s*[\"']([%w_-]*)$"
+    if text then
+        return with_prefix(simulate.loads, text), #text
+    end
+    local fields
+    word, fields = before:match "([%a_]+)%s*%(%s*[\"'][^\"']*[\"']%s*,%s*{([^{}]*)$"
     local field = fields and (fields:match "^%s*([%w_]*)$" or fields:match ",%s*([%w_]*)$")
     if field and ARGUMENT[word] then
         local names = ARGUMENT[word] == "view" and M.fields(c, "ServiceView") or c.request_fields
         return with_prefix(names, field), #field
+    end
+    field = before:match "simulate%s*%([^()]*,%s*{([^{}]*)$"
+    field = field and (field:match "^%s*([%w_]*)$" or field:match ",%s*([%w_]*)$")
+    if field then
+        return with_prefix(simulate.settings, field), #field
     end
     local path, name = before:match "([%a_][%w_%.]*)[%.]([%w_]*)$"
     if path then

@@ -73,6 +73,14 @@ double sim_highest_load(const struct sim_options *options);
  * as "cpu = 60, min = 2", "" = defaults. The caller owns *ret_config. -EINVAL with sentences. */
 int sim_policy_load(const char *policy, const char *params, const struct sim_options *options,
                     struct cJSON **ret_config, char **reterr);
+/* The same; a name is looked for beside the configuration at path `beside`. */
+int sim_policy_load_beside(const char *beside, const char *policy, const char *params,
+                           const struct sim_options *options, struct cJSON **ret_config,
+                           char **reterr);
+/* A configuration of one service that is scaled as this one of a loaded configuration is, but always active and within the
+ * bounds of the options. Borrows. -EINVAL with a sentence: there is no such service, or it has no policy. */
+int sim_service_load(const struct cJSON *configuration, const char *service,
+                     const struct sim_options *options, struct cJSON **ret_config, char **reterr);
 
 struct sim_interval {       /* above the objective, with breaks of less than a minute */
     double from_s, until_s; /* since the trace's start */

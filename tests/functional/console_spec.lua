@@ -21,7 +21,7 @@ service "data" {
 local function open(t, ...)
     return pty.open({ tidegate.binary, "repl", ... }, { dir = t.dir, env = {
         TERM = "xterm", HOME = t.dir, XDG_STATE_HOME = t.dir .. "/home", TIDEGATE_RUNTIME_DIR = t.dir .. "/run",
-        TIDEGATE_SOCKET = "", ASAN_OPTIONS = "detect_leaks=0",
+        TIDEGATE_STATE_DIR = t.dir .. "/state", TIDEGATE_SOCKET = "", ASAN_OPTIONS = "detect_leaks=0",
     } })
 end
 
@@ -104,6 +104,33 @@ describe("the console on a terminal", function()
         c:wait "tidegate.lua:1: "
         c:send "services.catalog.max\r"
         c:wait "\n7\r\n"
+        c:wait "> "
+        assert.equal(0, c:close ":quit\r")
+    end))
+
+    it("simulates, and stops that at Ctrl-C", tidegate.test(function(t)
+        t:write("tidegate.lua", OFFLINE)
+        t:write("policies/scale/fixed.lua", 'return { name = "fixed", doc = "Three.", new = function()\n'
+            .. 'return function() return 3, "always" end end }\n')
+        local c = open(t)
+        c:wait "> "
+        c:send "simulate('fixed', 'daily').runs[2].policy\r"
+        c:wait '\n"fixed"\r\n'
+        c:wait "> "
+        c:send "simulate('threshold:cpu=60', 'step', { days = 0.3 })\r"
+        c:wait "POLICY"
+        c:wait "catalog as it is (threshold)"
+        c:wait "load, requests/s"
+        c:wait "threshold:cpu=60, instances in traffic"
+        c:wait "violated "
+        c:wait "> "
+        c:send "print 'now' simulate('threshold', 'daily', { days = 366 })\r"
+        c:wait "\nnow\r\n"
+        c:send "\3"
+        c:wait "console:1: interrupted"
+        c:wait "> "
+        c:send "simulate('fixed', 'yesterday')\r"
+        c:wait "console:1: simulate: no history is kept below "
         c:wait "> "
         assert.equal(0, c:close ":quit\r")
     end))

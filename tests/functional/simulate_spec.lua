@@ -136,7 +136,13 @@ describe("tidegate simulate", function()
         assert.matches("^Simulated: data, [%d-]+ [%d:]+ to [%d-]+ [%d:]+: 1 to 3 instances, each ready 30 s after its start, "
             .. "for 100 requests/s %(assumed: its CPU tells too little; %-%-capacity says it%)\n", live.out)
         assert.matches("\ntarget_tracking +0.00", live.out)
+        local asked = t:cli("repl", "--attach", "-e", 'simulate("target_tracking", "5m")')
+        assert.equal("", asked.err)
+        assert.matches("^Simulated: data, .*: 1 to 3 instances, .*\ndata as it is %(threshold%) +0.00 .*\ntarget_tracking +0.00 ",
+            asked.out)
         t:stop(process)
+        asked = t:cli("repl", "-e", 'simulate(nil, "5m").runs[1].policy')
+        assert.same({ '"data as it is (threshold)"\n', "" }, { asked.out, asked.err })
         local after = t:cli("simulate", "threshold", "--service", "data", "--capacity", "20", "--plot", t.dir .. "/x.html")
         assert.equal("", after.err)
         assert.matches(": 1 to 40 instances, .* for 20 requests/s %(as given%)\n", after.out)

@@ -57,6 +57,7 @@ struct console_driver *console_driver_new(const char *config_path, uint32_t budg
         .arg = d,
         .print = keep,
         .ask = attached ? reply : NULL,
+        .simulate = reply,
     };
     if (script_console_new(&options, &d->console, reterr) < 0) {
         console_driver_free(d);

@@ -362,6 +362,75 @@ describe("script/console attached", function()
     end)
 end)
 
+describe("script/console simulate", function()
+    local c
+
+    after_each(function()
+        c:close()
+    end)
+
+    -- What the host is asked for.
+    local function asked(code)
+        c:answer { ok = true, text = "the table", title = "x", runs = {} }
+        assert.same({ "the table\n", "done" }, { c:eval(code) })
+        return dkjson.decode(c:asked())
+    end
+
+    it("asks for policies, a load, and settings", function()
+        c = console.new()
+        assert.same({ policies = { "queue" }, load = "yesterday", service = "catalog" }, asked 'simulate("queue", "yesterday")')
+        assert.same({ policies = { "queue:each=5", "threshold" }, load = "./x.csv", service = "catalog", startup_ms = 10000, min = 3,
+            warm_up_ms = 3600000 }, asked 'simulate({ "queue:each=5", "threshold" }, "./x.csv", { startup = "10s", min = 3, warm_up = "1h" })')
+        assert.same({ policies = {}, load = "daily", service = "legacy" }, asked 'simulate(nil, "daily", { service = "legacy" })')
+        assert.equal("x\n", (c:eval "_.title"):gsub('"', ""))
+    end)
+
+    it("takes a draft for the policy of its name", function()
+        c = console.new { files = { ["policies/scale/queue_aware.lua"] = QUEUE_AWARE } }
+        local path = c.dir .. "/policies/scale/queue_aware.lua"
+        c:eval(('try("%s", { per = 20 })'):format(path))
+        assert.same({ path .. ":per=20" }, asked('simulate("queue_aware", "daily")').policies)
+        assert.same({ path .. ":per=20,min=3" }, asked('simulate("scale/queue_aware:min=3", "daily")').policies)
+        c:eval "try()"
+        assert.same({ "queue_aware" }, asked('simulate("queue_aware", "daily")').policies)
+    end)
+
+    it("says what is wrong", function()
+        local two = console.CONFIG:gsub('service "sole" { backends = { "10.0.0.7:9000" } }',
+            'service "sole" { command = { "./x" }, ports = { "80" }, scale = { policy = "threshold", max = 2 } }')
+        c = console.new { config = two }
+        for code, why in pairs {
+            ['simulate("queue")'] = "expected a load, got nil: \"yesterday\"",
+            ['simulate("queue", 5)'] = "expected a load, got 5",
+            ['simulate(5, "daily")'] = "expected the name of a scale policy, got 5",
+            ['simulate("queue", "daily", { service = "catlog" })'] = 'service "catlog": did you mean "catalog"?',
+            ['simulate("queue", "daily", { starup = 5 })'] = 'setting "starup": did you mean "startup"?',
+            ['simulate("queue", "daily", { startup = "x" })'] = "startup: ",
+            ['simulate("queue", "daily", { min = "x" })'] = 'min: expected a number from 1 to 1000, got "x"',
+            ['simulate("queue", "daily", { days = 367 })'] = "days: expected a number from 0.01 to 366, got 367",
+            ['simulate("queue", "daily", { seed = -1 })'] = "seed: expected a number from 0 to 1e+15, got -1",
+            ['simulate("queue", "daily", 7)'] = "expected settings such as { startup = \"10s\" }, got 7",
+            ['simulate("queue", "yesterday")'] = "which service's? Add { service = \"...\" }: there are catalog, legacy, sole",
+        } do
+            local text = c:fails(code)
+            assert.is_truthy(text:find("simulate: ", 1, true) and text:find(why, 1, true), text)
+        end
+        c:answer { ok = false, error = "no\27 way" }
+        assert.equal("console:1: simulate: no\\027 way", c:fails 'simulate("queue", "daily")')
+    end)
+
+    it("is completed: policies, loads and settings", function()
+        c = console.new()
+        assert.equal("target_tracking", (c:complete 'simulate("targ'))
+        assert.equal("target_tracking", (c:complete 'simulate({ "targ'))
+        assert.equal("yesterday", (c:complete 'simulate("queue", "y'))
+        assert.equal("startup", (c:complete 'simulate("queue", "y", { start'))
+        assert.equal("slo", (c:complete 'simulate("queue", "y", { startup = "1s", sl'))
+        assert.equal("", (c:complete 'try("cat'))
+        assert.equal("catalog", (c:complete 'decide("cat'))
+    end)
+end)
+
 describe("script/console :trace", function()
     local c
 
