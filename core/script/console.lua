@@ -57,10 +57,11 @@ local WORDS = {
     { name = "simulate", usage = "simulate(POLICY, LOAD, {SETTING = V})",
         summary = "what policies would have done with a load",
         doc = "Replays a load through the control code on a virtual clock: POLICY is a name, with\n"
-            .. "settings as in \"threshold:cpu=60\", or a list of such; a draft that was tried stands for its\n"
-            .. "name. LOAD is what was recorded (\"yesterday\", \"6h\", \"10:00..12:00\", \"2026-01-31\"), step,\n"
-            .. "ramp, spike, daily or flash, or a CSV file of seconds,requests_per_second. The service's\n"
-            .. "own policy comes first. SETTINGs: " .. table.concat(simulate.settings, " ") .. ".",
+            .. "settings as in \"threshold:cpu=60\", or a list of such; a draft that was tried stands\n"
+            .. "for its name. LOAD is what was recorded (\"yesterday\", \"6h\", \"10:00..12:00\",\n"
+            .. "\"2026-01-31\"), step, ramp, spike, daily or flash, or a CSV file of\n"
+            .. "seconds,requests_per_second. The service's own policy comes first. SETTINGs:\n"
+            .. table.concat(simulate.settings, " ") .. ".",
         example = 'simulate("queue", "yesterday", { service = "catalog", startup = "10s" })' },
     { name = "print", usage = "print(VALUE, ...)", summary = "prints values",
         doc = "Texts as they are, all else as results are shown." },
