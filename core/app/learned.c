@@ -111,7 +111,14 @@ static void list_keeping(struct master *m, struct map *to)
 {
     const struct cJSON *s = json_first(json_get(m->config, "services"));
     for (; s; s = json_next(s)) {
-        want(to, m, "scale", json_str(json_get(s, "scale"), "policy", ""), json_str(s, "name", ""));
+        const char *name = json_str(s, "name", "");
+        const struct cJSON *scale = json_get(s, "scale");
+        want(to, m, "scale", json_str(scale, "policy", ""), name);
+        const struct cJSON *shadow = json_first(json_get(scale, "shadows"));
+        for (; shadow; shadow = json_next(shadow)) {
+            want(to, m, "scale", json_str(shadow, "policy", ""), name);
+            want(to, m, "shadow", json_str(shadow, "name", ""), name);
+        }
     }
     for (s = json_first(json_get(m->config, "alerts")); s; s = json_next(s)) {
         want(to, m, "alert", json_str(json_get(s, "when"), "policy", ""), json_str(s, "name", ""));

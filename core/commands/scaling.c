@@ -54,6 +54,27 @@ static const char *meaning(const char *mode)
                                        : "its policy and `tidegate scale` change nothing";
 }
 
+/* "shadow queue would have 6, not 4: ..., another number in 3 of 120 answers" */
+static void say_shadow(struct buf *to, unsigned width, const struct cJSON *x)
+{
+    const char *name = json_str(x, "name", "?"), *error = json_str(x, "error", NULL);
+    long long asked = json_int(x, "asked", 0), differed = json_int(x, "differed", 0);
+    long long would = json_int(x, "would", 0), own = json_int(x, "own", 0);
+    if (!asked) {
+        say(to, width, mem_printf("shadow %s: not asked yet", name));
+    } else if (error) {
+        say(to, width, mem_printf("shadow %s failed: %s", name, error));
+    } else if (would == own) {
+        say(to, width,
+            mem_printf("shadow %s agrees: %lld (differed in %lld of %lld): %s", name, would,
+                       differed, asked, json_str(x, "reason", "")));
+    } else {
+        say(to, width,
+            mem_printf("shadow %s would have %lld, not %lld (differed in %lld of %lld): %s", name,
+                       would, own, differed, asked, json_str(x, "reason", "")));
+    }
+}
+
 void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned width)
 {
     char left[24];
@@ -69,6 +90,10 @@ void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned
                        json_str(service, "name", "?")));
     } else if (!str_same(mode, "active")) {
         say(to, width, mem_printf("scaling is set to %s: %s", mode, meaning(mode)));
+    }
+    const struct cJSON *shadow = json_first(json_get(service, "shadows"));
+    for (; shadow; shadow = json_next(shadow)) {
+        say_shadow(to, width, shadow);
     }
     if (json_get(service, "frozen_for_s")) {
         screen_age(json_num(service, "frozen_for_s", 0), left);

@@ -46,6 +46,7 @@ static void clear(struct decision *d)
     mem_free(d->policy);
     mem_free(d->origin);
     mem_free(d->reason);
+    mem_free(d->shadows);
     *d = (struct decision){0};
 }
 
@@ -56,6 +57,7 @@ static void put_copy(struct decision *to, const struct decision *d)
     to->policy = mem_copy(d->policy ? d->policy : "");
     to->origin = mem_copy(d->origin ? d->origin : "");
     to->reason = mem_copy(d->reason ? d->reason : "");
+    to->shadows = mem_copy(d->shadows);
     if (strlen(to->reason) >= LIMIT_REASON_BYTES) {
         to->reason[LIMIT_REASON_BYTES - 1] = '\0';
     }
@@ -181,6 +183,9 @@ struct cJSON *fleet_audit_json(const struct decision *d)
     json_set_str(j, "reason", d->reason);
     json_set_str(j, "held_by", rule_names[d->held]);
     json_set(j, "constraints", constraints_json(d));
+    if (d->shadows) {
+        json_set(j, "shadows", json_parse(d->shadows, strlen(d->shadows)));
+    }
     return j;
 }
 

@@ -29,7 +29,8 @@
  *     "sample_age_s": 1.2, "hash": 0.4711, "metrics": {as watch/view.h has it, of the last sample} } } }
  *   Unknown numbers are absent; so are metrics before the first sample, and in what is kept with a decision.
  * DECISIONS as JSON: { "services": { "catalog": { "want": 5 | null, "reason": "High resource usage - CPU: 91.0%, Memory: 40.1%",
- *     "policy": "threshold", "origin": "policies/scale/threshold.lua" } | { "error": "policies/scale/x.lua:3: ..." } } }
+ *     "policy": "threshold", "origin": "policies/scale/threshold.lua",
+ *     "shadows"?: [ { "name": "queue", "want": 6 | null, "reason": "..." } | { "name": "queue", "error": "..." } ] } | { "error": "policies/scale/x.lua:3: ..." } } }
  */
 #ifndef FLEET_FLEET_H
 #define FLEET_FLEET_H
@@ -96,6 +97,7 @@ struct fleet_answer {
     const char *error;                    /* NULL: none */
     bool given;                           /* `want` counts; else no opinion */
     double want;
+    const struct cJSON *shadows; /* what shadow policies said, as in DECISIONS; NULL: nothing */
 };
 
 /* Something that happened, for log, history and metrics. Borrowed. */
@@ -224,6 +226,8 @@ bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_cal
 /* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
  *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"frozen_for_s" (while downs are frozen),
  *   "mode":"active"|"recommend"|"shadow"|"paused"|"pinned","recommended" (instances that wait to be approved),
+ *   "shadows"?:[{"name":"queue","asked":900,"differed":12,"errors":0,"would":6,"own":4 (what the service's own policy wants within the bounds),
+ *     "reason" | "error"}],
  *   "last_decision":{...} or null,
  *   "zero":{"idle_s","quiet_s" (since the last request),"waking" (the first instance is on its way, no policy is asked),"wakes","held" (requests
  *     that wait for it),"cold_starts_a_day":{"60","300","900","1800","3600"} (gaps longer than so many s)},     with min 0 only
@@ -242,7 +246,8 @@ struct cJSON *fleet_status(const struct fleet *f, const char *service, uint64_t 
  *   "generation","inputs":{...},"want":5 | null,"was":4,"result":5,
  *   "action":"scale_up"|"scale_down"|"no_change"|"hold","reason":"...",
  *   "constraints":[{"rule":"max","before":9,"after":5},{"rule":"step",...}],
- *   "held_by":"step" (the last rule that kept it back) | ""}]}, newest last.
+ *   "held_by":"step" (the last rule that kept it back) | "",
+ *   "shadows"?:[{"name":"queue","would":6,"own":4,"reason":"..."} | {"name","error"}]}]}, newest last.
  * Each rule that changed the number, in the order applied: policy_error, stale, saturation, min, max, cooldown, rollout,
  * back_off, busy, manual, engine_down, after_up, churn, step (rails.c tells what they mean), and the mode when it is not active. `before` is the policy's number,
  * or what there was when it has none; then `after` may be the same.

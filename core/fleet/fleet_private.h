@@ -9,6 +9,7 @@
  *   view.c      what policies get to know                   audit.c     the ring of decisions
  *   scale.c     asks policies, applies counts               rails.c     what no policy may do
  *   pace.c      steps of the last while
+ *   shadow.c    policies that are only asked
  *   operate.c   what operators ask for                      report.c    status
  *   backends.c  what they change of backends                keep.c      what outlives the process
  *
@@ -44,6 +45,7 @@ enum {
     FLEET_STEPS = 128,            /* of a service's count, remembered */
     FLEET_STARTS = 16,            /* start-up times, remembered */
     FLEET_START_MOST_MS = 300000, /* counted of one that took longer */
+    FLEET_SHADOWS = 4,            /* policies asked beside a service's own */
     FLEET_CONSTRAINTS = 12,       /* of one decision: rules are fewer */
     FLEET_NO_SLOT = -1
 };
@@ -276,6 +278,18 @@ struct decision {
     enum fleet_rule held; /* the last rule that kept it back */
     struct constraint constraints[FLEET_CONSTRAINTS];
     unsigned constraint_count;
+    char *shadows; /* JSON text or NULL */
+};
+
+/* A policy that is asked beside a service's own. */
+struct shadow {
+    char *name;          /* NULL: there is none here */
+    char *reason;        /* of the last answer, or its error */
+    uint32_t would, own; /* what would come of its last answer, and of the service's policy's */
+    bool failed;         /* the last answer was an error */
+    uint64_t asked, differed, errors;
+    int told; /* 1: that it would have more, -1: fewer, 0: that it agrees, or nothing */
+    uint64_t told_ms;
 };
 
 /* Steps of a service's count in the last while. */
@@ -335,6 +349,7 @@ struct service {
     uint64_t decision;    /* 1 + number of the last record; 0 = none */
     enum fleet_rule told; /* last reason to hold that was told as a fact */
     struct pace pace;
+    struct shadow shadows[FLEET_SHADOWS];
     uint32_t startup_ms[FLEET_STARTS]; /* of the last ones that came up: from running to up */
     uint32_t startup_count;            /* ever */
     uint32_t startup_most_ms;          /* of these */
@@ -555,6 +570,15 @@ enum fleet_cause {
 bool fleet_scale_set(struct service *s, uint32_t desired, enum fleet_cause cause);
 /* The mode that would, or FLEET_RULE_NONE. */
 enum fleet_rule fleet_scale_barred(const struct service *s, enum fleet_cause cause);
+
+/* ---- shadow.c ---- */
+/* Takes over which there are; those that stay go on counting. */
+void fleet_shadow_apply(struct service *s);
+void fleet_shadow_free(struct service *s);
+/* What they said beside the decision (fleet.h: "shadows"; NULL: nothing). */
+void fleet_shadow_take(struct service *s, const struct cJSON *said, const struct decision *d);
+/* As status has it, or for a record without counts; NULL: none. The caller owns it. */
+struct cJSON *fleet_shadow_json(const struct service *s, bool counts);
 
 /* ---- rails.c ---- */
 /* Holds d->want (-1: no opinion) to what no policy may do: sets result, action, held and constraints. `error`: there

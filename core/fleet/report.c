@@ -181,6 +181,10 @@ static struct cJSON *service_json(const struct service *s, uint64_t now_ms)
     if (s->manual_until_ms > now_ms) {
         json_set_num(j, "manual_for_s", (double)(s->manual_until_ms - now_ms) / 1000);
     }
+    struct cJSON *shadows = fleet_shadow_json(s, true);
+    if (shadows) {
+        json_set(j, "shadows", shadows);
+    }
     json_set_str(j, "mode", fleet_mode_name(s->spec.mode));
     if (s->recommended) {
         json_set_num(j, "recommended", s->recommendation);

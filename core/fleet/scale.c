@@ -167,7 +167,14 @@ static void decide(struct service *s, const struct fleet_answer *answer, uint32_
                         : possible    ? answer->reason
                                       : "the policy answered an impossible number");
     d.want = answer->given && possible ? (int64_t)llround(answer->want) : -1;
+    if (answer->shadows) {
+        fleet_shadow_take(s, answer->shadows, &d);
+        struct cJSON *shadows = fleet_shadow_json(s, false);
+        d.shadows = shadows ? json_text(shadows) : NULL;
+        json_free(shadows);
+    }
     conclude(s, &d, answer->error || !possible);
+    mem_free(d.shadows);
 }
 
 static void take_answer(struct fleet *f, const struct fleet_answer *answer, uint32_t generation)
@@ -200,6 +207,7 @@ void fleet_on_decisions(struct fleet *f, const struct cJSON *decisions, uint32_t
             .error = json_str(one, "error", NULL),
             .given = json_get(one, "want") && json_kind(json_get(one, "want")) != JSON_NULL,
             .want = json_num(one, "want", -1),
+            .shadows = json_get(one, "shadows"),
         };
         take_answer(f, &answer, generation);
     }

@@ -54,6 +54,7 @@ void fleet_service_free(struct service *s)
     fleet_failure_clear(&s->failure);
     json_free(s->config);
     json_free(s->vanished);
+    fleet_shadow_free(s);
     mem_free(s->name);
     mem_free(s);
 }
@@ -284,6 +285,7 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
     }
     fleet_service_back_off_reset(s);
     s->recommended = false;
+    fleet_shadow_apply(s);
     note_mode(s, known ? before.mode : FLEET_ACTIVE);
     if (known && s->settled) {
         uint32_t desired = clamp(s->desired, &s->spec);

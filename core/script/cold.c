@@ -28,12 +28,22 @@
 #include "script/where.h"
 #include "base/ban.h"
 
+/* A policy of a service: its own, or a shadow, which is only asked. */
 struct cold_service {
     const char *name, *policy, *origin; /* lent by script_cold.config, like all here */
     const struct cJSON *config, *source, *params;
+    const char *of; /* the service */
+    bool apart;     /* learns under a name of its own */
     struct memory *memory;
-    int decide;    /* registry reference */
-    char *resting; /* in quarantine: why; owned */
+    int decide;                   /* registry reference */
+    char *resting;                /* in quarantine: why; owned */
+    struct cold_service *shadows; /* owned; their `name` is what the configuration calls them */
+    size_t shadow_count;
+    unsigned failures; /* of a shadow, in a row */
+};
+
+enum {
+    SHADOW_FAILURES = 3
 };
 
 struct script_cold {
@@ -52,7 +62,8 @@ struct script_cold {
 static int body_build(lua_State *L)
 {
     struct cold_service *service = lua_touserdata(L, 1);
-    lua_pushfstring(L, "scale:%s|%s|", service->policy, service->name);
+    lua_pushfstring(L, service->apart ? "shadow:%s|%s|" : "scale:%s|%s|",
+                    service->apart ? service->name : service->policy, service->of);
     struct policy_use use = {service->source, service->params, service->config, service->memory,
                              lua_tostring(L, -1)};
     policy_push_instance(L, &use);
@@ -62,6 +73,45 @@ static int body_build(lua_State *L)
     }
     service->decide = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
+}
+
+/* The policy that `use` names, with its parameters. */
+static int build(struct script_cold *cold, struct cold_service *service, const struct cJSON *use,
+                 char **reterr)
+{
+    service->config = cold->config;
+    service->memory = cold->memory;
+    service->policy = json_str(use, "policy", "");
+    service->source = policy_find(cold->config, "scale", service->policy);
+    service->params = json_get(use, "params");
+    if (!service->source) {
+        *reterr = mem_printf("service %s: no scale policy \"%s\"", service->name, service->policy);
+        return -EINVAL;
+    }
+    service->origin = json_str(service->source, "origin", service->policy);
+    return state_run(cold->state, body_build, service, LIMIT_POLICY_LOAD_CPU_MS, service->origin,
+                     reterr);
+}
+
+static int build_shadows(struct script_cold *cold, struct cold_service *service,
+                         const struct cJSON *scale, char **reterr)
+{
+    const struct cJSON *list = json_get(scale, "shadows");
+    int code = 0;
+    if (!json_first(list)) {
+        return 0;
+    }
+    service->shadows = mem_array(json_count(list), sizeof(*service->shadows));
+    for (const struct cJSON *use = json_first(list); use && code >= 0; use = json_next(use)) {
+        struct cold_service *shadow = &service->shadows[service->shadow_count++];
+        shadow->name = json_str(use, "name", "");
+        shadow->of = service->name;
+        /* What a shadow learned is there when it becomes the service's own policy. */
+        shadow->apart = !str_same(shadow->name, json_str(use, "policy", "")) ||
+                        str_same(shadow->name, service->policy);
+        code = build(cold, shadow, use, reterr);
+    }
+    return code;
 }
 
 static int make(enum state_kind kind, const struct cJSON *config, const struct cJSON *learned,
@@ -80,28 +130,16 @@ static int make(enum state_kind kind, const struct cJSON *config, const struct c
     cold->services = mem_array(json_count(services), sizeof(*cold->services));
     for (const struct cJSON *item = json_first(services); item; item = json_next(item)) {
         const struct cJSON *scale = json_get(item, "scale");
-        struct cold_service *service = &cold->services[cold->count];
-        service->policy = json_str(scale, "policy", "");
-        if (!scale || !*service->policy) {
+        if (!scale || !*json_str(scale, "policy", "")) {
             continue;
         }
-        service->name = json_str(item, "name", "");
-        service->source = policy_find(config, "scale", service->policy);
-        service->config = config;
-        service->memory = cold->memory;
-        service->params = json_get(scale, "params");
-        if (!service->source) {
-            *reterr =
-                mem_printf("service %s: no scale policy \"%s\"", service->name, service->policy);
-            goto out;
-        }
-        service->origin = json_str(service->source, "origin", service->policy);
-        code = state_run(cold->state, body_build, service, LIMIT_POLICY_LOAD_CPU_MS,
-                         service->origin, reterr);
+        struct cold_service *service = &cold->services[cold->count++];
+        service->name = service->of = json_str(item, "name", "");
+        code = build(cold, service, scale, reterr);
+        code = code < 0 ? code : build_shadows(cold, service, scale, reterr);
         if (code < 0) {
             goto out;
         }
-        cold->count++;
     }
     code = judge_new(config, cold->state, cold->memory, &cold->judge, reterr);
     if (code < 0) {
@@ -149,7 +187,12 @@ void script_cold_free(struct script_cold *cold)
     memory_free(cold->memory);
     json_free(cold->config);
     for (size_t i = 0; i < cold->count; i++) {
-        mem_free(cold->services[i].resting);
+        struct cold_service *service = &cold->services[i];
+        for (size_t n = 0; n < service->shadow_count; n++) {
+            mem_free(service->shadows[n].resting);
+        }
+        mem_free(service->shadows);
+        mem_free(service->resting);
     }
     mem_free(cold->services);
     mem_free(cold);
@@ -290,6 +333,30 @@ static struct cJSON *decision_json(const struct script_decision *d, const struct
     return j;
 }
 
+/* What the shadows of a service say; NULL: it has none. One that fails again and again is not asked any more: its
+ * time is taken from the others. */
+static struct cJSON *ask_shadows(struct script_cold *cold, struct cold_service *service,
+                                 const struct cJSON *view)
+{
+    struct cJSON *list = service->shadow_count ? json_array() : NULL;
+    for (size_t n = 0; n < service->shadow_count; n++) {
+        struct cold_service *shadow = &service->shadows[n];
+        struct answer answer = {.service = shadow, .view = view};
+        struct script_decision decision;
+        decide(cold, &answer, &decision);
+        shadow->failures = decision.error ? shadow->failures + 1 : 0;
+        if (shadow->failures >= SHADOW_FAILURES && !shadow->resting) {
+            shadow->resting =
+                mem_printf("not asked until the next reload, for it failed %d times in a row: %s",
+                           SHADOW_FAILURES, decision.error);
+        }
+        struct cJSON *one = decision_json(&decision, view);
+        json_set_str(one, "name", shadow->name);
+        json_set(list, NULL, one);
+    }
+    return list;
+}
+
 struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *snapshot)
 {
     const struct cJSON *views = json_get(snapshot, "services");
@@ -300,7 +367,12 @@ struct cJSON *script_cold_decide(struct script_cold *cold, const struct cJSON *s
             struct answer answer = {.service = &cold->services[i], .view = view};
             struct script_decision decision;
             decide(cold, &answer, &decision);
-            json_set(services, cold->services[i].name, decision_json(&decision, view));
+            struct cJSON *said = decision_json(&decision, view);
+            struct cJSON *shadows = ask_shadows(cold, &cold->services[i], view);
+            if (shadows) {
+                json_set(said, "shadows", shadows);
+            }
+            json_set(services, cold->services[i].name, said);
         }
     }
     json_set(decisions, "services", services);

@@ -316,8 +316,9 @@ S.scale = {
     example = "such as { changes = 20 }, or false", doc = "when a policy goes to and fro too often" },
   { "idle", type = "duration", default = "15m", min = 1, unit = "s",
     doc = "with min = 0: after so long without a request none is left; the next one waits for the first" },
-  { "shadow", type = "later", out = false, what = "a shadow policy",
-    doc = "a second policy that only reports" },
+  { "shadow", type = "shadows", out = "shadows",
+    doc = "policies that are asked beside it and only report: \"name\", a table as here with `policy`, "
+      .. "or a list" },
 }
 
 -- What a scale policy says itself of how it is to be used; the service's own settings win.

@@ -42,6 +42,7 @@
  *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,     a policy among params: { "policy", "params" }
  *       "up_cooldown_ms": 300000, "down_cooldown_ms": 600000, "interval_ms": 15000, "idle_ms": 900000 (with min 0),
  *       "mode": "active" | "recommend" | "shadow" | "paused" | "pinned", "pinned"?: 4,
+ *       "shadows"?: [ { "name": "queue" (of its own: "queue 2"), "policy": "queue", "params": {} } ],
  *       "step_limits": { "up_factor": 4, "up_count": 8, "up_period_ms": 30000, "down_percent": 25, "down_period_ms": 60000,
  *         "after_up_ms": 60000 },                       {} = off, these three
  *       "saturation": { "cpu": 95, "queue_wait_ms": 200, "times": 3, "more_percent": 50 },

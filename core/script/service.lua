@@ -153,10 +153,6 @@ function types.tags(value, _, path, ctx)
     return types.list(value, field, path, ctx)
 end
 
-function types.later(_, field, path, ctx)
-    ctx.report(path, field.what .. " comes later: not supported by this version")
-end
-
 -- Data of a kind that is not settled: kept as it is, functions as their place.
 local function raw(value, ctx)
     if type(value) == "function" then
@@ -295,6 +291,33 @@ function types.policy_use(value, field, path, ctx)
     ctx.use { kind = field.kind, name = name, params = params, inherited = {}, path = path,
         name_path = name_path, owner = use }
     return use
+end
+
+local MOST_SHADOWS = 4
+
+-- One policy or a list of them, for the same question: each with a name of its own.
+function types.shadows(value, _, path, ctx)
+    local list = { value }
+    local several = type(value) == "table" and value.policy == nil and
+        (type(value[1]) == "table" or value[2] ~= nil)
+    if several then
+        list = value
+    end
+    if #list > MOST_SHADOWS then
+        return ctx.report(path, ("has %d: at most %d"):format(#list, MOST_SHADOWS))
+    end
+    local out, seen = check.array(), {}
+    for i, item in ipairs(list) do
+        local use = types.policy_use(item, { kind = "scale", example = "queue" },
+            several and check.joined(path, i) or path, ctx)
+        if use then
+            local count = (seen[use.policy] or 0) + 1
+            seen[use.policy] = count
+            use.name = count == 1 and use.policy or ("%s %d"):format(use.policy, count)
+            out[#out + 1] = use
+        end
+    end
+    return out
 end
 
 function types.balance(value, _, path, ctx)

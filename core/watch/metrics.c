@@ -161,6 +161,37 @@ static void states(struct families *f, const struct cJSON *service, const struct
     }
 }
 
+static void add_shadow(struct families *f, const char *service, const struct cJSON *x)
+{
+    const char *name = json_str(x, "name", "?");
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "service", service);
+    labels_add(&labels, "policy", name);
+    families_add(f, FAMILY_SHADOW_INSTANCES, &labels, json_num(x, "would", NAN));
+    const struct watch_shadow shadow = {
+        .point = "scale",
+        .of = service,
+        .policy = name,
+        .answers = (uint64_t)json_int(x, "asked", 0),
+        .differences = (uint64_t)json_int(x, "differed", 0),
+        .errors = (uint64_t)json_int(x, "errors", 0),
+    };
+    watch_shadow(f, &shadow);
+}
+
+void watch_shadow(struct families *f, const struct watch_shadow *shadow)
+{
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "point", shadow->point);
+    labels_add(&labels, "of", shadow->of);
+    labels_add(&labels, "policy", shadow->policy);
+    families_add(f, FAMILY_SHADOW_ANSWERS, &labels, (double)shadow->answers);
+    families_add(f, FAMILY_SHADOW_DIFFERENCES, &labels, (double)shadow->differences);
+    families_add(f, FAMILY_SHADOW_ERRORS, &labels, (double)shadow->errors);
+}
+
 void watch_service(struct families *f, const struct cJSON *service)
 {
     static const struct {
@@ -183,6 +214,10 @@ void watch_service(struct families *f, const struct cJSON *service)
     labels_begin(&labels);
     labels_add(&labels, "service", json_str(service, "name", "?"));
     states(f, service, &labels);
+    const struct cJSON *shadow = json_first(json_get(service, "shadows"));
+    for (; shadow; shadow = json_next(shadow)) {
+        add_shadow(f, json_str(service, "name", "?"), shadow);
+    }
     for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
         double value = json_value_num(json_path(service, NUMBERS[i].path), NAN);
         families_add(f, NUMBERS[i].family, &labels, value * NUMBERS[i].factor);

@@ -72,6 +72,13 @@ struct watch_channel {
     uint64_t sent, failed, retried, dropped, waiting; /* failed: tries; else messages */
 };
 
+/* A policy that is asked beside the one in force, at a point and of a service, route or alert. */
+struct watch_shadow {
+    const char *point, *of, *policy;
+    uint64_t answers, differences, errors;
+};
+void watch_shadow(struct families *f, const struct watch_shadow *shadow);
+
 /* A policy at a place where it failed (app/commands.h: failing); route "" = none. */
 struct watch_fault {
     const char *point, *of, *route;

@@ -158,6 +158,30 @@ describe("scale", function()
         t:wait_settled()
     end))
 
+    it("asks a shadow policy beside its own, and only tells what it would have", tidegate.test(function(t)
+        policy(t, "one", "return 1, 'one is enough'")
+        policy(t, "three", "return 3, 'three at least'")
+        t:configure(SERVICE, { SCALE = [[scale = { policy = "one", shadow = "three", min = 1, max = 4, interval = "100ms" },]] })
+        local admin = t:port "ADMIN"
+        t:start { args = { "--admin", "127.0.0.1:" .. admin } }
+        t:wait("answers of the shadow", function() return (((t:of().shadows or {})[1] or {}).asked or 0) >= 3 end)
+        t:wait("a difference", function() return t:of().shadows[1].differed > 0 end)
+        local status = t:cli("status", "data").out
+        assert.matches("shadow three would have 3, not 1 %(differed in %d+ of %d+%): three at least", status)
+        assert.equal(1, t:of().desired)
+        assert.truthy(t:get("/metrics", { port = admin }).body
+            :match '\ntidegate_shadow_differences_total{point="scale",of="data",policy="three"} [1-9]')
+        t:wait("the event", function()
+            for _, event in ipairs(t:ask("events", "data", "--kind", "policy").events) do
+                if event.what == "shadow three would have more" then
+                    return event
+                end
+            end
+        end)
+        local all = t:decisions()
+        assert.same({ "three", 3, 1 }, { all[#all].shadows[1].name, all[#all].shadows[1].would, all[#all].shadows[1].own })
+    end))
+
     it("keeps to bounds and cooldowns whatever the policy wants", tidegate.test(function(t)
         policy(t, "more", "return s.instances + 1, 'more'")
         policy(t, "lots", "return 50, 'lots'")

@@ -161,6 +161,12 @@ describe("commands/show", function()
             ["scaling is set to recommend: its policy recommends no change"] = { mode = "recommend" },
             ["recommends 5 instances: `tidegate approve catalog` starts or stops them"] = { mode = "recommend", recommended = 5 },
             ["scaled by hand: the policy decides again in 9m00s"] = { mode = "active", manual_for_s = 540 },
+            ["shadow queue: not asked yet"] = { shadows = { { name = "queue", asked = 0 } } },
+            ["shadow queue agrees: 4 (differed in 3 of 9): calm"] =
+                { shadows = { { name = "queue", asked = 9, differed = 3, would = 4, own = 4, reason = "calm" } } },
+            ["shadow queue would have 6, not 4 (differed in 3 of 9): much waits"] =
+                { shadows = { { name = "queue", asked = 9, differed = 3, would = 6, own = 4, reason = "much waits" } } },
+            ["shadow queue failed: queue.lua:3: broken"] = { shadows = { { name = "queue", asked = 9, error = "queue.lua:3: broken" } } },
             ["its policy went to and fro too often: no scaling down for 20m"] = { mode = "active", frozen_for_s = 1200 },
         } do
             service.name = "catalog"

@@ -244,6 +244,43 @@ describe("script/cold", function()
         C.script_cold_free(cold)
     end)
 
+    it("asks shadows the same, each with parameters of its own, and lets none touch the answer", function()
+        local web = service("web", "x", { per = 10 })
+        web.scale.shadows = { { name = "x", policy = "x", params = { per = 5 } }, { name = "y", policy = "y", params = {} } }
+        local sources = { x = policy "return s.in_flight / params.per, 'so many'",
+            y = policy("local n = s.in_flight\nerror 'broken'"):gsub("'x'", "'y'") }
+        local got = decide(sources, { web }, { web = { instances = 2, in_flight = 30 } }).web
+        assert.same({ 3, "so many", "x" }, { got.want, got.reason, got.policy })
+        assert.same({ 2, "x", 6, "so many" }, { #got.shadows, got.shadows[1].name, got.shadows[1].want, got.shadows[1].reason })
+        assert.same({ "y", "policies/scale/y.lua:4: broken" }, { got.shadows[2].name, got.shadows[2].error })
+        assert.is_nil(decide(sources, { service("web", "x", { per = 10 }) }, { web = { in_flight = 30 } }).web.shadows)
+    end)
+
+    it("asks a shadow no more that failed three times in a row", function()
+        local web = service("web", "x", {})
+        web.scale.shadows = { { name = "y", policy = "y", params = {} } }
+        local config = script.config({ scale = { x = policy "return 1",
+            y = "local asked = 0 return { name = 'y', new = function() return function(s)\n"
+                .. "asked = asked + 1 if s.instances == 9 then return 9 end error(asked .. ' times') end end }" } },
+            { services = { web } })
+        local cold = assert(script.cold(config))
+        local function said(instances)
+            return script.value(C.script_cold_decide(cold, script.json { services = { web = { instances = instances } } }))
+                .services.web.shadows[1]
+        end
+        for n = 1, 2 do
+            assert.matches(n .. " times", said(1).error)
+        end
+        assert.equal(9, said(9).want) -- which begins the row anew
+        for n = 4, 6 do
+            assert.matches(n .. " times", said(1).error)
+        end
+        for _ = 1, 2 do
+            assert.matches("^not asked until the next reload, for it failed 3 times in a row: .*6 times", said(9).error)
+        end
+        C.script_cold_free(cold)
+    end)
+
     it("bounds and cleans reasons", function()
         assert.equal(511, #one("return 1, ('x'):rep(10000)").reason)
         local got = one("return 1, 'caf\195\169 \255 \27[31m\\nline'")

@@ -183,7 +183,13 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
                 '4: service "web": route.queue.when_down: must be true with scale.min = 0: leave it out' },
             { "scale = { idle = '5m' },", '3: service "web": scale.idle: is for min = 0: without requests for so long no '
                 .. 'instance is left' },
-            { "scale = { shadow = 'x' },", '3: service "web": scale.shadow: a shadow policy comes later: not supported by this version' },
+            { "scale = { shadow = 'qeue' },", '3: service "web": scale.shadow: unknown scale policy "qeue": did you mean "queue"?' },
+            { "scale = { shadow = { 'queue',\n { policy = 'queue', drian = 3 } } },",
+                '4: service "web": scale.shadow[2].drian: unknown key: did you mean "drain"?' },
+            { "scale = { shadow = 5 },",
+                '3: service "web": scale.shadow: expected a policy such as "queue" or { "queue", parameter = ... }, got 5' },
+            { "scale = { shadow = { 'queue', 'queue', 'queue', 'queue', 'queue' } },",
+                '3: service "web": scale.shadow: has 5: at most 4' },
             { "resources = { memory = '5m' },", '3: service "web": resources.memory: docker needs at least 6m' },
         }, DOCKER .. WEB, "}")
         assert.equal("1: cluster: min_instances: 9 is more than max_instances, which is 3",

@@ -187,6 +187,27 @@ cluster { min_instances = 1, max_instances = 5, cpu_threshold = 60, memory_thres
         assert.same({ "pinned", 4 }, of "pinned = 4")
     end)
 
+    it("takes shadow policies: a name, a table, a list", function()
+        local function of(text)
+            local config = loaded('service "web" { image = "web:1", ports = { 80 }, scale = { shadow = ' .. text .. " } }")
+            local list, known = {}, {}
+            for i, one in ipairs(config.services[1].scale.shadows) do
+                list[i] = one.name .. "=" .. one.policy .. ":" .. tostring(one.params.drain or one.params.cpu)
+            end
+            for _, one in ipairs(config.policies) do
+                known[one.name] = one.kind == "scale"
+            end
+            assert.equal(not text:find "queue" and nil or true, known.queue)
+            return table.concat(list, " ")
+        end
+        assert.equal("queue=queue:60", of '"queue"')
+        assert.equal("queue=queue:30", of '{ policy = "queue", drain = "30s" }')
+        assert.equal("queue=queue:30", of '{ "queue", drain = "30s" }')
+        assert.equal("queue=queue:60 threshold=threshold:75", of '{ "queue", "threshold" }')
+        assert.equal("queue=queue:20 threshold=threshold:50 queue 2=queue:60",
+            of '{ { policy = "queue", drain = 20 }, { "threshold", cpu = 50 }, "queue" }')
+    end)
+
     it("lets overrides win, and says so when they are wrong", function()
         local config = loaded({ ["tidegate.lua"] = [[cluster { engine = "docker", id = "a" }
             service "x" { command = { "./x" } }]] }, [[{"engine":"process"}]])

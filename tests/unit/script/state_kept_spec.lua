@@ -124,6 +124,29 @@ describe("script/memory: what policies keep", function()
         assert.equal("{}", select(2, keeps(policy("", "state.t = ('x'):rep(140000) return 1"))))
     end)
 
+    it("is a shadow's own, and there when the shadow becomes the service's policy", function()
+        local function scaled(own, shadows)
+            return script.config({ scale = { x = COUNTS, y = (COUNTS:gsub("'x'", "'y'")) } },
+                { services = { { name = "web", scale = { policy = own, params = {}, shadows = shadows } } } })
+        end
+        local function asked(cold)
+            return script.value(C.script_cold_decide(cold, script.json { now_ms = 1, services = { web = { instances = 2 } } })).services.web
+        end
+        local shadows = { { name = "y", policy = "y", params = {} }, { name = "y 2", policy = "y", params = {} },
+            { name = "x", policy = "x", params = {} } }
+        local cold = assert(script.cold(scaled("x", shadows)))
+        asked(cold)
+        assert.equal(2, asked(cold).want)
+        local saved = C.script_cold_save(cold, ffi.new "size_t[1]", 10)
+        local twice = { version = 1, state = { calls = 2 } }
+        assert.same({ ["scale:x|web|"] = twice, ["scale:y|web|"] = twice, ["shadow:y 2|web|"] = twice, ["shadow:x|web|"] = twice },
+            script.value(C.json_copy(saved)))
+        C.script_cold_free(cold)
+        cold = assert(script.cold_going_on(scaled("y"), ffi.gc(saved, C.json_free)))
+        assert.equal(3, asked(cold).want)
+        C.script_cold_free(cold)
+    end)
+
     it("is there for alert and notify policies, too, and for policies within policies", function()
         local source = "return { name = 'x', new = function(params, state) return function() "
             .. "state.n = (state.n or 0) + 1 return false end end }"

@@ -99,6 +99,7 @@ describe("watch/metrics", function()
         local s = parse((page {
             engine = { state = "up" },
             services = { service("shop", { { id = "shop-1", slot = 5, state = "up" } }, {
+                shadows = { { name = "queue", asked = 9, differed = 4, errors = 1, would = 6 }, { name = "panic", asked = 0 } },
                 desired = 2, recommended = 3, min = 1, max = 4, traffic = { queue = 7 },
             }) },
         }))
@@ -114,6 +115,11 @@ describe("watch/metrics", function()
         assert.equal(0, s['tidegate_instances{service="shop",state="down"}'])
         assert.equal(2, s['tidegate_instances_desired{service="shop"}'])
         assert.equal(3, s['tidegate_instances_recommended{service="shop"}'])
+        assert.equal(6, s['tidegate_shadow_instances{service="shop",policy="queue"}'])
+        assert.is_nil(s['tidegate_shadow_instances{service="shop",policy="panic"}'])
+        local of = '{point="scale",of="shop",policy="queue"}'
+        assert.same({ 9, 4, 1 }, { s["tidegate_shadow_answers_total" .. of], s["tidegate_shadow_differences_total" .. of],
+            s["tidegate_shadow_errors_total" .. of] })
         assert.equal(4, s['tidegate_instances_max{service="shop"}'])
         assert.equal(7, s['tidegate_service_queue_length{service="shop"}'])
         assert.equal(1, s["tidegate_engine_up"])
