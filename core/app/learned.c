@@ -203,6 +203,10 @@ void learned_on_portion(struct master *m, const struct cJSON *portion)
         set(m, json_name(one), state, true);
         mem_free(state);
     }
+    if (json_get(portion, "recent")) {
+        json_free(m->learned.recent);
+        m->learned.recent = json_copy(json_get(portion, "recent"));
+    }
     if (json_bool(portion, "last", true)) {
         m->learned.asked_ms = 0;
         forget_gone(m);
@@ -210,11 +214,19 @@ void learned_on_portion(struct master *m, const struct cJSON *portion)
     }
 }
 
-static void give(struct child *child, struct cJSON *series, bool strict)
+/* Takes series and recent (may be NULL); `before` is the configuration in force, to compare with, or NULL. */
+static void give(struct child *child, struct cJSON *series, bool strict, struct cJSON *recent,
+                 const struct cJSON *before)
 {
     struct cJSON *message = json_object();
     json_set(message, "series", series);
     json_set_bool(message, "strict", strict);
+    if (before) {
+        json_set(message, "recent", recent);
+        json_set(message, "before", json_copy(before));
+    } else {
+        json_free(recent);
+    }
     char *text = json_text(message);
     child_send(child, IPC_LEARNED, 0, text);
     mem_free(text);
@@ -233,19 +245,21 @@ void learned_give(struct master *m, struct child *child, bool strict)
         json_add(series, key, json_parse(s->state, len));
         bytes += len;
         if (bytes > PORTION_BYTES) {
-            give(child, series, strict);
+            give(child, series, strict, NULL, NULL);
             series = json_object();
             bytes = 0;
         }
     }
-    give(child, series, strict);
+    give(child, series, strict, m->learned.recent, strict ? m->config : NULL);
+    m->learned.recent = NULL;
 }
 
-void learned_ask(struct master *m)
+void learned_ask(struct master *m, bool recent)
 {
     if (m->policy && m->policy->ready) {
         m->learned.asked_ms = clock_now_ms();
-        child_send(m->policy, IPC_LEARNED, m->generation, "{\"save\":true}");
+        child_send(m->policy, IPC_LEARNED, m->generation,
+                   recent ? "{\"save\":true,\"recent\":true}" : "{\"save\":true}");
     }
 }
 
@@ -277,7 +291,7 @@ void learned_tick(struct master *m, uint64_t now_ms)
 {
     if (!m->learned.due_ms || now_ms >= m->learned.due_ms) {
         m->learned.due_ms = now_ms + SAVE_MS;
-        learned_ask(m);
+        learned_ask(m, false);
     }
     write_some(m);
 }
@@ -298,4 +312,5 @@ void learned_close(struct master *m)
         mem_free(s);
     }
     map_free(&m->learned.series);
+    json_free(m->learned.recent);
 }

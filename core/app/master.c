@@ -170,7 +170,7 @@ void master_stop(struct master *m, int exit_code)
         workers_kill(m);
         close_all(m);
     } else if (m->phase == MASTER_SERVING) {
-        learned_ask(m);
+        learned_ask(m, false);
         drain(m);
     } else {
         log_warn("asked to stop again: ending at once", "");

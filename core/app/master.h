@@ -74,7 +74,8 @@ struct reload {
                             acknowledgement always means this try */
     uint64_t started_ms;
     struct child *candidate; /* its policy process */
-    bool given, built; /* it was given what was learned; it has built the generation on that */
+    bool given, built;  /* it was given what was learned; it has built the generation on that */
+    struct cJSON *diff; /* what it would have decided otherwise (script_compare), or NULL */
     struct cJSON *config;
     char *config_text;
     struct admin_request *asker; /* waits for the outcome; NULL = SIGHUP or the start */
@@ -144,6 +145,8 @@ struct learned {
     size_t at;         /* where writing goes on */
     uint64_t due_ms;   /* when it is asked for next */
     uint64_t asked_ms; /* 0 = no answer is awaited */
+    struct cJSON
+        *recent; /* the last views, on their way from one policy process to the next, or NULL */
 };
 
 struct names;       /* names.c */
@@ -302,8 +305,8 @@ void learned_on_portion(struct master *m, const struct cJSON *portion);
 /* Gives all that is known to a process, for the configuration that it gets next. `strict`: one that cannot go on
  * from there refuses; else it begins anew. */
 void learned_give(struct master *m, struct child *child, bool strict);
-/* Asks the policy process for what it knows; it comes in portions. */
-void learned_ask(struct master *m);
+/* Asks the policy process for what it knows, and for the last views with `recent`; it comes in portions. */
+void learned_ask(struct master *m, bool recent);
 /* Whether they are still worth waiting for. */
 bool learned_awaited(const struct master *m, uint64_t now_ms);
 void learned_tick(struct master *m, uint64_t now_ms);

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "app/child.h"
+#include "app/recent.h"
 #include "base/ban.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -32,6 +33,7 @@ struct policy {
     struct script_cold *cold;
     struct script_anomaly *anomaly;
     struct cJSON *learned; /* for the next CONFIG, or NULL */
+    struct recent recent;
 };
 
 /* Takes the message. */
@@ -115,6 +117,13 @@ static void on_config(struct policy *p, const struct ipc_message *m)
     } else {
         struct cJSON *ack = json_object();
         json_set_str(ack, "of", "config");
+        if (json_get(p->learned, "before")) {
+            json_set(ack, "diff",
+                     script_compare(json_get(p->learned, "before"), config,
+                                    json_get(p->learned, "series"),
+                                    json_get(p->learned, "recent")));
+        }
+        recent_take(&p->recent, json_get(p->learned, "recent"));
         say(p, IPC_ACK, m->generation, ack);
     }
     json_free(p->learned);
@@ -125,6 +134,7 @@ static void on_config(struct policy *p, const struct ipc_message *m)
 
 static struct cJSON *decide(struct policy *p, const struct cJSON *question)
 {
+    recent_note(&p->recent, question);
     return script_cold_decide(p->cold, question);
 }
 
@@ -145,25 +155,31 @@ static struct cJSON *notify(struct policy *p, const struct cJSON *question)
 }
 
 /* Takes series; NULL: it was the last. */
-static void tell_portion(struct policy *p, uint32_t generation, struct cJSON *series)
+static void tell_portion(struct policy *p, uint32_t generation, struct cJSON *series, bool recent)
 {
     struct cJSON *portion = json_object();
     json_set_bool(portion, "last", !series);
     json_set(portion, "series", series ? series : json_object());
+    if (recent) {
+        json_set(portion, "recent", recent_json(&p->recent));
+    }
     say(p, IPC_LEARNED, generation, portion);
 }
 
-static void tell_learned(struct policy *p, uint32_t generation)
+static void tell_learned(struct policy *p, uint32_t generation, bool recent)
 {
     struct cJSON *series;
     for (size_t at = 0; (series = script_anomaly_save(p->anomaly, &at, PORTION));) {
-        tell_portion(p, generation, series);
+        tell_portion(p, generation, series, false);
     }
     for (size_t at = 0; (series = script_cold_save(p->cold, &at, KEPT_PORTION));) {
-        tell_portion(p, generation, series);
+        tell_portion(p, generation, series, false);
     }
-    tell_portion(p, generation, NULL);
+    tell_portion(p, generation, NULL, recent);
 }
+
+/* Beside the series, in one of the portions. */
+static const char *const ONCE[] = {"before", "recent", NULL};
 
 /* What was learned goes to the master, which keeps it, and comes from there before a CONFIG. */
 static void on_learned(struct policy *p, const struct ipc_message *m)
@@ -177,8 +193,13 @@ static void on_learned(struct policy *p, const struct ipc_message *m)
     for (; one; one = json_next(one)) {
         json_add(json_get(p->learned, "series"), json_name(one), json_copy(one));
     }
+    for (const char *const *key = ONCE; *key && p->learned; key++) {
+        if (json_get(said, *key)) {
+            json_set(p->learned, *key, json_copy(json_get(said, *key)));
+        }
+    }
     if (!json_get(said, "series") && p->anomaly) {
-        tell_learned(p, m->generation);
+        tell_learned(p, m->generation, json_bool(said, "recent", false));
     }
     json_free(said);
 }
@@ -215,6 +236,7 @@ static void on_message(void *arg, const struct ipc_message *m)
     } else if (m->type == IPC_SNAPSHOT) {
         answer(p, m, decide, IPC_DECISIONS);
     } else if (m->type == IPC_EVALUATE) {
+        recent_note_question(&p->recent, m->data, m->len);
         answer(p, m, evaluate, IPC_EVALUATED);
     } else if (m->type == IPC_NOTIFY) {
         answer(p, m, notify, IPC_NOTIFIED);
@@ -251,5 +273,6 @@ int policy_main(int argc, char **argv)
     script_cold_free(p.cold);
     script_anomaly_free(p.anomaly);
     json_free(p.learned);
+    recent_free(&p.recent);
     return uv_loop_close(&p.loop) ? 1 : 0;
 }

@@ -24,6 +24,7 @@
 
 enum {
     LOAD_MS = 10000, /* reading files and running all examples */
+    DIFFS_LOGGED = 10,
     PREPARE_MS = 2000,
     SWITCH_MS = 2000
 };
@@ -33,6 +34,8 @@ static void forget(struct reload *r)
     json_free(r->config);
     r->config = NULL;
     mem_release(&r->config_text);
+    json_free(r->diff);
+    r->diff = NULL;
     r->phase = RELOAD_IDLE;
 }
 
@@ -117,6 +120,9 @@ static struct cJSON *accepted(const struct reload *r, const struct cJSON *config
     json_set_str(yes, "hash", json_str(config, "generation", ""));
     json_set_bool(yes, "dry_run", r->rehearsal);
     json_set_str(yes, "warnings", json_str(config, "warnings", ""));
+    if (r->diff) {
+        json_set(yes, "diff", json_copy(r->diff));
+    }
     return yes;
 }
 
@@ -144,6 +150,25 @@ static void tell_switched(struct master *m, bool late)
     }
 }
 
+static void log_diff(const struct cJSON *diff)
+{
+    const struct cJSON *one = json_first(json_get(diff, "services"));
+    for (unsigned n = 0; one && n < DIFFS_LOGGED; one = json_next(one), n++) {
+        const struct cJSON *last = json_get(one, "last"), *was = json_get(last, "was"),
+                           *now = json_get(last, "now");
+        log_info("decides otherwise than before",
+                 "service=%s differ=%d of=%d was=%g now=%g reason=\"%s\"",
+                 json_str(one, "service", ""), (int)json_int(one, "differ", 0),
+                 (int)json_int(one, "views", 0), json_num(was, "want", -1),
+                 json_num(now, "want", -1), json_str(now, "reason", json_str(now, "error", "")));
+    }
+    for (one = json_first(json_get(diff, "alerts")); one; one = json_next(one)) {
+        log_info("judges otherwise than before", "alert=%s subject=%s firing=%d",
+                 json_str(one, "alert", ""), json_str(one, "subject", ""),
+                 json_bool(one, "now", false));
+    }
+}
+
 /* All workers have it: from here on nothing can refuse. */
 static void commit(struct master *m)
 {
@@ -166,6 +191,7 @@ static void commit(struct master *m)
         const char *hash = json_str(m->config, "generation", "");
         workers_commit(m);
         workers_close_unused(m);
+        log_diff(json_get(r->outcome, "diff"));
         m->counters.reloads_ok++;
         log_info("reloaded", "generation=%u hash=%s took_ms=%llu", m->generation, hash,
                  (unsigned long long)(clock_now_ms() - r->started_ms));
@@ -284,7 +310,7 @@ static void on_config(struct master *m, const struct ipc_message *message)
         if (!error && !workers_listen(m, r->config, &error)) {
             r->seen = r->generation;
             workers_prepare(m);
-            learned_ask(m);
+            learned_ask(m, true);
             if (!m->learned.asked_ms) {
                 reload_on_learned(m); /* nobody is there to ask */
             }
@@ -307,7 +333,10 @@ static void on_candidate_message(void *arg, const struct ipc_message *message)
         return;
     }
     if (m->reload.phase == RELOAD_PREPARING && message->type == IPC_ACK) {
+        struct cJSON *ack = json_parse(message->data, message->len);
         m->reload.built = true;
+        m->reload.diff = json_get(ack, "diff") ? json_copy(json_get(ack, "diff")) : NULL;
+        json_free(ack);
         go_on(m);
     } else if (message->type == IPC_READY) {
         struct cJSON *load = json_object(), *overrides = json_object();

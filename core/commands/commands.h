@@ -35,7 +35,8 @@
  *     {"ok":true,"service":"catalog","was":2,"instances":4}
  * {"command":"stop","service":"catalog"}                         {"ok":true,...}
  * {"command":"reload","dry_run"?:true}       when all workers have switched, or the old generation goes on
- *     {"ok":true,"generation":4,"hash":"...","dry_run":false,"all_switched"?:true,"warnings":"..."}
+ *     {"ok":true,"generation":4,"hash":"...","dry_run":false,"all_switched"?:true,"warnings":"...",
+ *      "diff"?:{...}}                             decisions that differ, as script_compare has it (script/script.h)
  *     {"ok":false,"error":"all errors, one a line"}
  * {"command":"explain","like":"GET /x Host: y X-Dataset-Id: z","listen"?:"0.0.0.0:8080"}
  *     {"ok":true,...}                   as proxy_explain has it; "backends" also lists the instances

@@ -198,6 +198,62 @@ static int run_stop(const struct command_call *call)
     return ask_and_say(call, request_about("stop", call, "service"), "draining and stopping");
 }
 
+/* "4 (CPU 91 %)" or what failed. */
+static void put_side(struct buf *to, const struct cJSON *side)
+{
+    const char *error = json_str(side, "error", NULL), *reason = json_str(side, "reason", "");
+    if (error) {
+        screen_text(to, error);
+        return;
+    }
+    (void)buf_printf(to, "%g", json_num(side, "want", 0));
+    if (*reason) {
+        (void)buf_text(to, " (");
+        screen_text(to, reason);
+        (void)buf_text(to, ")");
+    }
+}
+
+/* What the last views would have led to. */
+static void put_diff(struct buf *to, const struct cJSON *diff)
+{
+    const struct cJSON *services = json_get(diff, "services"), *alerts = json_get(diff, "alerts");
+    int views = (int)json_int(diff, "views", 0);
+    if (views && !json_count(services)) {
+        (void)buf_printf(to, "no decision differs on the last %d views\n", views);
+    }
+    for (const struct cJSON *s = json_first(services); s; s = json_next(s)) {
+        const struct cJSON *last = json_get(s, "last");
+        const char *was = json_str(s, "was", ""), *now = json_str(s, "now", "");
+        screen_text(to, json_str(s, "service", ""));
+        (void)buf_printf(to, ": %d of the last %d decisions differ", (int)json_int(s, "differ", 0),
+                         (int)json_int(s, "views", 0));
+        if (!str_same(was, now)) {
+            (void)buf_text(to, ", ");
+            screen_text(to, was);
+            (void)buf_text(to, " -> ");
+            screen_text(to, now);
+        }
+        (void)buf_text(to, "\n  ");
+        put_side(to, json_get(last, "was"));
+        (void)buf_text(to, "\n  -> ");
+        put_side(to, json_get(last, "now"));
+        (void)buf_text(to, "\n");
+    }
+    for (const struct cJSON *a = json_first(alerts); a; a = json_next(a)) {
+        (void)buf_text(to, "alert ");
+        screen_text(to, json_str(a, "alert", ""));
+        (void)buf_text(to,
+                       json_bool(a, "now", false) ? " would fire for " : " would not fire for ");
+        screen_text(to, json_str(a, "subject", ""));
+        if (json_str(a, "error", NULL)) {
+            (void)buf_text(to, ": ");
+            screen_text(to, json_str(a, "error", ""));
+        }
+        (void)buf_text(to, "\n");
+    }
+}
+
 static int run_reload(const struct command_call *call)
 {
     struct cJSON *answer;
@@ -214,6 +270,7 @@ static int run_reload(const struct command_call *call)
         screen_lines(&text, warnings);
         (void)buf_text(&text, text.data[text.len - 1] == '\n' ? "" : "\n");
     }
+    put_diff(&text, json_get(answer, "diff"));
     if (json_bool(answer, "dry_run", false)) {
         (void)buf_text(&text, "would be accepted, nothing has changed: ");
         screen_text(&text, json_str(answer, "hash", "?"));
@@ -408,12 +465,15 @@ const struct command command_reload = {
     .name = "reload",
     .arguments = "",
     .summary = "read configuration and policies again, and wait for the outcome",
-    .doc = "The same as SIGHUP, but prints the outcome. The new generation is loaded beside the "
-           "old one and "
-           "takes over between two requests; if anything is wrong the old one goes on, every error "
-           "is printed, "
-           "and the exit code is 1. The hash that is printed is that of all files read. When the "
-           "command returns, no worker serves the old generation any more.",
+    .doc =
+        "The same as SIGHUP, but prints the outcome. The new generation is loaded beside the "
+        "old one and "
+        "takes over between two requests; if anything is wrong the old one goes on, every error "
+        "is printed, "
+        "and the exit code is 1. The last figures of each service go once more through "
+        "the old and the new policies, and decisions that differ are printed, bounds included. The "
+        "hash is that of all files read. When the command returns, no worker serves the old "
+        "generation any more.",
     .example = "tidegate reload --dry-run",
     .options = DRY_RUN,
     .refusal = "reload refused, the old generation goes on",

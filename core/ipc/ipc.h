@@ -26,14 +26,15 @@ enum ipc_type {
     IPC_DECISIONS, /* policy master   answers to it                                              */
     IPC_EVALUATE,  /* master policy   the metrics views, as script_cold_evaluate takes them      */
     IPC_EVALUATED, /* policy master   what the alerts in Lua say of them                         */
-    IPC_LEARNED, /* master policy   {"save":true}, or {"series":{KEY:...},"strict":true} as it was saved, for the
+    IPC_LEARNED, /* master policy   {"save":true,"recent":true}, or {"series":{KEY:...},"strict":true,
+                      "before"?:configuration,"recent"?:views to compare it on} as it was saved, for the
                       CONFIG that follows (strict: it is refused when a policy cannot go on from there);
-                      policy master   {"series":{...},"last":false}, in portions                 */
+                      policy master   {"series":{...},"last":false,"recent"?:...}, in portions    */
     IPC_NOTIFY,   /* master policy   {"id":7,"about":{...}} who hears of these alerts?            */
     IPC_NOTIFIED, /* policy master   the answer, as script_cold_notify gives it                  */
     IPC_DRAIN,    /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
     IPC_READY,    /* child  master   {} started and listening to messages                       */
-    IPC_ACK,      /* child  master   {"of":"config"|"prepare"|"commit"|"roster","version":N}    */
+    IPC_ACK, /* child  master   {"of":"config"|"prepare"|"commit"|"roster","version":N,"diff"?} */
     IPC_NACK, /* child  master   {"of":"load"|"config"|"prepare","error":"text, may be many lines"} */
     IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
     IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}

@@ -187,6 +187,15 @@ struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON 
  * Without a notify policy, when it fails, and with "fixed":true in the question, they are the channels named. Never fails; the caller owns the result. */
 struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *question);
 
+/* What generation `now` would have decided otherwise than `was`, on the last views of each service: `recent` is {"services":
+ * {NAME:[view, ...]},"question"?: as script_cold_evaluate takes it}. Policies of both go on from `learned` (may be NULL). All
+ * borrowed; the caller owns the result:
+ * {"views":20 (most of a service),"services":[{"service","was":"threshold","now":"queue" (policies),"views":20,"differ":7,
+ *   "last":{"desired":4,"was":{"want":4,"reason"|"error"},"now":{...}}}],        the last that differs, held to its bounds
+ *  "alerts":[{"alert","subject","was":true,"now":false,"error"?}]}            rules that are functions or policies */
+struct cJSON *script_compare(const struct cJSON *was, const struct cJSON *now,
+                             const struct cJSON *learned, const struct cJSON *recent);
+
 /* ---- Anomalies ---------------------------------------------------------------------------- */
 
 /* The detectors of all services that have `anomaly`: one learning state for each series, which is a metric of
