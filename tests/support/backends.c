@@ -12,6 +12,7 @@
  *     service_ms=10      mean time of service
  *     kind=constant      or exponential, or lognormal (sigma 1)
  *     slots=4            0 = no limit
+ *     burn_us=0          CPU time that an answer costs
  *     fail=no            500: answered at once; reset: taken, then reset at once; down: refused, and
  *                        what is open is reset
  *
@@ -71,6 +72,7 @@ struct backend {
     int fd; /* -1 = down */
     int port, number;
     double service_ms;
+    uint64_t burn_us;
     enum kind kind;
     enum fail fail;
     unsigned slots, busy, waiting;
@@ -92,6 +94,17 @@ static uint64_t now_us(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void burn(uint64_t us)
+{
+    struct timespec t;
+    uint64_t until = 0, now = 0;
+    while (now <= until) {
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        now = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+        until = until ? until : now + us;
+    }
 }
 
 static double chance(void) /* in 0..1, without both ends */
@@ -223,6 +236,9 @@ static void serve_due(struct world *w, uint64_t now)
         b->busy--;
         if (c->fd >= 0) {
             b->served++;
+            if (b->burn_us) {
+                burn(b->burn_us);
+            }
             answer(c, 200, "ok\n");
         } else {
             drop(w, c, false);
@@ -297,6 +313,8 @@ static bool set(struct world *w, struct backend *b, const char *name, const char
     int kind = index_of(kinds, value), fail = index_of(fails, value);
     if (!strcmp(name, "service_ms")) {
         b->service_ms = strtod(value, NULL);
+    } else if (!strcmp(name, "burn_us")) {
+        b->burn_us = strtoull(value, NULL, 10);
     } else if (!strcmp(name, "slots")) {
         b->slots = (unsigned)strtoul(value, NULL, 10);
     } else if (!strcmp(name, "kind") && kind >= 0) {

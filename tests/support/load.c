@@ -23,7 +23,7 @@
  * server that ends an idle connection may meet a request on its way. A connection whose end is seen
  * before the next request is opened again without a word.
  * Live lines have "t", the totals "requests" and "errors", and of the last interval "rate",
- * "p50_ms", "p99_ms" and "max_ms". With a rate, time that a request waits for a free connection
+ * "p50_ms", "p95_ms", "p99_ms" and "max_ms". With a rate, time that a request waits for a free connection
  * counts. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -142,11 +142,11 @@ static void print_live(struct load *l, uint64_t now)
 {
     double seconds = (double)(now - l->live_start_us) / 1e6;
     printf("{\"live\":true,\"t\":%.3f,\"requests\":%llu,\"errors\":%llu,\"rate\":%.1f,"
-           "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n",
+           "\"p50_ms\":%.3f,\"p95_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n",
            (double)(now - l->start_us) / 1e6, (unsigned long long)l->requests,
            (unsigned long long)l->errors, seconds > 0 ? (double)l->live_requests / seconds : 0,
-           quantile_ms(l->live_latency, 0.5), quantile_ms(l->live_latency, 0.99),
-           (double)l->live_max_us / 1000);
+           quantile_ms(l->live_latency, 0.5), quantile_ms(l->live_latency, 0.95),
+           quantile_ms(l->live_latency, 0.99), (double)l->live_max_us / 1000);
     fflush(stdout);
     l->live_start_us = now;
     l->live_requests = 0;

@@ -567,11 +567,6 @@ function Test:get(path, o)
     return answer
 end
 
--- ---- Load ---------------------------------------------------------------------------------------
-
-local Load = {}
-Load.__index = Load
-
 -- A function that asks host "<name>.example": the index of the instance that answers, and the answer.
 function Test:asker()
     local index_of = {}
@@ -588,6 +583,11 @@ function Test:asker()
         return assert(index_of[answer.headers["x-instance"]], answer.headers["x-instance"]), answer
     end
 end
+
+-- ---- Load ---------------------------------------------------------------------------------------
+
+local Load = {}
+Load.__index = Load
 
 -- Starts the load program on `o.path` ("/work?cpu_ms=1"). Options: rate, connections, port, args (list).
 function Test:load(o)
