@@ -21,8 +21,8 @@
 -- Durations come as seconds and sizes as bytes. A list has words: { "a", "b" }. A source is a place in a
 -- request such as "header:X-User", "cookie:session", "query:id", "path" or "client". A policy, in scale
 -- policies, is another one with its parameters: { policy = "queue", each = 10 }; policies is a list of
--- them; `new` gets tidegate.Part in their places.
----@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"|"policy"|"policies"
+-- them; `new` gets tidegate.Part in their places, and for windows a list of tidegate.Window.
+---@alias tidegate.ParamType "number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"|"policy"|"policies"|"windows"
 
 ---@class tidegate.Param
 ---@field type tidegate.ParamType                what it takes
@@ -46,6 +46,7 @@
 ---@class tidegate.ServiceView
 ---@field service string                         its name
 ---@field now number                             only differences mean something (s, monotonic)
+---@field time number                            by the wall clock, for schedules (s since 1970)
 ---@field instances integer                      up: they get requests
 ---@field desired integer                        as the last decision wanted
 ---@field starting integer                       on their way up
@@ -74,6 +75,16 @@
 ---@class tidegate.Part
 ---@field name string                            of the policy
 ---@field new fun(state?: table): tidegate.Scale what it returns decides
+
+-- A span of time that begins as a cron line says, by the clock of a zone.
+---@class tidegate.Window
+---@field cron string                            minute, hour, day of the month, month, day of the week
+---@field zone string                            such as Europe/Berlin
+---@field lasting number                         how long it takes (s)
+---@field min? integer                           fewest instances in it
+---@field max? integer                           most instances in it
+---@field initial? integer                       fewest at its beginning
+---@field began fun(at: number, within: number): number? the last beginning in the `within` seconds until `at`; seconds since 1970
 
 ---@class tidegate.ScaleExample
 ---@field params? table                          defaults where absent; parts as tidegate.Part

@@ -84,7 +84,7 @@ static int make_load(struct session *s, const char *load)
     int code = 0;
     if (s->recorded.trace.count) {
         s->trace = s->recorded.trace;
-        s->recorded.trace = (struct sim_trace){NULL, 0, NULL, 0};
+        s->recorded.trace = (struct sim_trace){.rate = NULL};
     } else if (is_file(load)) {
         code = sim_trace_read(load, days > 0 ? days : 366, &s->trace, &s->why);
     } else {

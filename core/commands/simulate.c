@@ -152,7 +152,7 @@ static int read_trace(struct plan *plan)
     int rc = 0;
     if (!name) {
         plan->trace = plan->recorded.trace;
-        plan->recorded.trace = (struct sim_trace){NULL, 0, NULL, 0};
+        plan->recorded.trace = (struct sim_trace){.rate = NULL};
     } else if (file) {
         rc = sim_trace_read(name, days > 0 ? days : 366, &plan->trace, &why);
     } else {

@@ -23,7 +23,7 @@
  *   Only backends that may get requests, and draining ones that may still have some. `lost` (absent: none) names
  *   those that left because they are down or gone: what waits for their answer need not wait.
  *
- * SNAPSHOT as JSON: { "now_ms": 123456, "services": { "catalog": { "service": "catalog", "now": 123.456 (s), "instances": 4 (up),
+ * SNAPSHOT as JSON: { "now_ms": 123456, "services": { "catalog": { "service": "catalog", "now": 123.456 (s), "time": 1790000000.5 (s since 1970), "instances": 4 (up),
  *     "desired": 4, "starting": 0, "min": 2, "max": 20, "cpu_percent": 61.2, "memory_percent": 40.1, "in_flight": 12, "rate": 310.5 (requests/s),
  *     "error_rate": 0.001, "p50_ms": 3.1, "p95_ms": 12.0, "p99_ms": 31.0, "queue": 0, "since_up_s": 12.5, "since_down_s": 600.0,
  *     "sample_age_s": 1.2, "hash": 0.4711, "metrics": {as watch/view.h has it, of the last sample} } } }
@@ -76,6 +76,7 @@ struct fleet_roster {
 struct fleet_view {
     const char *service; /* lent */
     double now;          /* s */
+    double time;         /* s since 1970 */
     double instances, desired, starting, min, max;
     double cpu_percent, memory_percent, in_flight, rate, error_rate;
     double p50_ms, p95_ms, p99_ms, queue;

@@ -12,6 +12,7 @@
 /* The one list of the names. */
 static const struct record_field fields[] = {
     {"now", offsetof(struct fleet_view, now)},
+    {"time", offsetof(struct fleet_view, time)},
     {"instances", offsetof(struct fleet_view, instances)},
     {"desired", offsetof(struct fleet_view, desired)},
     {"starting", offsetof(struct fleet_view, starting)},
@@ -70,6 +71,7 @@ void fleet_view_take(struct service *s, struct fleet_view *ret_view)
     *ret_view = (struct fleet_view){
         .service = s->name,
         .now = (double)now_ms / 1000,
+        .time = (double)s->fleet->ports.wall_ms(s->fleet->ports.arg) / 1000,
         .instances = up_count(s),
         .desired = s->desired,
         .starting = c.launching,

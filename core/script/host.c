@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "script/calendar.h"
 #include "script/detector.h"
 #include "script/memory.h"
 #include "script/shipped.h"
@@ -283,6 +284,7 @@ void host_push(lua_State *L, struct load *l)
         {"judge", host_judge},
         {"herald", host_herald},
         {"given", host_given},
+        {"calendar", calendar_new},
         {"at", host_at},
         {"function_at", host_function_at},
     };

@@ -15,6 +15,7 @@ local lines = require "script.lines"
 local nearest = require "script.nearest"
 local schema = require "script.schema"
 require "script.service" -- types of parameters
+require "script.windows"
 local values = require "script.values"
 
 local M = {}
@@ -23,10 +24,10 @@ local KEYS = { "name", "doc", "params", "needs", "timing", "state_version", "mig
 local PARAM_TYPES = {
     number = "number", integer = "integer", boolean = "boolean", string = "text", text = "text",
     duration = "seconds", size = "size", enum = "enum", source = "source", list = "list",
-    policy = "policy_use", policies = "list",
+    policy = "policy_use", policies = "list", windows = "windows",
 }
 -- Parameters that `new` gets as tables with functions (parts.lua).
-local BUILT = { policy = true, policies = true }
+local BUILT = { policy = true, policies = true, windows = true }
 local MOST_EXAMPLES, MOST_PARTS, DEEPEST = 100, 8, 4
 
 -- ---- Finding ----------------------------------------------------------------------------------
@@ -97,15 +98,15 @@ local function param_field(policy, key, spec)
     local kind = rawget(spec, "type")
     if not PARAM_TYPES[kind] then
         local known = { "number", "integer", "boolean", "string", "duration", "size", "enum", "source",
-            "list", "policy", "policies" }
+            "list", "policy", "policies", "windows" }
         return bad(check.unknown(kind, known, "type " .. values.describe(kind)))
     elseif BUILT[kind] and (policy.kind ~= "scale" or rawget(spec, "default") ~= nil) then
-        return bad(policy.kind == "scale" and "a policy has no default: write required = true" or
+        return bad(policy.kind == "scale" and ("a %s has no default: write required = true"):format(kind) or
             ("type %s is for scale policies"):format(values.describe(kind)))
     end
     local field = { key, type = PARAM_TYPES[kind], out = key, empty = true, built = BUILT[kind] }
     field.of = kind == "list" and { type = "text" } or nil
-    if BUILT[kind] then
+    if kind == "policy" then
         field.kind, field.example = "scale", "queue"
     end
     if kind == "policies" then
@@ -237,9 +238,11 @@ end
 
 -- Checked parameters with defaults; report(path, text) hears what is wrong. `beside` are the fields that
 -- stand in the same table; use(part) hears of policies among the parameters.
-local function checked_params(policy, params, path, report, beside, use)
+-- `calendar`: see calendar.h.
+local function checked_params(policy, params, path, report, beside, use, calendar)
     local unknown = {}
-    local out = check.record(policy.fields, params, path, { report = report, use = use }, unknown)
+    local ctx = { report = report, use = use, calendar = calendar }
+    local out = check.record(policy.fields, params, path, ctx, unknown)
     local keys = check.keys(policy.fields)
     for _, key in ipairs(check.sorted_keys(unknown)) do
         local all = check.keys(policy.fields)
@@ -321,47 +324,53 @@ local function check_made(policy, made)
     end
 end
 
--- How a policy wants to be used, where the service says nothing: asked as often as the hastiest of its parts,
--- with the longest of their cooldowns, as a stepper among them needs them; nil is the cluster's.
+-- How a policy wants to be used, where the service says nothing; nil is the cluster's. One with parts is
+-- asked as often as the hastiest of them, and has no cooldowns: each part has its own (parts.lua).
 local function timing_of(policy, parts)
-    local timing = { interval_ms = policy.timing.interval_ms }
-    for _, part in ipairs(parts) do
-        timing.interval_ms = policy.timing.interval_ms or
-            math.min(timing.interval_ms or math.huge, part.timing.interval_ms or 15000)
+    local timing = {}
+    for key, value in next, policy.timing do
+        timing[key] = value
     end
-    for _, key in ipairs { "up_cooldown_ms", "down_cooldown_ms" } do
-        timing[key] = policy.timing[key] or #parts > 0 and 0 or nil
-        for _, part in ipairs(policy.timing[key] and {} or parts) do
-            timing[key] = timing[key] and part.timing[key] and math.max(timing[key], part.timing[key])
-        end
+    for _, part in ipairs(parts) do
+        local each = part.timing
+        part.owner.up_cooldown_ms = each.up_cooldown_ms or part.cooldowns.up_ms
+        part.owner.down_cooldown_ms = each.down_cooldown_ms or part.cooldowns.down_ms
+        timing.interval_ms = policy.timing.interval_ms or
+            math.min(timing.interval_ms or math.huge, each.interval_ms or 15000)
+        timing.up_cooldown_ms = timing.up_cooldown_ms or 0
+        timing.down_cooldown_ms = timing.down_cooldown_ms or 0
     end
     return timing
 end
 
 -- What a use came to when the parts of its parameters are checked: whether the policy takes them.
 local function made_step(use, policy, parts)
-    return {
-        run = function(load)
-            for _, part in ipairs(parts) do
-                if not part.timing then
-                    return -- what is wrong with it was said
-                end
-            end
-            local timing = timing_of(policy, parts)
-            if use.settle then
-                use.settle(timing)
-            end
-            if use.wrong then
+    local this = { failed = use.failed }
+    function this.run(load)
+        for _, part in ipairs(parts) do
+            if part.refused then
+                use.refused = true -- what is wrong with it was said
+                return
+            elseif not part.timing then
+                load.steps[#load.steps + 1] = this -- behind those of its own parts
                 return
             end
-            local detector = policy.kind == "anomaly" and load.host.detector() or {} -- else a state
-            local given = load.plain(use.owner.params, "params", use.ctx.report)
-            local made = policy.module.new(load.host.given(given, M.maker(load)), detector)
-            check_made(policy, made)
-            use.timing = timing
-        end,
-        failed = use.failed,
-    }
+        end
+        local timing = timing_of(policy, parts)
+        if use.settle then
+            use.settle(timing)
+        end
+        if use.wrong then
+            use.refused = true
+            return
+        end
+        local detector = policy.kind == "anomaly" and load.host.detector() or {} -- else a state
+        local given = load.plain(use.owner.params, "params", use.ctx.report)
+        local made = policy.module.new(load.host.given(given, M.maker(load)), detector)
+        check_made(policy, made)
+        use.timing = timing
+    end
+    return this
 end
 
 local use_part
@@ -369,13 +378,15 @@ local use_part
 -- The parameters of one place in the configuration.
 local function use_step(use, policy)
     function use.failed(_, sentence)
+        use.refused = true
         local text = 'the policy "%s" refuses its parameters: %s'
         use.ctx.report(use.path, text:format(policy.name, sentence))
     end
     return {
         run = function(load)
             if not policy.usable then
-                return -- what is wrong with it was said
+                use.refused = true -- what is wrong with it was said
+                return
             end
             local params, parts = use.params, {}
             for key, value in next, use.inherited[use.name] or {} do
@@ -388,7 +399,8 @@ local function use_step(use, policy)
             local function keep(part)
                 parts[#parts + 1] = part
             end
-            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside, keep)
+            use.owner.params = checked_params(policy, params, use.path, use.ctx.report, beside, keep,
+                load.host.calendar)
             use.wrong = load.errors.count() > before
             for _, part in ipairs(parts) do
                 use_part(load, use, part)
@@ -539,6 +551,7 @@ end
 -- A policy among the parameters of another: found, loaded and checked by the steps that come.
 function use_part(load, use, part)
     part.ctx, part.inherited, part.beside = use.ctx, use.inherited, { { "policy" } }
+    part.cooldowns = use.cooldowns or {}
     part.depth = (use.depth or 1) + 1
     local policy, why
     if part.depth > DEEPEST then
@@ -549,6 +562,7 @@ function use_part(load, use, part)
     if policy then
         load.steps[#load.steps + 1] = use_step(part, policy)
     else
+        part.refused = true
         use.ctx.report(part.name_path, why)
     end
 end

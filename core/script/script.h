@@ -39,7 +39,7 @@
  *     "deploy": { "timeout_ms": 120000 },
  *     "stop_timeout_ms": 10000, "drain_timeout_ms": 30000,
  *     "tags": [ ["zone:1"], ["zone:0"] ... ]          per slot 1, 2, ... scale.max; one entry = for all; [] = none
- *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,     a policy among params: { "policy", "params" }
+ *     "scale": { "policy": "threshold", "params": { "cpu": 75, "memory": 80 }, "min": 2, "max": 20,     a policy among params: { "policy", "params", "up_cooldown_ms", "down_cooldown_ms" }
  *       "up_cooldown_ms": 300000, "down_cooldown_ms": 600000, "interval_ms": 15000, "idle_ms": 900000 (with min 0),
  *       "mode": "active" | "recommend" | "shadow" | "paused" | "pinned", "pinned"?: 4,
  *       "shadows"?: [ { "name": "queue" (of its own: "queue 2"), "policy": "queue", "params": {} } ],

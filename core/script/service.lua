@@ -258,7 +258,9 @@ function types.scale(value, field, path, ctx)
     check_mode(s, path, ctx)
     local inherited = { threshold = { cpu = cluster.cpu_threshold, memory = cluster.memory_threshold } }
     ctx.use { kind = "scale", name = s.policy, params = params, inherited = inherited, path = path,
-        name_path = check.joined(path, "policy"), owner = s, settle = function(timing)
+        name_path = check.joined(path, "policy"), owner = s,
+        cooldowns = { up_ms = cluster.scale_up_cooldown, down_ms = cluster.scale_down_cooldown },
+        settle = function(timing)
             s.interval_ms = s.interval_ms or timing.interval_ms or 15000
             s.up_cooldown_ms = s.up_cooldown_ms or timing.up_cooldown_ms or cluster.scale_up_cooldown
             shorten(s.step_limits, value.step_limits,

@@ -19,6 +19,7 @@
 #include "script/pattern.h"
 #include "script/script.h"
 #include "script/shipped.h"
+#include "script/calendar.h"
 #include "script/sort.h"
 #include "script/where.h"
 #include "base/ban.h"
@@ -180,10 +181,10 @@ static void set_number(lua_State *L, const char *name, size_t number)
 static void push_host(lua_State *L, enum state_kind kind)
 {
     static const char *const parts[] = {"string", "table", "math", "bit", "coroutine"};
-    static const luaL_Reg functions[] = {
-        {"own", host_own},     {"compile", state_compile}, {"print", host_print},
-        {"depth", host_depth}, {"library", host_library},  {"sort", sort_list},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"own", host_own},          {"compile", state_compile},
+                                         {"print", host_print},      {"depth", host_depth},
+                                         {"library", host_library},  {"sort", sort_list},
+                                         {"calendar", calendar_new}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, pattern_functions);

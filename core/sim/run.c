@@ -38,6 +38,7 @@ struct run {
     struct fleet *fleet;
     struct script_cold *cold;
     uint64_t now_ms, version, acked;
+    double start_s;             /* of the trace */
     int carrier;                /* the row whose figures stand for all; -1 = nobody serves */
     bool asked;                 /* by the fleet, and not yet answered ... */
     struct fleet_view question; /* ... about this */
@@ -106,7 +107,7 @@ static void on_ask(void *arg, const struct fleet_snapshot *snapshot)
 
 static double virtual_s(const struct run *r)
 {
-    return (double)(r->now_ms - BEGIN_MS) / 1000;
+    return ((double)r->now_ms - BEGIN_MS) / 1000;
 }
 
 static void count_change(struct run *r, const char *what)
@@ -146,7 +147,8 @@ static void keep(void *arg, const char *kind, const char *key, const char *json)
 static uint64_t wall_ms(void *arg)
 {
     const struct run *r = arg;
-    return r->now_ms;
+    double wall_s = r->start_s + virtual_s(r); /* before the trace begins, it may be before 1970 */
+    return wall_s > 0 ? (uint64_t)(wall_s * 1000) : 0;
 }
 
 static void on_engine_event(void *arg, const struct engine_event *event)
@@ -414,7 +416,8 @@ int sim_run(const struct sim_options *options, const struct sim_trace *trace,
                                       .ticks = trace->count};
     double *arrivals = mem_array(trace->count, sizeof *arrivals);
     double *need = mem_array(trace->count, sizeof *need);
-    *r = (struct run){.options = options, .carrier = -1, .result = ret_result};
+    *r = (struct run){
+        .options = options, .carrier = -1, .result = ret_result, .start_s = trace->start_s};
     r->open.from_s = -1;
     r->chance.state = options->seed ^ 0x5bd1e995u;
     model_init(&r->model, options);

@@ -49,6 +49,7 @@ struct sim_trace {
     size_t count;
     double *rows; /* of the file, not interpolated; NULL: it was made */
     size_t row_count;
+    double start_s; /* of its first tick since 1970, for schedules; 0: it was made */
 };
 
 /* Reads CSV `seconds,requests_per_second`, rising times, one line of names allowed; between rows it is

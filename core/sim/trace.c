@@ -87,6 +87,7 @@ static int read_rows(FILE *file, const char *path, double days, struct rows *row
 static void interpolate(const struct rows *rows, struct sim_trace *trace)
 {
     double first = rows->at_s[0];
+    trace->start_s = first > 0 ? first : 0;
     trace->count = (size_t)((rows->at_s[rows->count - 1] - first) / TICK_S);
     trace->rate = mem_array(trace->count + 1, sizeof *trace->rate);
     size_t row = 0;

@@ -35,12 +35,12 @@ return { list = {
     type = "tidegate.Scale|tidegate.Balance|tidegate.Alert|tidegate.Anomaly|tidegate.Notify" },
   { alias = "ParamType",
     type = '"number"|"integer"|"boolean"|"string"|"duration"|"size"|"enum"|"source"|"list"'
-      .. '|"policy"|"policies"',
+      .. '|"policy"|"policies"|"windows"',
     doc = 'Durations come as seconds and sizes as bytes. A list has words: { "a", "b" }. A '
       .. 'source is a place in a request such as "header:X-User", "cookie:session", '
       .. '"query:id", "path" or "client". A policy, in scale policies, is another one with its '
       .. 'parameters: { policy = "queue", each = 10 }; policies is a list of them; `new` gets '
-      .. 'tidegate.Part in their places.' },
+      .. 'tidegate.Part in their places, and for windows a list of tidegate.Window.' },
   { class = "Param",
     fields = {
       { "type", "tidegate.ParamType", "what it takes" },
@@ -67,6 +67,7 @@ return { list = {
     fields = {
       { "service", "string", "its name", usual = "example" },
       { "now", "number", "only differences mean something", unit = "s, monotonic", usual = 1000 },
+      { "time", "number", "by the wall clock, for schedules", unit = "s since 1970", usual = 1790000000 },
       { "instances", "integer", "up: they get requests", usual = 2 },
       { "desired", "integer", "as the last decision wanted" },
       { "starting", "integer", "on their way up", usual = 0 },
@@ -96,6 +97,18 @@ return { list = {
     fields = {
       { "name", "string", "of the policy" },
       { "new", "fun(state?: table): tidegate.Scale", "what it returns decides" },
+    } },
+  { class = "Window",
+    doc = "A span of time that begins as a cron line says, by the clock of a zone.",
+    fields = {
+      { "cron", "string", "minute, hour, day of the month, month, day of the week" },
+      { "zone", "string", "such as Europe/Berlin" },
+      { "lasting", "number", "how long it takes", unit = "s" },
+      { "min", "integer", "fewest instances in it", absent = true },
+      { "max", "integer", "most instances in it", absent = true },
+      { "initial", "integer", "fewest at its beginning", absent = true },
+      { "began", "fun(at: number, within: number): number?",
+        "the last beginning in the `within` seconds until `at`; seconds since 1970" },
     } },
   { class = "ScaleExample",
     fields = {

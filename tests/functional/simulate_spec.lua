@@ -65,6 +65,10 @@ describe("tidegate simulate", function()
         local runs = cjson.decode(out).runs
         assert.equal(one:sub(2, -2), runs[1].policy)
         assert.is_true(runs[1].ups > 0 and runs[2].ups > 0)
+        local scheduled = [['schedule:of={policy="queue",each=90},windows={{cron="0 3 * * *",lasting="1h",min=12}}']]
+        code, out = simulate(scheduled .. " --trace daily --json")
+        assert.equal(0, code)
+        assert.is_true(cjson.decode(out).runs[1].instance_hours > 24 + 11) -- twelve for an hour, one at least
         local failed, _, why = simulate [['max_of:of={{policy="qeue"}}' --trace step]]
         assert.equal(1, failed)
         assert.matches('scale.of%[1%].policy: unknown scale policy "qeue": did you mean "queue"', why)

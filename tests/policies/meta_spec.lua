@@ -103,7 +103,7 @@ describe("policies/tidegate/views.lua", function()
     end)
 
     it("gives a type to every field", function()
-        for _, class in ipairs { "Policy", "Param", "ServiceView", "Part", "ScaleExample", "Backend", "Request", "Balance",
+        for _, class in ipairs { "Policy", "Param", "ServiceView", "Part", "Window", "ScaleExample", "Backend", "Request", "Balance",
             "RequestHead", "RequestData", "BalanceExample", "Anomaly", "Metric", "Note", "Detector", "Series",
             "AnomalyExample" } do
             assert.is_true(next(policy.fields(class)) ~= nil, class)

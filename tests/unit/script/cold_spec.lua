@@ -341,4 +341,47 @@ describe("script/cold", function()
         assert.is_nil(cold)
         assert.matches('no scale policy "gone"', why)
     end)
+
+    it("keeps the cooldowns of policies among parameters", function()
+        local of = { { policy = "x", params = { per = 1 }, up_cooldown_ms = 60000, down_cooldown_ms = 120000 } }
+        local function want(answer, view)
+            view.instances, view.desired = 3, 3
+            return decide({ x = policy("return " .. answer .. ", 'as told'"), max_of = script.read "policies/scale/max_of.lua" },
+                { service("web", "max_of", { of = of }) }, { web = view }).web
+        end
+        assert.equal(5, want(5, {}).want)
+        assert.equal(5, want(5, { since_up_s = 60 }).want)
+        assert.equal("x 3: as told (cooldown)", want(5, { since_up_s = 59 }).reason)
+        assert.equal(5, want(5, { since_down_s = 1 }).want)
+        assert.equal(1, want(1, { since_up_s = 120, since_down_s = 120 }).want)
+        assert.equal(3, want(1, { since_up_s = 119 }).want)
+        assert.equal(3, want(1, { since_down_s = 119 }).want)
+    end)
+
+    it("opens windows by the clock of their zone, in summer and in winter", function()
+        local there = io.open "/usr/share/zoneinfo/Europe/Berlin"
+        if not there then
+            return pending("no time zone database")
+        end
+        there:close()
+        local params = { of = { policy = "x", params = { per = 1 } }, lead = 60,
+            windows = { { cron = "0 8 * * 1-5", zone = "Europe/Berlin", lasting = 3600, min = 4 } } }
+        local config = script.config({ scale = { x = policy "return 1", schedule = script.read "policies/scale/schedule.lua" } },
+            { services = { service("web", "schedule", params) }, libraries = { { name = "lib.demand",
+                origin = "policies/lib/demand.lua", source = script.read "policies/lib/demand.lua" } } })
+        local cold = assert(script.cold(config))
+        local function at(time)
+            local view = { time = time, now = 5, instances = 1, desired = 1, starting = 0, min = 1, max = 9 }
+            return script.value(C.script_cold_decide(cold, script.json { services = { web = view } })).services.web.want
+        end
+        -- 8:00 is 7:00 UTC on Friday, 2026-03-27, and 6:00 UTC on Monday, 2026-03-30.
+        local friday, monday = 1774594800, 1774850400
+        assert.same({ 1, 4, 4, 1 }, { at(friday - 61), at(friday - 60), at(friday + 3599), at(friday + 3600) })
+        assert.same({ 1, 4, 4, 1 }, { at(monday - 61), at(monday - 60), at(monday + 3599), at(monday + 3600) })
+        -- And back: 6:00 UTC on Friday, 2026-10-23, 7:00 UTC on Monday, 2026-10-26.
+        friday, monday = 1792735200, 1792998000
+        assert.same({ 1, 4, 1 }, { at(friday - 61), at(friday), at(friday + 3600) })
+        assert.same({ 1, 4, 1 }, { at(monday - 61), at(monday), at(monday + 3600) })
+        C.script_cold_free(cold)
+    end)
 end)

@@ -234,9 +234,12 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
 
         it("gives them with their own parameters, checked, and carries them along", function()
             local s, _, config = scale 'policy = "max_of", of = { { policy = "own", per = 7 }, "threshold", { "own" } }'
-            assert.same({ of = { { policy = "own", params = { per = 7 } },
-                { policy = "threshold", params = { cpu = 75, memory = 80 } }, { policy = "own", params = { per = 50 } } } },
-                s.params)
+            local function part(name, params, cooldown)
+                return { policy = name, params = params, up_cooldown_ms = cooldown or 300000,
+                    down_cooldown_ms = cooldown or 600000 }
+            end
+            assert.same({ of = { part("own", { per = 7 }), part("threshold", { cpu = 75, memory = 80 }),
+                part("own", { per = 50 }) } }, s.params)
             local names = {}
             for _, listed in ipairs(config.policies) do
                 names[#names + 1] = listed.name
@@ -244,19 +247,19 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
             table.sort(names)
             assert.equal("ewma max_of own threshold", table.concat(names, " "):gsub("ewma ?", "ewma "):gsub("^(max_of)", "ewma %1"))
             s = scale 'policy = "panic", of = { policy = "max_of", of = { "queue" } }'
-            assert.same({ policy = "max_of", params = { of = { { policy = "queue",
-                params = { each = 0, drain = 60, hold = 300 } } } } }, s.params.of)
+            assert.same(part("max_of", { of = { part("queue", { each = 0, drain = 60, hold = 300 }, 0) } }, 0), s.params.of)
         end)
 
-        it("is asked as often as the hastiest and cools down as long as the slowest", function()
+        it("is asked as often as the hastiest, and leaves cooldowns to its parts", function()
             local function timing(text)
                 local s = scale(text)
                 return { s.interval_ms, s.up_cooldown_ms, s.down_cooldown_ms }
             end
             assert.same({ 5000, 0, 0 }, timing 'policy = "max_of", of = { "queue", "target_tracking" }')
-            assert.same({ 5000, 300000, 600000 }, timing 'policy = "max_of", of = { "queue", "threshold" }')
+            assert.same({ 5000, 0, 0 }, timing 'policy = "max_of", of = { "queue", "threshold" }')
             assert.same({ 2000, 0, 0 }, timing 'policy = "panic", of = "queue"')
-            assert.same({ 9000, 1000, 600000 },
+            assert.same({ 5000, 0, 0 }, timing 'policy = "max_of", of = { "own", { policy = "max_of", of = { "own", "queue" } } }')
+            assert.same({ 9000, 1000, 0 },
                 timing 'policy = "max_of", of = { "queue", "own" }, interval = "9s", up_cooldown = "1s"')
         end)
 
@@ -279,6 +282,29 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
                 local s, why = scale(case[1])
                 assert.is_nil(s)
                 assert.equal(at:format(case[2], case[3]):gsub("scale%. ", "scale: "), why)
+            end
+        end)
+
+        it("checks the windows of a schedule", function()
+            local windows = 'policy = "schedule", of = "queue", windows = {\n%s }'
+            local s = scale(windows:format '{ cron = "0 8 * * 1-5", lasting = "10h", min = 4 }')
+            assert.same({ { cron = "0 8 * * 1-5", zone = "UTC", lasting = 36000, min = 4 } }, s.params.windows)
+            for _, case in ipairs {
+                { '{ cron = "0 25 * * *",\nlasting = "1h", min = 1 }', 3, '[1].cron: "25" is no hour: 0 to 23, such as 0, 0-23, or a star' },
+                { '{ cron = "0 8 * * *", lasting = "1h", min = 1,\nzone = "Europe/Berlni" }', 4,
+                    '[1].zone: "Europe/Berlni": no such time zone: expected one such as "Europe/Berlin" or "UTC"' },
+                { '{ cron = "0 8 * * *", lasting = "1h" }', 3, "[1]: bounds nothing: give min, max or initial" },
+                { '{ cron = "0 8 * * *", lasting = "1h", initial = 3, max = 2 }', 3,
+                    "[1]: its max, which is 2, is less than its min or initial" },
+                { '{ cron = "0 8 * * *", lasting = "5s", min = 2 }', 3, '[1].lasting: must be between 60 and 2678400 s, got "5s"' },
+                { '{ cron = "0 8 * * *", min = 2 }', 3, '[1]: lasting is missing: lasting = "10h"' },
+                { '{ cron = "0 8 * * *", lasting = "1h", mim = 2, max = 3 }', 3, '[1].mim: unknown key: did you mean "min"?' },
+                { '7', 3, '[1]: expected a table such as { cron = "0 8 * * 1-5", lasting = "10h", min = 4 }, got 7' },
+                { '', 2, ': expected a list such as { { cron = "0 8 * * 1-5", lasting = "10h", min = 4 } }, got a table' },
+            } do
+                local none, why = scale(windows:format(case[1]))
+                assert.is_nil(none)
+                assert.equal(('tidegate.lua:%d: service "web": scale.windows%s'):format(case[2], case[3]), why)
             end
         end)
 
