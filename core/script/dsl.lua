@@ -5,6 +5,7 @@
 -- and gets { step, failed, result }. The work is a queue of steps, since each runs under a budget of its
 -- own: step() runs one and tells whether more are left; failed(sentence) tells that the present one was
 -- stopped; result() returns { config, errors, warnings }, `config` only without errors.
+local advice = require "script.advice"
 local blocks = require "script.blocks"
 local check = require "script.check"
 local globals = require "script.globals"
@@ -128,7 +129,7 @@ local function run_file(load, name, source, chain)
     load.sources[name] = source
     local chunk, why = load.host.compile(source, name, load.env)
     if not chunk then
-        load.errors.add_sentence(why)
+        load.errors.add_sentence(advice.sentence(why, name, source))
         load.broken = true
         return
     end

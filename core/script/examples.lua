@@ -54,6 +54,20 @@ local USUAL_BACKEND, USUAL_REQUEST = marked("Backend", "usual"), marked("Request
 local FREE, COSTLY = marked("Request", "free"), marked("Backend", "costly")
 local HASH_STEP = 2654435761 -- spreads the hashes of an example's backends
 
+-- What is wrong with a scale policy's answer, or nil.
+local function wrong_count(got)
+    local is = "a whole number of instances, 0 or more, or nil for no opinion"
+    if got == nil then
+        return nil
+    elseif type(got) ~= "number" then
+        return "it is to be " .. is .. (tonumber(got) and ": tonumber(x)" or "")
+    elseif got ~= got then
+        return "0 divided by 0: look first whether the figure is known, " .. is
+    elseif got < 0 or got % 1 ~= 0 then
+        return "it is to be " .. is .. (got < 0 and ": math.max(x, 0)" or ": math.ceil(x)")
+    end
+end
+
 function M.run.scale(load, policy, example, params, state)
     local given = rawget(example, "given") or {}
     local view = load.plain(given, "given", policy.report)
@@ -67,7 +81,15 @@ function M.run.scale(load, policy, example, params, state)
         end
     end
     view.desired = view.desired or view.instances
-    local got, reason = policy.module.new(params, state)(load.host.strict(view))
+    local decide = policy.module.new(params, state)
+    if type(decide) ~= "function" then
+        error("`new` returned " .. values.describe(decide) .. ": it must return the function that decides", 0)
+    end
+    local got, reason = decide(load.host.strict(view))
+    local wrong = wrong_count(got)
+    if wrong then
+        error(("%s: answered %s: %s"):format(load.host.function_at(decide), values.describe(got), wrong), 0)
+    end
     return got, reason, M.shown(given, 1)
 end
 

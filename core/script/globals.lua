@@ -23,22 +23,47 @@ local ABSENT = {
     module = "a file returns its table",
 }
 
+-- What people write who think of another language.
+local FOREIGN = {
+    None = "nil", null = "nil", NULL = "nil", undefined = "nil", NaN = "0 / 0", True = "true",
+    False = "false", TRUE = "true", FALSE = "false", len = "#t", this = "the parameter",
+}
+local ABSENT_FIELDS = {
+    ["math.randomseed"] = "chance is seeded by the host, so that a decision can be repeated",
+    ["string.dump"] = "the sandbox does not have it", ["table.unpack"] = "write unpack(t)",
+    ["table.pack"] = "write { ... }", ["table.getn"] = "write #t", ["table.size"] = "write #t",
+    ["table.foreach"] = "write for k, v in pairs(t)", ["math.round"] = "write math.floor(x + 0.5)",
+    ["math.clamp"] = "write math.max(low, math.min(x, high))", ["string.split"] = "write s:gmatch",
+    ["string.contains"] = "write s:find(text, 1, true)",
+    ["string.trim"] = 'write s:match "^%s*(.-)%s*$"',
+}
+
 local function opcode(host, source, at)
     return host.bytecode.funcbc(host.compile(source, "probe", {}), at) % 256
 end
 
--- Calls each(name, line, written, depth) for every instruction that reads or writes a global; depth 0 is
--- the chunk itself, 1 a function in it and so on.
+-- Calls each(name, line, written, depth, field) for every instruction that reads or writes a global; depth 0
+-- is the chunk itself, 1 a function in it and so on; field: what is read of it at once, as in math.floor.
 local function scan(host, chunk, each)
     local bytecode = host.bytecode
     local get, set = opcode(host, "return x", 1), opcode(host, "x = 1", 2)
+    local get_field = opcode(host, "return x.y", 2)
+    -- The name of the field that the instruction at `at` reads of the register `of`, when it does.
+    local function field_at(part, at, of)
+        local instruction = bytecode.funcbc(part, at)
+        local reads = instruction and instruction % 256 == get_field
+        if reads and math.floor(instruction / 2 ^ 24) % 256 == of then
+            return bytecode.funck(part, -1 - math.floor(instruction / 65536) % 256)
+        end
+    end
     local function one(part, depth)
         local at, instruction = 0, bytecode.funcbc(part, 0)
         while instruction do
             local op = instruction % 256
             if op == get or op == set then -- the upper half says which constant is the name
                 local name = bytecode.funck(part, -1 - math.floor(instruction / 65536) % 65536)
-                each(name, bytecode.funcinfo(part, at).currentline, op == set, depth)
+                local field = op == get and field_at(part, at + 1, math.floor(instruction / 256) % 256) or nil
+                each(name, bytecode.funcinfo(part, at).currentline, op == set, depth, field)
             end
             at = at + 1
             instruction = bytecode.funcbc(part, at)
@@ -57,19 +82,38 @@ local function scan(host, chunk, each)
 end
 
 local function undefined(name, known)
+    if FOREIGN[name] then
+        return ('undefined global "%s": in Lua it is %s'):format(name, FOREIGN[name])
+    end
     local near = nearest(name, known)
     return ('undefined global "%s"'):format(name) .. (ABSENT[name] and ": " .. ABSENT[name] or
         near and (' (did you mean "%s"?)'):format(near) or ": make it a local or a parameter")
 end
 
+-- A function that a library of the sandbox does not have, and the file does not give it: text, or nil.
+local function not_of_library(env, source, name, field)
+    local library = type(field) == "string" and rawget(env, name)
+    if type(library) ~= "table" or library == env or rawget(library, field) ~= nil
+        or source:find(("%s%%.%s%%s*=[^=]"):format(name, field))
+        or source:find(("function%%s+%s%%.%s%%f[%%W]"):format(name, field)) then
+        return nil
+    end
+    local whole = name .. "." .. field
+    local near = nearest(field, check.sorted_keys(library))
+    return ('%s: "%s" has no function "%s"'):format(whole, name, field) .. (ABSENT_FIELDS[whole] and ": "
+        .. ABSENT_FIELDS[whole] or near and (' (did you mean "%s"?)'):format(near)
+        or ": there are " .. table.concat(check.sorted_keys(library), ", "))
+end
+
 -- Reports to load.errors, once a name and file. `known` has the names that may be read; of a configuration
 -- (`open`) the files themselves may write globals, its functions may not.
-local function report(load, file, chunk, known, open)
+local function report(load, file, source, known, open, env)
     local seen, names = {}, check.sorted_keys(known)
-    scan(load.host, chunk, function(name, line, written, depth)
+    scan(load.host, load.host.compile(source, file, env), function(name, line, written, depth, field)
         local text = written and not (open and depth == 0) and
             ('writes the global "%s": make it local'):format(name) or
-            not written and not known[name] and undefined(name, names) or nil
+            not written and not known[name] and undefined(name, names) or
+            not_of_library(env, source, name, field)
         if text and not seen[text] then
             seen[text] = true
             load.errors.add(file, line, text)
@@ -80,9 +124,8 @@ end
 -- A policy or library. What does not compile is told by who runs it.
 function M.policy(load, origin, source)
     local env = load.host.environment()
-    local chunk = load.host.compile(source, origin, env)
-    if chunk then
-        report(load, origin, chunk, env, false)
+    if load.host.compile(source, origin, env) then
+        report(load, origin, source, env, false, env)
     end
 end
 
@@ -102,7 +145,7 @@ function M.configuration(load, env)
     end
     for _, file in ipairs(load.files) do
         if chunks[file] then
-            report(load, file, chunks[file], known, true)
+            report(load, file, load.sources[file], known, true, env)
         end
     end
 end

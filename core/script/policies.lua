@@ -8,6 +8,7 @@
 --   anomaly: { params = {}, given = { values = { 10, 11 }, times = 80, more = { 11, 50 } }, want = 2 }
 --   alert:   { params = {}, given = { performance = { p99 = 2 } }, want = true }
 --   notify:  { params = {}, given = { severity = "critical" }, want = "ops, page" }
+local advice = require "script.advice"
 local check = require "script.check"
 local examples = require "script.examples"
 local globals = require "script.globals"
@@ -28,6 +29,12 @@ local PARAM_TYPES = {
 }
 -- Parameters that `new` gets as tables with functions (parts.lua).
 local BUILT = { policy = true, policies = true, windows = true }
+local KINDS = { "balance", "scale", "alert", "anomaly", "notify" }
+local SHAPES = {
+    balance = '{ score = function(backend, request) ... end }', scale = 'function(s) ... end',
+    alert = 'function(m) ... end', notify = 'function(n) ... end',
+    anomaly = '{ metrics = { ... }, learn = function() ... end, point = function(state, value) ... end }',
+}
 local MOST_EXAMPLES, MOST_PARTS, DEEPEST = 100, 8, 4
 
 -- ---- Finding ----------------------------------------------------------------------------------
@@ -61,14 +68,41 @@ local function find(host, kind, name)
     end
     source = source or host.shipped(kind .. "/" .. name)
     if not source then
+        for _, other in ipairs(KINDS) do
+            if other ~= kind and host.shipped(other .. "/" .. name) then
+                return nil, ('"%s" is a policy of %s, not of %s: there are %s'):format(name, other, kind,
+                    table.concat(names_of(host, kind), ", "))
+            end
+        end
         return nil, check.unknown(name, names_of(host, kind), ('%s policy "%s"'):format(kind, name))
     end
     return { kind = kind, name = name, origin = origin, source = source }
 end
 
+-- Where a library was looked for, and which one may be meant.
+local function no_library(load, name, why)
+    local path = name:match "^lib%.[%w_.]+$" and name:gsub("%.", "/")
+    if not path then
+        local text = 'nothing but libraries below policies/lib can be required, such as "lib.stats", not %s'
+        return text:format(
+            values.describe(name))
+    elseif not why:find("no such file", 1, true) then
+        return ('library "%s": %s'):format(name, why)
+    end
+    local names = names_of(load.host, "lib")
+    for i, one in ipairs(names) do
+        names[i] = "lib." .. one
+    end
+    local near = nearest(name, names)
+    local text = 'no library "%s": looked for policies/%s.lua beside the configuration '
+        .. "and among the shipped ones: "
+    return text:format(name, path) .. (near and ('did you mean "%s"?'):format(near) or "there are "
+        .. table.concat(names, ", "))
+end
+
 -- Libraries that a source names, and those that these name, are read now.
 local function find_libraries(load, origin, source)
-    for name in source:gmatch "require%s*%(?%s*[\"']([^\"'\n]*)[\"']" do
+    for at, name in source:gmatch "()require%s*%(?%s*[\"']([^\"'\n]*)[\"']" do
         if not load.libraries[name] then
             load.libraries[name] = true
             local text, from = load.host.library(name)
@@ -76,7 +110,8 @@ local function find_libraries(load, origin, source)
                 globals.policy(load, from, text)
                 find_libraries(load, from, text)
             else
-                load.errors.add(origin, nil, ('library "%s": %s'):format(name, from))
+                local _, lines_before = source:sub(1, at):gsub("\n", "")
+                load.errors.add(origin, lines_before + 1, no_library(load, name, from))
             end
         end
     end
@@ -200,7 +235,8 @@ end
 local function check_shape(policy, module)
     policy.examples = {}
     if type(module) ~= "table" then
-        policy.report("", "returns " .. values.describe(module) .. ": a policy file returns a table")
+        local text = 'returns %s: a policy file ends with return { name = "%s", doc = ..., new = ... }'
+        policy.report("", text:format(values.describe(module), policy.name))
         return
     end
     for key in next, module do
@@ -221,7 +257,8 @@ local function check_shape(policy, module)
         policy.report("doc", "expected a sentence that says what it decides, got " .. values.describe(doc))
     end
     if type(rawget(module, "new")) ~= "function" then
-        policy.report("new", "expected a function(params), got " .. values.describe(rawget(module, "new")))
+        policy.report("new", ("expected function(params) return %s end, got %s"):format(SHAPES[policy.kind],
+            values.describe(rawget(module, "new"))))
     end
     if given ~= nil and (type(given) ~= "table" or not check.list_length(given)) then
         policy.report("examples", "expected a list, got " .. values.describe(given))
@@ -307,7 +344,8 @@ local function check_made(policy, made)
         return
     elseif policy.kind ~= "balance" then
         if type(made) ~= "function" then
-            policy.report("new", "returned " .. values.describe(made) .. ": it must return a function")
+            policy.report("new", ("returned %s: it must return the function that decides, %s"):format(
+                values.describe(made), SHAPES[policy.kind]))
         end
         return
     end
@@ -343,6 +381,19 @@ local function timing_of(policy, parts)
     return timing
 end
 
+-- A misspelt parameter is nil when the daemon runs; here it raises and names the nearest one.
+local function strict(policy, params)
+    local names = check.keys(policy.fields)
+    return setmetatable(params, { __metatable = false, __index = function(_, key)
+        for _, name in ipairs(names) do
+            if name == key then
+                return nil
+            end
+        end
+        error("params: " .. check.unknown(key, names, ("parameter %s"):format(values.describe(key))), 2)
+    end })
+end
+
 -- What a use came to when the parts of its parameters are checked: whether the policy takes them.
 local function made_step(use, policy, parts)
     local this = { failed = use.failed }
@@ -366,7 +417,7 @@ local function made_step(use, policy, parts)
         end
         local detector = policy.kind == "anomaly" and load.host.detector() or {} -- else a state
         local given = load.plain(use.owner.params, "params", use.ctx.report)
-        local made = policy.module.new(load.host.given(given, M.maker(load)), detector)
+        local made = policy.module.new(strict(policy, load.host.given(given, M.maker(load))), detector)
         check_made(policy, made)
         use.timing = timing
     end
@@ -462,7 +513,8 @@ local function example_step(policy, number)
                 return
             end
             local state = {}
-            local got, reason, given = examples.run[policy.kind](load, policy, example, params, state)
+            local got, reason, given = examples.run[policy.kind](load, policy, example,
+                strict(policy, params), state)
             local odd = policy.keeps and load.host.odd(state)
             if odd then
                 blame(odd .. ": a state is plain data, since it goes on over reloads")
@@ -470,12 +522,13 @@ local function example_step(policy, number)
             local want = rawget(example, "want")
             if not examples.same(got, want) then
                 reason = type(reason) == "string" and " (" .. reason:sub(1, 200):gsub("%c", " ") .. ")" or ""
-                blame(("given %s wanted %s, got %s%s"):format(given, values.describe(want),
-                    values.describe(got), reason))
+                local advised = got == nil and reason == "" and ": is a return missing?" or ""
+                blame(("given %s wanted %s, got %s%s%s"):format(given, values.describe(want),
+                    values.describe(got), reason, advised))
             end
         end,
         failed = function(_, sentence)
-            blame(sentence)
+            blame(advice.limit(sentence))
         end,
     }
 end
@@ -483,8 +536,8 @@ end
 local function load_step(policy)
     return {
         run = function(load)
-            find_libraries(load, policy.origin, policy.source)
             local before = load.errors.count()
+            find_libraries(load, policy.origin, policy.source)
             globals.policy(load, policy.origin, policy.source)
             if load.errors.count() > before then
                 return -- run, it would say the same in other words
@@ -499,7 +552,8 @@ local function load_step(policy)
             end
         end,
         failed = function(load, sentence)
-            load.errors.add_sentence(sentence, function(text)
+            sentence = advice.sentence(sentence, policy.origin, policy.source)
+            load.errors.add_sentence(advice.limit(sentence), function(text)
                 policy.report("", text)
             end)
         end,
@@ -508,18 +562,19 @@ end
 
 -- report(path, text) of a policy: with the line of that path in its table.
 local function reporter(load, policy)
-    local keys
+    local keys, first
     local function line_of(path)
         if not keys then
             keys = {}
             for _, block in ipairs(lines.blocks(policy.source, { ["return"] = true })) do
-                keys = block.keys.new and block.keys or keys
+                local ours = block.keys.new or block.keys.name and block.keys.doc or not first
+                keys, first = ours and block.keys or keys, ours and block.line or first
             end
         end
         while path ~= "" and not keys[path] do
             path = path:match "^(.*)%b[]$" or path:match "^(.*)%.[^.]*$" or ""
         end
-        return keys[path]
+        return keys[path] or first or 1
     end
     return function(path, text)
         load.errors.add(policy.origin, line_of(path), (path == "" and "" or path .. ": ") .. text)

@@ -6,10 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "script/fault.h"
 #include "base/ban.h"
 
 enum {
     NEAR = 100 /* levels that are looked at for one of a file */
+};
+
+enum {
+    LOCALS_BYTES = 240 /* of values that an error is told with */
 };
 
 /* How messages call the prelude. */
@@ -88,6 +93,25 @@ bool where_known(const char *text)
     return *at == ':';
 }
 
+/* What was raised instead of a text. [-0, +1, m] */
+static void push_raised(lua_State *L)
+{
+    char value[LOCALS_BYTES];
+    bool fields = false;
+    if (lua_type(L, 1) == LUA_TTABLE) {
+        lua_pushnil(L);
+        fields = lua_next(L, 1);
+        lua_settop(L, 1);
+        (void)fault_value(L, 1, value, sizeof(value));
+    }
+    if (fields) {
+        lua_pushfstring(L, "raised a table, %s: error takes a text, or a table with a message",
+                        value);
+    } else {
+        lua_pushfstring(L, "raised a %s value", luaL_typename(L, 1));
+    }
+}
+
 int where_handler(lua_State *L)
 {
     char where[WHERE_BYTES];
@@ -101,7 +125,7 @@ int where_handler(lua_State *L)
         lua_tolstring(L, -1, NULL);
     }
     if (lua_type(L, -1) != LUA_TSTRING) {
-        lua_pushfstring(L, "raised a %s value", luaL_typename(L, 1));
+        push_raised(L);
     }
     const char *text = lua_tostring(L, -1);
     if (strncmp(text, OURS, strlen(OURS)) == 0) {
@@ -109,14 +133,21 @@ int where_handler(lua_State *L)
         text += strlen(OURS);
         text += strspn(text, "0123456789: ");
     }
+    const char *remedy = fault_remedy(text);
+    char locals[LOCALS_BYTES] = "";
+    if (strstr(text, "attempt to ")) {
+        fault_locals(L, locals, sizeof(locals));
+    }
     if (!where_known(text)) {
         where_policy(L, where, sizeof(where));
-        lua_pushfstring(L, "%s%s", where, text);
+        lua_pushfstring(L, "%s%s%s%s", where, text, remedy, locals);
         return 1;
     }
     lua_Debug outer;
-    if (frame(L, levels(L) - 1, -1, &outer) &&
-        strncmp(text, outer.short_src, strlen(outer.short_src)) != 0) {
+    if (*remedy || *locals) {
+        lua_pushfstring(L, "%s%s%s", text, remedy, locals);
+    } else if (frame(L, levels(L) - 1, -1, &outer) &&
+               strncmp(text, outer.short_src, strlen(outer.short_src)) != 0) {
         lua_pushfstring(L, "%s (called from %s:%d)", text, outer.short_src, outer.currentline);
     }
     return 1;

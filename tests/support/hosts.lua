@@ -89,7 +89,7 @@ end
 function Hot:run()
     assert(self:pick(1) == -5)
     local why = ffi.string(C.script_picker_error(self.picker))
-    local said = why:match "= (.*)$"
+    local said = why:match ":%d+: = (.*)$"
     if said then
         return said
     end

@@ -87,8 +87,9 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "service '' { image = 'x' }", '1: service "": bad name: must not be empty' },
             { "cluster { id = '-x' }", '1: cluster: id: expected letters, digits, "-", "_" and "." after a letter or '
                 .. 'digit, got "-x"' },
-            { "local x = {\n\n1 +", "3: unexpected symbol near '<eof>'" },
-            { "\n\nlocal t = nil\nt.x = 1", "4: attempt to index local 't' (a nil value)" },
+            { "local x = {\n\n1 +", "3: unexpected symbol near '<eof>': an `end` or a bracket is missing: "
+                .. "each function, if, for and while has an `end` of its own" },
+            { "\n\nlocal t = nil\nt.x = 1", "4: attempt to index local 't' (a nil value): look first whether it is there (here t = nil)" },
             { "error 'stop'", "1: stop" },
             { "service 'x' { image = 'x' }\nservice 'y' { imge = 'y' }\nerror 'stop'",
                 '2: service "y": needs an image, such as image = "acme/catalog:1.4", or backends\n'
@@ -117,7 +118,8 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "tags = 'x',", '3: service "web": tags: expected a list or a function, got "x"' },
             { "tags = function() return { 7 } end,", '3: service "web": tags(1)[1]: expected text, got 7' },
             { "tags = function() return 7 end,", '3: service "web": tags(1): expected a list such as { "zone:0" }, got 7' },
-            { "tags = function(i)\n  return i.x.y end,", "4: attempt to index field 'x' (a nil value)" },
+            { "tags = function(i)\n  return i.x.y end,", "4: attempt to index field 'x' (a nil value): "
+                .. 'look first whether it is there (here i = { index = 1, service = "web" })' },
             { "health_check = 5,", '3: service "web": health_check: expected a table such as { http = "/health" }, a path, or '
                 .. 'false, got 5' },
             { "scale = 3,", '3: service "web": scale: expected a table such as { min = 2, max = 20 }, got 3' },

@@ -103,21 +103,22 @@ return { name = "own", doc = "A policy.", needs = { %s }, new = function()
 
     it("tells what a policy file lacks, with its line", function()
         local at = "policies/scale/own.lua:"
-        fails("return 5", at:sub(1, -2) .. ": returns 5: a policy file returns a table")
-        fails("return +", at .. "1: unexpected symbol near '+'")
-        fails("\nlocal x = nil + 1", at .. "2: attempt to perform arithmetic on a nil value")
+        fails("return 5", at .. '1: returns 5: a policy file ends with return { name = "own", doc = ..., new = ... }')
+        fails("return +", at .. "1: unexpected symbol near '+': look at the line and the end of the one before it")
+        fails("\nlocal x = nil + 1", at .. "2: attempt to perform arithmetic on a nil value: what is not known is nil: "
+            .. "write (x or 0), or answer nil for no opinion")
         fails("\27LJ", 'tidegate.lua:2: service "web": scale.policy: ' .. at:sub(1, -2) .. ": compiled Lua: only text is accepted")
         fails(policy { name = '"other"' }, at .. '2: name: expected "own" as the file is called, got "other"')
-        fails(policy { doc = "" }, at:sub(1, -2) .. ": doc: expected a sentence that says what it decides, got nothing")
-        fails(policy { new = "5" }, at .. "5: new: expected a function(params), got 5")
+        fails(policy { doc = "" }, at .. "1: doc: expected a sentence that says what it decides, got nothing")
+        fails(policy { new = "5" }, at .. "5: new: expected function(params) return function(s) ... end end, got 5")
         fails(policy { examples = "5" }, at .. "6: examples: expected a list, got 5")
         fails(policy { more = "5" }, at .. "7: more: unknown key: there are name, doc, params, needs, timing, state_version, migrate, new, examples")
         fails(policy { params = "{ per = 5 }" }, at .. '4: params.per: expected a table such as { type = "number", default = 1 }, got 5')
         fails(policy { params = "{ per = { type = 'nmber' } }" }, at .. '4: params.per: unknown type "nmber": did you mean "number"?')
         fails(policy { params = "{ per = { type = 'number', default = 'x' } }" },
             at .. '4: params.per.default: expected a number, got "x"')
-        fails(policy { new = "function() return 7 end" }, at .. "5: new: returned 7: it must return a function\n"
-            .. at .. "6: examples[1]: attempt to call a number value")
+        fails(policy { new = "function() return 7 end" }, at .. "5: new: returned 7: it must return the function that decides, function(s) ... end\n"
+            .. at .. "6: examples[1]: `new` returned 7: it must return the function that decides")
     end)
 
     it("runs the examples and tells what was given, wanted and got", function()
@@ -138,11 +139,14 @@ return { name = "own", doc = "A policy.", needs = { %s }, new = function()
     end)
 
     it("stops a policy that does not end, and one that takes too much memory", function()
-        fails("while true do end", "policies/scale/own.lua:1: ran longer than 1000 ms of CPU time")
+        fails("while true do end", "policies/scale/own.lua:1: ran longer than 1000 ms of CPU time: "
+            .. "is there a loop without an end?")
         fails(policy { new = "function() return function() while true do end end end" },
-            "policies/scale/own.lua:6: examples[1]: policies/scale/own.lua:5: ran longer than 1000 ms of CPU time")
+            "policies/scale/own.lua:6: examples[1]: policies/scale/own.lua:5: ran longer than 1000 ms of CPU time: "
+                .. "is there a loop without an end?")
         local _, why = with("local t = {} for i = 1, 1e9 do t[i] = { i } end")
-        assert.equal("policies/scale/own.lua: not enough memory: a state may hold 64 MiB", why)
+        assert.equal("policies/scale/own.lua:1: not enough memory: a state may hold 64 MiB: does a table or a text "
+            .. "grow without an end?", why)
     end)
 
     it("tells where parameters are that `new` refuses", function()
@@ -219,8 +223,8 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
         end
         assert.same({ ["lib.a"] = "policies/lib/a.lua 52", ["lib.deep.b"] = "policies/lib/deep/b.lua 8" }, names)
         local _, why = with("local x = require 'lib.none'\n" .. policy(), "")
-        assert.equal('policies/scale/own.lua: library "lib.none": policies/lib/none.lua: no such file or directory\n'
-            .. 'policies/scale/own.lua:1: no library "lib.none": libraries are files of policies/, such as "lib.stats"', why)
+        assert.equal('policies/scale/own.lua:1: no library "lib.none": looked for policies/lib/none.lua beside the '
+            .. 'configuration and among the shipped ones: there are lib.demand, lib.forecast', why)
     end)
 
     describe("and policies among their parameters", function()
