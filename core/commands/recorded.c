@@ -291,14 +291,27 @@ static uint64_t step_for(uint64_t range_ms)
     return step_ms;
 }
 
-static int nothing(const struct source *s, char **reterr)
+/* Fewer than two ticks. */
+static bool is_too_little(const struct points *rate)
+{
+    return rate->count < 2 ||
+           rate->at_s[rate->count - 1] - rate->at_s[0] < 2 * SIM_TICK_MS / 1000.0;
+}
+
+static int refuse_little(const struct source *s, const struct points *rate, char **reterr)
 {
     char from[32], to[32];
     range_text(s->from_ms, from);
     range_text(s->to_ms, to);
-    *reterr = mem_printf("nothing was recorded of %s between %s and %s: `tidegate history %s "
-                         "--since 30d` tells what is kept",
-                         s->service, from, to, s->service);
+    if (rate->count) {
+        *reterr = mem_printf("too little was recorded of %s between %s and %s: the load of %.0f s, "
+                             "where 10 are needed",
+                             s->service, from, to, rate->at_s[rate->count - 1] - rate->at_s[0]);
+    } else {
+        *reterr = mem_printf("nothing was recorded of %s between %s and %s: `tidegate history %s "
+                             "--since 30d` tells what is kept",
+                             s->service, from, to, s->service);
+    }
     return -ENOENT;
 }
 
@@ -314,8 +327,8 @@ int recorded_read(const struct recorded_place *place, const char *service, uint6
     rc = rc ? rc : read_metric(&s, "rate", &rate, reterr);
     rc = rc ? rc : read_metric(&s, "up", &up, reterr);
     rc = rc ? rc : read_metric(&s, "cpu_percent", &cpu, reterr);
-    if (!rc && (rate.count < 2 || rate.at_s[rate.count - 1] - rate.at_s[0] < 10)) {
-        rc = nothing(&s, reterr);
+    if (!rc && is_too_little(&rate)) {
+        rc = refuse_little(&s, &rate, reterr);
     }
     if (!rc) {
         r.capacity = learn_capacity(&rate, &up, &cpu);

@@ -11,6 +11,7 @@
 -- typed, but those of the sandbox's own functions.
 local check = require "script.check"
 local help = require "script.console_help"
+local nearest = require "script.nearest"
 local print_module = require "script.console_print"
 local simulate = require "script.console_simulate"
 local trace = require "script.console_trace"
@@ -173,8 +174,13 @@ local function list_words(c)
     for _, word in ipairs(WORDS) do
         c.words[#c.words + 1] = word
     end
-    for _, list in ipairs(c.host.attached and (c.host.write and { READS, WRITES } or { READS }) or {}) do
+    c.hidden = {} -- cannot be used here: TAB and :help do not speak of them
+    for _, list in ipairs { READS, WRITES } do
+        local usable = c.host.attached and (list == READS or c.host.write)
         for _, word in ipairs(list) do
+            c.hidden[word.name] = not usable or nil
+        end
+        for _, word in ipairs(usable and list or {}) do
             local note = list == WRITES and "Asks the daemon, which notes it with who asked."
                 or "Asks the daemon."
             c.words[#c.words + 1] = { name = word.name, usage = word.usage, summary = word.summary,
@@ -354,6 +360,22 @@ local function plain(value, depth)
     return out
 end
 
+-- A name that is nothing yet, but nearly that of a word, is a slip.
+local function guess_slips(c)
+    local names = { "services" }
+    for _, list in ipairs { WORDS, READS, WRITES } do
+        for _, word in ipairs(list) do
+            names[#names + 1] = word.name
+        end
+    end
+    setmetatable(c.env, { __index = function(_, key)
+        local near = nearest(key, names)
+        if near then
+            error(("there is no \"%s\": did you mean \"%s\"?"):format(key, near), 2)
+        end
+    end })
+end
+
 local function fill_environment(c)
     for _, word in ipairs(WORDS) do
         local run = words[word.name] or simulate[word.name]
@@ -373,6 +395,7 @@ local function fill_environment(c)
     c.env.help = function(name)
         emit_text(c, help.help(c, type(name) == "string" and name or ""))
     end
+    guess_slips(c)
 end
 
 function M.new(host)

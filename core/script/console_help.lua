@@ -96,6 +96,8 @@ local function policy_help(c, name)
     return #texts > 0 and table.concat(texts, "\n") or nil
 end
 
+local HELP_COLUMNS = 98
+
 local function overview(c)
     local lines = { "Lua expressions and statements; `_` is the last value." }
     local function add(title, entries)
@@ -107,7 +109,15 @@ local function overview(c)
     add("Words:", c.words)
     add("Commands:", c.commands)
     lines[#lines + 1] = ":help NAME tells of a word, a command (also of `tidegate`), a policy, a field like "
-        .. "cpu_percent,\nor a view: " .. table.concat(print_module.sorted_keys(c.annotations), " ")
+        .. "cpu_percent,\nor a view:"
+    for _, view in ipairs(print_module.sorted_keys(c.annotations)) do
+        local longer = lines[#lines] .. " " .. view
+        if #(longer:match "[^\n]*$") > HELP_COLUMNS then
+            lines[#lines + 1] = "  " .. view
+        else
+            lines[#lines] = longer
+        end
+    end
     return table.concat(lines, "\n")
 end
 
@@ -185,10 +195,10 @@ local function along(c, path)
     return type(value) == "table" and value or nil
 end
 
-local function names_in(value)
+local function names_in(value, hidden)
     local names = {}
     for _, key in ipairs(print_module.sorted_keys(value)) do
-        if type(key) == "string" and key:find "^[%a_][%w_]*$" then
+        if type(key) == "string" and key:find "^[%a_][%w_]*$" and not (hidden and hidden[key]) then
             names[#names + 1] = key .. (type(rawget(value, key)) == "function" and "(" or "")
         end
     end
@@ -223,7 +233,7 @@ end
 local BEHIND = {
     help = all_topics,
     trace = function(c, words)
-        return words == "" and { "balance" } or service_names(c)
+        return words == "" and { "balance " } or service_names(c)
     end,
 }
 
@@ -233,7 +243,11 @@ local function of_colon(c, before)
         return with_prefix((BEHIND[name] or service_names)(c, words), prefix), #prefix
     end
     prefix = before:match "^:(%a*)$"
-    return prefix and with_prefix(M.command_names(c), prefix) or {}, #(prefix or "")
+    local names = {}
+    for i, entry in ipairs(c.commands) do
+        names[i] = entry.usage:find " " and entry.name .. " " or entry.name
+    end
+    return prefix and with_prefix(names, prefix) or {}, #(prefix or "")
 end
 
 -- What may stand behind `before`: a list of words, and how many bytes of `before` they replace.
@@ -270,7 +284,7 @@ function M.complete(c, before)
     if name == "" and before:find "%S" then
         return {}, 0
     end
-    return with_prefix(names_in(c.env), name), #name
+    return with_prefix(names_in(c.env, c.hidden), name), #name
 end
 
 function M.new(c)

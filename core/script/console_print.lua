@@ -53,19 +53,48 @@ local function bytes(number)
     return plain_number(math.floor(number * 10 + 0.5) / 10) .. " " .. names[unit]
 end
 
--- What the end of a field's name says of its unit.
+-- Milliseconds since 1970 as "2026-01-31T12:00:00Z"; the days by Howard Hinnant's civil_from_days.
+local function moment(ms)
+    local floor = math.floor
+    local seconds = floor(ms / 1000)
+    local z = floor(seconds / 86400) + 719468
+    local era = floor(z / 146097)
+    local doe = z - era * 146097
+    local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+    local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+    local mp = floor((5 * doy + 2) / 153)
+    local month = mp < 10 and mp + 3 or mp - 9
+    local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+    return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month, doy - floor((153 * mp + 2) / 5) + 1,
+        floor(seconds / 3600) % 24, floor(seconds / 60) % 60, seconds % 60)
+end
+
+local LONG_AGO_MS = 1e12 -- less is no time of day but a length
+
+-- What a field's name says of its unit.
 local UNITS = {
-    { "percent$", "%" }, { "_bytes$", bytes }, { "_per_second$", "/s" }, { "_ms$", "ms" }, { "_s$", "s" },
-    { "^rate$", "/s" }, { "^capacity$", "/s" },
+    { "percent$", "%" }, { "_usage$", "%" }, { "_bytes$", bytes }, { "_per_second$", "/s" },
+    { "at_ms$", moment }, { "wall_ms$", moment }, { "_ms$", "ms" }, { "_s$", "s" }, { "^p%d%d$", "s" },
+    { "^avg_response_time$", "s" }, { "^rate$", "/s" }, { "^capacity$", "/s" }, { "^throughput$", "/s" },
 }
+
+-- With a unit it is a figure that was measured: four digits say enough.
+local function short_number(number)
+    if number == math.floor(number) or number ~= number or math.abs(number) == math.huge then
+        return plain_number(number)
+    end
+    return (math.abs(number) >= 1000 and "%.0f" or "%.4g"):format(number)
+end
 
 local function with_unit(number, key)
     for _, unit in ipairs(type(key) == "string" and UNITS or {}) do
         if key:find(unit[1]) then
-            if type(unit[2]) == "function" then
+            if unit[2] == moment and not (number >= LONG_AGO_MS and number < 1e15) then
+                return short_number(number) .. " ms"
+            elseif type(unit[2]) == "function" then
                 return unit[2](number)
             end
-            return plain_number(number) .. (unit[2] == "/s" and "" or " ") .. unit[2]
+            return short_number(number) .. (unit[2] == "/s" and "" or " ") .. unit[2]
         end
     end
     return plain_number(number)

@@ -253,7 +253,7 @@ describe("the console attached to a daemon", function()
         end
         local c = open(t, "--attach")
         c:wait "> "
-        c:send ":tr\t bal\t da\t\r"
+        c:send ":tr\tbal\tda\t\r"
         c:wait "decisions of data; Ctrl-C ends it\r\n"
         local code = request "first-one"
         local line = c:wait "first-one\r\n"

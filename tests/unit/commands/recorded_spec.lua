@@ -89,6 +89,8 @@ describe("commands/recorded", function()
         assert.is_truthy(read {})
         _, why = read { service = "other" }
         assert.matches("^nothing was recorded of other between [%d-]+ [%d:]+ and [%d-]+ [%d:]+: `tidegate history other", why)
+        _, why = read { length_s = 10 }
+        assert.matches("^too little was recorded of shop between .*: the load of 5 s, where 10 are needed$", why)
         _, why = read { from_s = 100 }
         assert.matches("^nothing was recorded of shop ", why)
         record("d", 10, function() return 1 end)

@@ -31,8 +31,12 @@ describe("script/console", function()
             ["1 + 1"] = "2\n", ["=1 + 1"] = "2\n", ["1, nil, 'x'"] = '1\nnil\n"x"\n', ["nil"] = "nil\n", ["x = 5"] = "",
             ["({ b = 1, a = { 2, 3 }, [10] = true })"] = "{ [10] = true, a = { 2, 3 }, b = 1 }\n",
             ["1 -- a comment"] = "1\n", [""] = "", ["'\\27[31m'"] = '"\\027[31m"\n', ["print('\\27', 1)"] = "\\027\t1\n",
-            ["{ cpu_percent = 61.234, memory_bytes = 1536, p99_ms = 3, rate = 10 }"] =
-                "{ cpu_percent = 61.234 %, memory_bytes = 1.5 KiB, p99_ms = 3 ms, rate = 10/s }\n",
+            ["{ cpu_percent = 61.2345, memory_bytes = 1536, p99_ms = 3, rate = 10 }"] =
+                "{ cpu_percent = 61.23 %, memory_bytes = 1.5 KiB, p99_ms = 3 ms, rate = 10/s }\n",
+            ["{ wall_ms = 1769860800123, rate = 12345.67, p50 = 0.00028123 }"] =
+                "{ p50 = 0.0002812 s, rate = 12346/s, wall_ms = 2026-01-31T12:00:00Z }\n",
+            ["{ at_ms = 951782400000, wall_ms = 1500.4 }"] = "{ at_ms = 951782400000 ms, wall_ms = 1500 ms }\n",
+            ["{ at_ms = 1709251199999 }"] = "{ at_ms = 2024-02-29T23:59:59Z }\n",
             ["print"] = "function\n", ["do local y = 2 print(y) end"] = "2\n",
         } do
             assert.same({ printed, "done" }, { c:eval(text) }, text)
@@ -40,6 +44,14 @@ describe("script/console", function()
         c:eval "y = 20"
         assert.equal("21\n", (c:eval "y + 1"))
         assert.equal("42\n", (c:eval "_ * 2"))
+    end)
+
+    it("guesses what a name was to be, and forbids no name", function()
+        new()
+        assert.equal('console:1: there is no "prnt": did you mean "print"?', c:fails "prnt(1)")
+        assert.equal('console:2: there is no "service": did you mean "services"?', c:fails "\nservice.catalog")
+        assert.equal("nil\n", (c:eval "mine"))
+        assert.equal("1\n", (c:eval "(function() prnt = 1 return prnt end)()"))
     end)
 
     it("asks for more lines until a statement is complete", function()
@@ -274,7 +286,8 @@ describe("script/console", function()
             ["ser"] = { "services", 3 }, ["services.cat"] = { "catalog", 3 }, ["services."] = { "catalog\nlegacy\nsole", 0 },
             ["services.catalog.cpu"] = { "cpu_percent", 3 }, ["x = wha"] = { "what_if(", 3 }, ['decide("le'] = { "legacy", 2 },
             ['decide("catalog", { cpu'] = { "cpu_percent", 3 }, ['decide("catalog", { max = 1, memo'] = { "memory_percent", 4 },
-            ['score("catalog", { data'] = { "data_affinity_tags\ndataset_id", 4 }, [":wa"] = { "watch", 2 },
+            ['score("catalog", { data'] = { "data_affinity_tags\ndataset_id", 4 }, [":wa"] = { "watch ", 2 },
+            ["dec"] = { "decide(", 3 }, [":qu"] = { "quit", 2 },
             [":watch ca"] = { "catalog", 2 }, [":help cpu_p"] = { "cpu_percent", 5 }, ["mine.b"] = { "beta(", 1 },
             ["string.fo"] = { "format(", 2 }, ["nothing.x"] = { "", 1 }, ["1 + "] = { "", 0 },
         } do
@@ -332,6 +345,8 @@ describe("script/console attached", function()
 
     it("asks the daemon, and changes nothing without --write", function()
         c = console.new { attached = true, status = STATUS }
+        assert.equal("decide(\ndecisions(", (c:complete "dec"))
+        assert.equal("", (c:complete "undr"))
         c:answer { ok = true, decisions = {} }
         assert.equal("{ decisions = {} }\n", (c:eval 'decisions "catalog"'))
         assert.equal('{"command":"decisions","from":"console","service":"catalog"}\n', c:asked())
@@ -514,8 +529,8 @@ describe("script/console :trace", function()
 
     it("is completed", function()
         new { attached = true }
-        assert.equal("trace", (c:complete ":tr"))
-        assert.equal("balance", (c:complete ":trace b"))
+        assert.equal("trace ", (c:complete ":tr"))
+        assert.equal("balance ", (c:complete ":trace b"))
         assert.equal("catalog", (c:complete ":trace balance cat"))
     end)
 end)
