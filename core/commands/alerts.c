@@ -28,7 +28,7 @@ static struct cJSON *request_of(const char *command)
 
 static enum screen_colour colour_of(const struct cJSON *alert)
 {
-    if (!str_same(json_str(alert, "state", ""), "firing")) {
+    if (!str_same(json_str(alert, "state", ""), "firing") || json_bool(alert, "shadow", false)) {
         return SCREEN_DIM;
     }
     const char *severity = json_str(alert, "severity", "");
@@ -55,6 +55,9 @@ static void note_cell(struct screen_table *t, const struct cJSON *alert)
     struct buf note;
     const struct cJSON *ack = json_get(alert, "acknowledged");
     buf_init(&note, 1024);
+    if (json_bool(alert, "shadow", false)) {
+        say_note(&note, "shadow: nobody is told", "");
+    }
     if (json_get(alert, "silenced")) {
         say_note(&note, "silenced by ", json_str(alert, "silenced", ""));
     }
@@ -79,10 +82,12 @@ static void note_cell(struct screen_table *t, const struct cJSON *alert)
 
 static void show_counts(struct buf *to, const struct cJSON *answer, bool all)
 {
-    unsigned firing = 0, pending = 0, hidden = 0, shown = 0;
+    unsigned firing = 0, pending = 0, hidden = 0, shown = 0, shadows = 0;
     for (const struct cJSON *i = json_first(json_get(answer, "alerts")); i; i = json_next(i)) {
         bool fires = str_same(json_str(i, "state", ""), "firing");
-        firing += fires && !is_hidden(i);
+        bool shadow = json_bool(i, "shadow", false);
+        firing += fires && !shadow && !is_hidden(i);
+        shadows += fires && shadow;
         pending += str_same(json_str(i, "state", ""), "pending");
         hidden += is_hidden(i);
         shown += all || !is_hidden(i);
@@ -93,6 +98,9 @@ static void show_counts(struct buf *to, const struct cJSON *answer, bool all)
         return;
     }
     (void)buf_printf(to, "%u firing, %u pending", firing, pending);
+    if (shadows) {
+        (void)buf_printf(to, ", %u of shadow rules", shadows);
+    }
     if (hidden) {
         (void)buf_printf(to, ", %u silenced, explained or over%s", hidden,
                          all ? "" : " (--all shows them)");

@@ -232,6 +232,7 @@ M.alert = {
       doc = "an alert that comes and goes is held firing" },
     { "escalate", type = "record", optional = true, fields = ESCALATE,
       doc = "who is told when nobody acknowledges it" },
+    { "shadow", type = "boolean", doc = "to try it out: shown and noted, and nobody is ever told" },
 }
 
 local RATE = {

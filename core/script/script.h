@@ -88,7 +88,7 @@
  *     "scope": "service" | "instance" | "tidegate", "services": [] (= all), "severity": "warning", "message": "",
  *     "labels": {}, "annotations": {}, "channels"?: ["ops"], "duration_ms": 0, "keep_firing_for_ms": 0,
  *     "missing": "keep" | "ok" | "alert", "cooldown_ms": 300000, "flap": { "changes": 6, "window_ms": 600000 } ({} = off),
- *     "escalate"?: { "after_ms": 900000, "channels": ["boss"] } } ],
+ *     "escalate"?: { "after_ms": 900000, "channels": ["boss"] }, "shadow"?: true } ],
  *   "policies": [ { "kind": "balance", "name": "least_connections",
  *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}",
  *                   "needs": ["key"] } ],              fields that it reads and are not always there; absent: all

@@ -166,7 +166,7 @@ static int64_t cooled_ms(const struct alert *al)
 static bool visible(const struct alerts *a, const struct alert *al)
 {
     int64_t cooled = cooled_ms(al);
-    return al->state == ALERTS_FIRING && !al->silenced[0] && !al->inhibited &&
+    return al->state == ALERTS_FIRING && !al->shadow && !al->silenced[0] && !al->inhibited &&
            (cooled == NEVER || a->now_ms >= cooled);
 }
 
@@ -226,7 +226,7 @@ int64_t alert_told_next(const struct alerts *a, const struct alert *al, bool *re
         return NEVER;
     }
     if (al->state == ALERTS_FIRING && !visible(a, al)) {
-        return al->silenced[0] || al->inhibited ? NEVER : cooled_ms(al);
+        return al->shadow || al->silenced[0] || al->inhibited ? NEVER : cooled_ms(al);
     }
     look(a, al->group, &o);
     return due(a, al->group, &o, ret_again);

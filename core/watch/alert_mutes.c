@@ -316,7 +316,7 @@ static void inhibit_by(struct alerts *a, const struct inhibition *one, struct ex
     size_t count = 0;
     for (struct list *l = a->active.next; l != &a->active; l = l->next) {
         const struct alert *al = list_owner(l, struct alert, link);
-        if (al->state == ALERTS_FIRING && has_labels(al->labels, one->source)) {
+        if (al->state == ALERTS_FIRING && !al->shadow && has_labels(al->labels, one->source)) {
             struct explainer e = {equal_hash(al->labels, one->equal),
                                   !has_labels(al->labels, one->target)};
             if (!explained(list, count, e.hash, e.pure)) {

@@ -88,6 +88,7 @@ struct alert_rule {
     char *name;
     uint32_t index;
     bool outside; /* its outcome comes from the policy process */
+    bool shadow;  /* nobody is told */
     uint32_t path;
     enum alert_operator operator;
     double threshold, clear;
@@ -152,6 +153,7 @@ struct alert {
     int64_t *changes; /* ring of the last flap_changes moments */
     uint32_t change_at, change_cap;
     int64_t flap_until_ms;
+    bool shadow;     /* its rule is one */
     bool told;       /* as firing, in this episode */
     int64_t told_ms; /* when one of its episodes was told first */
     bool escalated;

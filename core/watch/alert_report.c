@@ -135,6 +135,9 @@ static struct cJSON *alert_json(const struct alerts *a, const struct alert *al,
     mem_free(next);
     set_optional(one, "silenced", al->silenced);
     set_optional(one, "inhibited", al->inhibited);
+    if (al->shadow) {
+        json_set_bool(one, "shadow", true);
+    }
     if (al->held_ms != NEVER) {
         json_set_bool(one, "maintenance", true);
     }
@@ -191,6 +194,10 @@ void alerts_figures(const struct alerts *a, struct alerts_figures *ret_figures)
     };
     for (struct list *l = a->active.next; l != &a->active; l = l->next) {
         const struct alert *al = list_owner(l, struct alert, link);
+        if (al->shadow) {
+            f.shadows += al->state == ALERTS_FIRING;
+            continue;
+        }
         if (al->state != ALERTS_INACTIVE) {
             f.count[al->state][al->severity]++;
         }

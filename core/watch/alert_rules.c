@@ -226,6 +226,7 @@ struct alert_rule *alert_rule_new(const struct cJSON *config, const struct cJSON
     struct alert_rule *r = mem_new(sizeof *r);
     r->name = mem_copy(json_str(config, "name", ""));
     r->index = index;
+    r->shadow = json_bool(config, "shadow", false);
     read_condition(r, json_get(config, "when"));
     r->scope = choice(json_str(config, "scope", ""), scopes, 3, SCOPE_SERVICE);
     r->missing = choice(json_str(config, "missing", ""), missing, 3, MISSING_KEEP);

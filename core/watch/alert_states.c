@@ -102,6 +102,7 @@ void alert_adopt(struct alert *al, struct alert_cell *cell)
     al->cell = cell;
     cell->alert = al;
     al->unit = r->unit;
+    al->shadow = r->shadow;
     if (!al->told) { /* whoever heard of it hears of its end */
         json_free(al->channels);
         json_free(al->escalation.channels);

@@ -44,15 +44,17 @@ void alerts_batch(struct alerts *a)
 void alerts_fact_of(struct alerts *a, const struct alert *al, const char *what, const char *who,
                     bool bad)
 {
+    char *shadow = al->shadow ? mem_printf("shadow %s", what) : NULL;
     a->ports.fact(a->ports.arg, &(struct alerts_fact){
                                     .service = al->service,
                                     .instance = al->instance,
                                     .name = al->name,
-                                    .what = what,
+                                    .what = shadow ? shadow : what,
                                     .detail = alert_summary(al),
                                     .who = who,
-                                    .bad = bad,
+                                    .bad = bad && !shadow,
                                 });
+    mem_free(shadow);
 }
 
 /* ---- Subjects --------------------------------------------------------------------------- */

@@ -25,7 +25,7 @@
  * Resolved is told of what was told as firing, and of nothing else. An alert that fires again within
  * its cooldown is told when that is over, if it still fires.
  *
- * NOT TOLD while: silenced (by an operator), inhibited (by another alert that explains it), or under
+ * NOT TOLD, of rules with `shadow`: never; they are shown and noted, and explain no others. And while: silenced (by an operator), inhibited (by another alert that explains it), or under
  * maintenance: while tidegate itself deploys, scales or drains a service, and a settling time after, its
  * alerts wait as pending, for ten minutes at most, critical ones for two.
  *
@@ -133,7 +133,7 @@ struct cJSON *alerts_acknowledge(struct alerts *a, const char *which, const char
 
 /* {"ok":true,"alerts":[{"name","state":"pending"|"firing"|"resolved","severity","service"?,"instance"?,"labels":{},
  *    "fingerprint","value"?,"message","since":"2026-...Z","since_s","next":"fires in 40 s" (or ""),
- *    "silenced"?:"ID","inhibited"?:"InstanceDown","maintenance"?:true,"flapping"?:true,"told":true,"escalated"?:true,
+ *    "silenced"?:"ID","inhibited"?:"InstanceDown","shadow"?:true,"maintenance"?:true,"flapping"?:true,"told":true,"escalated"?:true,
  *    "acknowledged"?:{"who","comment","at"}}],     firing before pending, worst first
  *  "rules":42,"policy_errors":0,"silences":1} */
 struct cJSON *alerts_status(const struct alerts *a, struct alerts_now at);
@@ -141,6 +141,7 @@ struct cJSON *alerts_status(const struct alerts *a, struct alerts_now at);
 struct alerts_figures {
     uint64_t count[ALERTS_STATES][ALERTS_SEVERITIES]; /* now; inactive is always 0 */
     uint64_t silenced, inhibited, acknowledged;       /* of those that fire */
+    uint64_t shadows; /* of shadow rules, fire; counted nowhere else */
     uint64_t rules, silences;
     uint64_t evaluations;
     uint64_t policy_errors; /* results that were errors, since the start */

@@ -394,6 +394,7 @@ void watch_alerts(struct families *f, const struct alerts_figures *figures)
         }
     }
     add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "silence", (double)figures->silenced);
+    add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "shadow", (double)figures->shadows);
     add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "inhibition", (double)figures->inhibited);
     add_as(f, FAMILY_ALERTS_MUTED, NULL, "by", "acknowledgement", (double)figures->acknowledged);
     families_add(f, FAMILY_ALERT_RULES, NULL, (double)figures->rules);

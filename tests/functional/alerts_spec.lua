@@ -82,6 +82,26 @@ describe("alerts", function()
         assert.equal(1, lines(t, '"alert firing"', "Large"))
     end))
 
+    it("of a shadow rule are shown and noted, and told to nobody", tidegate.test(function(t)
+        configure(t, { MORE = [[alert "Tried" { when = { metric_path = "scale.up", operator = ">", threshold = 1 }, flap = false,
+            shadow = true }]] })
+        t:start()
+        scale(t, 2)
+        wait_state(t, "Large", "firing")
+        wait_state(t, "Tried", "firing")
+        assert.same({ true, false }, { alert(t, "Tried").shadow, alert(t, "Tried").told })
+        local shown = t:cli("alerts").out
+        assert.matches("1 firing, 0 pending, 1 of shadow rules", shown)
+        assert.same({ 1, 0 }, { t:status().alerts.critical, t:status().alerts.warning })
+        t:wait("the event", function()
+            for _, e in ipairs(t:ask("events", "--kind", "alert").events) do
+                if e.what == "shadow alert firing" then
+                    return true
+                end
+            end
+        end)
+    end))
+
     it("are silenced, listed, and told when the silence is taken back", tidegate.test(function(t)
         configure(t)
         t:start()
@@ -292,7 +312,7 @@ service "data" {
             assert.equal(0, t:cli("reload").code) -- asks for it
             t:stop()
             t:start { keep = true }
-            return t:log():match "detectors go on from what they learned\" series=%d"
+            return t:log():match "go on from what they learned\" series=%d"
         end)
         t:stop()
         t:start()

@@ -40,6 +40,12 @@ describe("alerts for people", function()
         assert.matches("\nwarning%s+Own%s+tidegate%s", text)
     end)
 
+    it("are shown when they are of a shadow rule, and count apart", function()
+        local text = alerts { alert("A", { shadow = true, next = "" }), alert("B") }
+        assert.matches("^1 firing, 0 pending, 1 of shadow rules\n", text)
+        assert.matches("warning%s+A%s+shop%s.-shadow: nobody is told\n", text)
+    end)
+
     it("leave out what nobody is told of, unless asked", function()
         local list = { alert("A", { silenced = "3f2a9c01" }), alert("B", { inhibited = "InstanceDown" }), alert("C", { state = "resolved" }),
             alert("D", { acknowledged = { who = "ann" }, flapping = true, escalated = true }) }

@@ -195,3 +195,43 @@ describe("maintenance", function()
         assert.equal("firing", w:state "High")
     end)
 end)
+
+describe("shadow rules", function()
+    local function rules(shadow)
+        return {
+            rule("InstanceDown", { scope = "instance", severity = "critical", when = { metric_path = "down", threshold = 0 },
+                shadow = shadow, escalate = { after_ms = 1000, channels = { "boss" } } }),
+            rule("High", { scope = "instance", when = WHEN }),
+        }
+    end
+
+    it("are shown and noted, told to nobody, and hide no other", function()
+        local w = World.new(rules(true))
+        w:shop { instances = { a = { down = 1, n = 11 } } }
+        assert.same({ "firing: High a firing" }, w:heard())
+        local one = w:alert("InstanceDown", "a")
+        assert.same({ "firing", true, false, "" }, { one.state, one.shadow, one.told, one.next })
+        assert.is_nil(w:alert("High", "a").inhibited)
+        assert.is_nil(w:alert("High", "a").shadow)
+        local facts = w:facts()
+        assert.matches("shadow alert firing|InstanceDown|", facts, 1, true)
+        assert.matches("\nalert firing|High|", facts, 1, true)
+        w:run(60000)
+        w:shop { instances = { a = { down = 0, n = 11 } } }
+        assert.same({}, w:heard())
+        assert.matches("shadow alert resolved", w:facts())
+        assert.equal("inactive", w:state("InstanceDown", "a"))
+    end)
+
+    it("are told once they are none any more, and ended to who heard of them when they become one", function()
+        local w = World.new(rules(true))
+        w:shop { instances = { a = { down = 1 } } }
+        assert.same({}, w:heard())
+        w:apply(rules())
+        w:shop { instances = { a = { down = 1 } } }
+        assert.same({ "firing: InstanceDown a firing" }, w:heard())
+        w:apply(rules(true))
+        w:shop { instances = { a = { down = 0 } } }
+        assert.same({ "resolved: InstanceDown a resolved" }, w:heard())
+    end)
+end)
