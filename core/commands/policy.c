@@ -236,6 +236,29 @@ static const char *plural(int count)
     return count == 1 ? "" : "s";
 }
 
+/* ", not covered: x.lua:7,12-15" and a new line. */
+static void show_missed(const char *policy, const struct cJSON *missed)
+{
+    int from = 0, to = 0;
+    for (const struct cJSON *l = json_first(missed); l || from; l = l ? json_next(l) : NULL) {
+        int line = l ? (int)json_value_num(l, 0) : 0;
+        if (from && line == to + 1) {
+            to = line;
+            continue;
+        }
+        if (from && to > from) {
+            printf("-%d", to);
+        }
+        if (line && from) {
+            printf(",%d", line);
+        } else if (line) {
+            printf(", not covered: %s:%d", base_name(policy), line);
+        }
+        from = to = line;
+    }
+    puts("");
+}
+
 static void show_report(const struct cJSON *report)
 {
     const struct cJSON *missed = json_get(report, "missed");
@@ -245,12 +268,7 @@ static void show_report(const struct cJSON *report)
     printf("%s %s: %d example%s, %d spec%s, %d/%d lines",
            json_count(json_get(report, "failures")) ? "FAIL" : "ok  ", policy, examples,
            plural(examples), specs, plural(specs), lines - gaps, lines);
-    const char *before = ", not covered: ";
-    for (const struct cJSON *line = json_first(missed); line; line = json_next(line)) {
-        printf("%s%s:%d", before, base_name(policy), (int)json_value_num(line, 0));
-        before = " ";
-    }
-    puts("");
+    show_missed(policy, missed);
     for (const struct cJSON *f = json_first(json_get(report, "failures")); f; f = json_next(f)) {
         printf("     %s:\n       %s\n", json_str(f, "what", ""), json_str(f, "why", ""));
     }

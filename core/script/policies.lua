@@ -47,7 +47,9 @@ local function names_of(host, kind)
         end
     end
     for _, file in ipairs(host.list("policies/" .. kind)) do
-        add((file:gsub("%.lua$", "")))
+        if not file:find "_spec%.lua$" then
+            add((file:gsub("%.lua$", "")))
+        end
     end
     for _, name in ipairs(host.shipped_names(kind .. "/")) do
         add(name)

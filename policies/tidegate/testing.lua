@@ -157,14 +157,34 @@ function M.clock(now)
     return clock
 end
 
+-- A copy of what a policy keeps, as it is carried over: plain data only.
+local function carried(value, path, level)
+    if type(value) == "function" or type(value) == "userdata" or type(value) == "thread"
+        or getmetatable(value) ~= nil and type(value) == "table" then
+        error(("%s is a %s%s: a state is plain data"):format(path, type(value),
+            type(value) == "table" and " with a metatable" or ""), level)
+    elseif type(value) ~= "table" then
+        return value
+    end
+    local out = {}
+    for key, item in pairs(value) do
+        out[key] = carried(item, path .. "." .. tostring(key), level + 1)
+    end
+    return out
+end
+
 -- A service that does at once what its policy says, within its bounds:
 --   local s = t.service("scale/mine", { per = 50 }, { instances = 2, max = 9 })
 --   s:set { in_flight = 300 }        figures of from now on
 --   s:advance "90s"                  the clock, which its since_up_s and since_down_s follow
 --   s:tick()                         asks the policy: what it wants and why
 --   s:expect_scale(6)                asks, and holds what there should be then against it
+--   s:reload()                       a new generation, or s:reload(module) of another version, goes on with
+--                                    a copy of the state
 function M.service(policy, given, fields)
-    local s = { clock = M.clock(), fields = {}, decide = M.new(policy, given) }
+    local module = type(policy) == "string" and M.load(policy) or policy
+    local state = {}
+    local s = { clock = M.clock(), fields = {}, decide = M.new(module, given, state) }
     for key, value in pairs(fields or {}) do
         s.fields[key] = value
     end
@@ -199,6 +219,16 @@ function M.service(policy, given, fields)
         down_at = to < self.instances and self.clock.now or down_at
         self.instances = to
         return want, reason
+    end
+
+    function s:reload(other)
+        local kept, was = carried(state, "state", 3), module.state_version or 1
+        module = other or type(policy) == "string" and M.load(policy) or module
+        if (module.state_version or 1) ~= was then
+            kept = module.migrate and module.migrate(kept, was) or {}
+        end
+        state, self.decide = kept, M.new(module, given, kept)
+        return self
     end
 
     function s:expect_scale(wanted)

@@ -80,6 +80,24 @@ describe("tidegate.testing", function()
         assert.equal(5, state.n)
     end)
 
+    it("carries a state over a reload, and through migrate", function()
+        local counts = module_of("scale", "return function() state.n = (state.n or 0) + 1 return state.n end")
+        local s = t.service(counts, {}, { instances = 1 })
+        s:expect_scale(1)
+        s:expect_scale(2)
+        s:reload()
+        s:expect_scale(3)
+        local newer = module_of("scale", "return function() state.m = state.m + 1 return state.m end")
+        newer.state_version = 2
+        newer.migrate = function(old, from) return { m = old.n * 10 + from } end
+        s:reload(newer)
+        s:expect_scale(32)
+        s:reload(counts) -- another version without migrate: begins anew
+        s:expect_scale(1)
+        local bad = module_of("scale", "state.f = { print } return function() return 1 end")
+        assert.error_matches(function() t.service(bad, {}, {}):reload() end, "state.f.1 is a function: a state is plain data")
+    end)
+
     it("reads durations", function()
         assert.same({ 90, 0.25, 5400, 7 }, { t.seconds "90s", t.seconds "250ms", t.seconds "1h30m", t.seconds(7) })
         assert.has_error(function() t.seconds "3x" end)

@@ -16,23 +16,21 @@ return {
         hold = { type = "duration", default = 300, min = 0, doc = "how long a peak is kept" },
     },
     timing = { interval = "5s", up_cooldown = 0, down_cooldown = 0 },
-    new = function(params)
-        -- What survives from one call to the next: every service has its own.
-        local mean, at, peak, peak_at
-
+    -- `state` survives from one call to the next, and reloads: every service has its own.
+    new = function(params, state)
         ---@type tidegate.Scale
         return function(s)
             if not s.rate then
                 return nil, "no samples yet"
             end
-            local fresh = mean and 1 - math.exp(-(s.now - at) / params.memory) or 1
-            mean = (mean or 0) + fresh * (s.rate - (mean or 0))
-            at = s.now
-            local want = math.ceil(mean / params.each)
-            if not peak or want >= peak or s.now - peak_at >= params.hold then
-                peak, peak_at = want, s.now
+            local mean = state.mean or s.rate
+            local fresh = 1 - math.exp(-math.max(s.now - (state.at or s.now), 0) / params.memory)
+            state.mean, state.at = mean + fresh * (s.rate - mean), s.now
+            local want = math.ceil(state.mean / params.each)
+            if not state.peak or want >= state.peak or s.now - state.peak_at >= params.hold then
+                state.peak, state.peak_at = want, s.now
             end
-            return peak, ("%.0f requests/s of late, %g each"):format(mean, params.each)
+            return state.peak, ("%.0f requests/s of late, %g each"):format(state.mean, params.each)
         end
     end,
     examples = {

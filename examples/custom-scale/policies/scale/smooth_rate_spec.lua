@@ -47,6 +47,16 @@ describe("scale/smooth_rate", function()
         s:expect_scale(1)
     end)
 
+    it("remembers over a reload", function()
+        s:set { rate = 300 }
+        s:advance "10m"
+        s:expect_scale(6)
+        s:set { rate = 0 }
+        s:reload()
+        s:advance "1m"
+        s:expect_scale(6)
+    end)
+
     it("has no opinion before it has seen anything", function()
         t.expect_scale("scale/smooth_rate", { instances = 4 }, nil)
     end)
