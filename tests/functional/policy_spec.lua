@@ -1,6 +1,7 @@
 -- `tidegate policy`: new ones from templates, and their examples and specs with line coverage.
 local cjson = require "cjson"
 local shell = require "shell"
+local tidegate = require "tidegate"
 
 local KINDS = { "scale", "balance", "alert", "anomaly", "notify" }
 
@@ -158,4 +159,50 @@ it("goes on", function() assert.is_true(true) end)
         assert.equal(1, code)
         assert.matches("%d+%.%d %% of the lines ran: %-%-least 90 wants more specs", err)
     end)
+end)
+
+describe("policies/README.md, from template to running", function()
+    -- The chapter's own lines, in its order; `$EDITOR` is ours.
+    local function lines()
+        local list = {}
+        local chapter = tidegate.read_file("policies/README.md"):match "## From template to running\n(.-)\n## "
+        for line in chapter:gmatch "\n    ([^\n]+)" do
+            list[#list + 1] = line:gsub("%s+#.*$", "")
+        end
+        return list
+    end
+
+    it("is a daemon that goes by the new policy", tidegate.test(function(t)
+        t:configure [[
+service "data" { command = { "@SERVICE@", "--port", "$PORT" },
+                 scale = { policy = "threshold", min = 1, max = 4, interval = "100ms", up_cooldown = 0, down_cooldown = 0 },
+                 route = { listen = "127.0.0.1:@PORT@" } }
+]]
+        t:start()
+        local load = t:load { path = "/work?latency_ms=100", rate = 0, connections = 12 }
+        local ran = {}
+        for _, line in ipairs(lines()) do
+            if line == "$EDITOR tidegate.lua" then
+                local text, n = tidegate.read_file(t.dir .. "/tidegate.lua"):gsub('policy = "threshold"',
+                    'policy = "queue_aware", per = 4')
+                assert.equal(1, n)
+                t:write("tidegate.lua", text)
+            elseif not line:find "^%$EDITOR" then
+                local words = {}
+                for word in line:gmatch "%S+" do
+                    words[#words + 1] = word
+                end
+                assert.equal("tidegate", table.remove(words, 1))
+                local result = t:cli(unpack(words))
+                assert.equal(0, result.code, line .. "\n" .. result.out .. result.err)
+                ran[#ran + 1] = table.concat(words, " ", 1, math.min(#words, 2))
+            end
+        end
+        assert.same({ "policy new", "policy test", "check", "simulate queue_aware", "reload", "decisions" }, ran)
+        t:wait("three instances by the new policy", function()
+            local d = t:of().last_decision
+            return t:of().up == 3 and d.policy == "queue_aware" and d.reason:find "in flight, 4 each"
+        end)
+        assert.equal(0, load:stop().errors)
+    end))
 end)
