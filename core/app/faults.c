@@ -54,6 +54,7 @@ static const struct fault_point {
     {"balance", "least connections decide", true, true},
     {"request", "requests go on without their data", true, true},
     {"scale", "the number of instances stays", false, true},
+    {"part", "the policies beside it decide", false, true},
     {"alert", "its state stays", false, false},
     {"anomaly", "nothing is judged", false, true},
     {"notify", "messages go where the alerts say", false, false},
@@ -213,7 +214,7 @@ void faults_note(struct master *m, const struct fault_news *news)
                  about, f->policy, f->generation, f->error, f->input, point->fallback);
         mem_free(about);
     }
-    for (uint64_t i = 0; i < strikes && !enough; i++) {
+    for (uint64_t i = 0; i < strikes && !enough && !news->harmless; i++) {
         f->calls += news->calls / strikes;
         enough = strikes_add(&f->strikes, m->faults.limit, m->faults.window_ms, now_ms, f->calls);
     }
@@ -228,6 +229,17 @@ unsigned faults_on_decisions(struct master *m, const struct cJSON *decisions, ui
     const struct cJSON *one = json_first(json_get(decisions, "services"));
     for (; one; one = json_next(one)) {
         const char *error = json_str(one, "error", NULL);
+        const struct cJSON *part = json_get(one, "part");
+        if (part) {
+            errors++;
+            faults_note(m, &(struct fault_news){.point = "part",
+                                                .of = json_name(one),
+                                                .policy = json_str(part, "policy", ""),
+                                                .error = json_str(part, "error", ""),
+                                                .input = json_str(part, "input", ""),
+                                                .generation = generation,
+                                                .harmless = true});
+        }
         if (!error || json_bool(one, "quarantined", false)) {
             continue;
         }

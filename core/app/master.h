@@ -403,12 +403,13 @@ void aside_clear(struct master *m);
 /* ---- faults.c ---- */
 /* That a policy failed. Texts may be "", never NULL. */
 struct fault_news {
-    const char *point; /* balance | request | scale | alert | anomaly | notify | template */
+    const char *point; /* balance | request | scale | part | alert | anomaly | notify | template */
     const char *of;    /* the service, alert or channel */
     unsigned place;    /* of a route in its service, from 1; else 0 */
     const char *policy, *error, *input;
     uint32_t generation;    /* that it ran in */
     uint64_t errors, calls; /* since the last news; 0 errors: 1; 0 calls: not counted */
+    bool harmless;          /* no strike: others decide in its place */
     bool once;              /* they are one strike, being of one moment */
 };
 

@@ -36,6 +36,7 @@ struct cold_service {
     bool apart;     /* learns under a name of its own */
     struct memory *memory;
     int decide;                   /* registry reference */
+    bool has_parts;               /* policies among its parameters */
     char *resting;                /* in quarantine: why; owned */
     struct cold_service *shadows; /* owned; their `name` is what the configuration calls them */
     size_t shadow_count;
@@ -57,6 +58,7 @@ struct script_cold {
         *fields; /* of the records that `viewer` makes views of; NULL: none yet */
     int viewer;  /* registry reference */
     char reason[LIMIT_REASON_BYTES]; /* of the last answer */
+    char part[64], part_error[LIMIT_REASON_BYTES];
 };
 
 static int body_build(lua_State *L)
@@ -75,6 +77,16 @@ static int body_build(lua_State *L)
     return 0;
 }
 
+/* Whether policies are among these parameters (parts.lua). */
+static bool has_parts(const struct cJSON *params)
+{
+    bool found = false;
+    for (const struct cJSON *p = json_first(params); p && !found; p = json_next(p)) {
+        found = json_get(p, "policy") || json_get(json_first(p), "policy");
+    }
+    return found;
+}
+
 /* The policy that `use` names, with its parameters. */
 static int build(struct script_cold *cold, struct cold_service *service, const struct cJSON *use,
                  char **reterr)
@@ -84,6 +96,7 @@ static int build(struct script_cold *cold, struct cold_service *service, const s
     service->policy = json_str(use, "policy", "");
     service->source = policy_find(cold->config, "scale", service->policy);
     service->params = json_get(use, "params");
+    service->has_parts = has_parts(service->params);
     if (!service->source) {
         *reterr = mem_printf("service %s: no scale policy \"%s\"", service->name, service->policy);
         return -EINVAL;
@@ -210,8 +223,9 @@ struct answer {
     const struct script_view *record; /* ... with `viewer` */
     int viewer;
     bool opinion;
-    double want;  /* when opinion */
-    char *reason; /* LIMIT_REASON_BYTES */
+    double want;             /* when opinion */
+    char *reason;            /* LIMIT_REASON_BYTES */
+    char *part, *part_error; /* 64 and LIMIT_REASON_BYTES; "" = none failed */
 };
 
 /* [-0, +1, e] */
@@ -247,12 +261,30 @@ static int nonsense(lua_State *L, const struct answer *answer, const char *what)
                       answer->opinion ? ", 0 or more" : ", or nil for no opinion");
 }
 
+/* What raised among the parts since it was asked last. [-0, +0, e] */
+static void take_failed(lua_State *L, const struct answer *answer)
+{
+    if (!answer->service->has_parts) {
+        return;
+    }
+    state_push_prelude(L, "failed");
+    lua_call(L, 0, 2);
+    if (lua_isstring(L, -2)) {
+        sentence_put(answer->part, 64, lua_tostring(L, -2));
+        sentence_put(answer->part_error, LIMIT_REASON_BYTES, lua_tostring(L, -1));
+    }
+    lua_pop(L, 2);
+}
+
 static int body_decide(lua_State *L)
 {
     struct answer *answer = lua_touserdata(L, 1);
+    take_failed(L, answer); /* of a call that failed as a whole */
+    *answer->part = *answer->part_error = '\0';
     lua_rawgeti(L, LUA_REGISTRYINDEX, answer->service->decide);
     push_view(L, answer);
     lua_call(L, 1, 2);
+    take_failed(L, answer);
     if (lua_type(L, -1) == LUA_TSTRING) {
         sentence_put(answer->reason, LIMIT_REASON_BYTES, lua_tostring(L, -1));
     }
@@ -293,7 +325,9 @@ static void decide(struct script_cold *cold, struct answer *answer,
         return;
     }
     answer->reason = cold->reason;
-    *cold->reason = '\0';
+    answer->part = cold->part;
+    answer->part_error = cold->part_error;
+    *cold->reason = *cold->part = *cold->part_error = '\0';
     if (state_run(cold->state, body_decide, answer, LIMIT_POLICY_CPU_MS, service->origin, &why) <
         0) {
         failed(cold, service, why, ret_decision);
@@ -303,6 +337,8 @@ static void decide(struct script_cold *cold, struct answer *answer,
         .policy = service->policy,
         .origin = service->origin,
         .reason = cold->reason,
+        .part = cold->part,
+        .part_error = *cold->part ? cold->part_error : NULL,
         .opinion = answer->opinion,
         .want = answer->want,
     };
@@ -327,6 +363,14 @@ static struct cJSON *decision_json(const struct script_decision *d, const struct
     }
     if (!d->error) {
         json_set_str(j, "reason", d->reason);
+    }
+    if (d->part_error) {
+        struct cJSON *part = json_object();
+        json_set_str(part, "policy", d->part);
+        json_set_str(part, "error", d->part_error);
+        input_put(input, sizeof(input), view);
+        json_set_str(part, "input", input);
+        json_set(j, "part", part);
     }
     json_set_str(j, "policy", d->policy);
     json_set_str(j, "origin", d->origin);

@@ -1,12 +1,15 @@
--- parts.lua: parameters as `new` of a policy gets them; trusted. Returns given(params, make).
+-- parts.lua: parameters as `new` of a policy gets them; trusted. Returns given(params, make), failed().
 --
 -- Where a parameter of the configuration names another scale policy, { policy = "queue", params = { ... } }
 -- alone or in a list, `new` gets { name = "queue", new = function }: each new() makes an instance of it.
 -- make(name, params, ...) makes one of the policy of that name; new(...) passes on what it is given.
+-- When such an instance raises, whoever called it may go on; failed() has policy and error of the first one
+-- since it was called last, for the report.
 -- A window { cron, zone, lasting, ... } gets a function began (calendar.h).
-local error, pairs, type, huge, calendar = ...
+local error, pairs, pcall, type, huge, calendar = ...
 
 local given
+local failed_policy, failed_error
 
 -- Each instance has parameters of its own.
 local function copy(value)
@@ -38,6 +41,22 @@ local function paced(decide, use)
     end
 end
 
+local function watched(decide, use)
+    local function noted(ok, ...)
+        if ok then
+            return ...
+        end
+        local why = (...)
+        if not failed_policy then
+            failed_policy, failed_error = use.policy, type(why) == "string" and why or "(" .. type(why) .. ")"
+        end
+        error(why, 0)
+    end
+    return function(s)
+        return noted(pcall(decide, s))
+    end
+end
+
 local function part(use, make)
     return {
         name = use.policy,
@@ -47,7 +66,7 @@ local function part(use, make)
                 error("the scale policy \"" .. use.policy .. "\": `new` must return a function, not a "
                     .. type(decide), 0)
             end
-            return paced(decide, use)
+            return paced(watched(decide, use), use)
         end,
     }
 end
@@ -76,4 +95,8 @@ function given(params, make)
     return params
 end
 
-return given
+return given, function()
+    local policy, why = failed_policy, failed_error
+    failed_policy, failed_error = nil, nil
+    return policy, why
+end

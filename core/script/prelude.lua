@@ -36,7 +36,7 @@ function of_service.__index(view, key)
     return declared(view, key)
 end
 
-P.given = host.own "script/parts"(error, pairs, type, lib.math.huge, host.calendar)
+P.given, P.failed = host.own "script/parts"(error, pairs, pcall, type, lib.math.huge, host.calendar)
 P.judge, P.herald, P.marked = host.own "script/judge"(host, fields_of, not_a_field, strict.notice)
 
 -- The metrics in a view are what alerts see: all groups are there, unknown numbers read as NaN. Without any

@@ -161,6 +161,8 @@ struct script_decision { /* texts are lent until the next decision */
     const char *policy, *origin;
     const char *reason, *error; /* error NULL: none, else there is no reason */
     bool quarantined;           /* it was not asked: `error` says why */
+    const char *part;           /* a policy among its parameters that raised ... */
+    const char *part_error;     /* ... this, and did not keep the others; NULL: none */
     bool opinion;               /* `want` counts */
     double want;
 };

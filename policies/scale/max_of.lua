@@ -40,35 +40,41 @@ return {
             decides[i] = part.new(state and state[names[i]])
         end
 
-        local wants, texts, answers = {}, {}, nil
+        local wants, texts, said = {}, {}, {}
+
+        local function is_count(want)
+            return type(want) == "number" and want >= 0 and want < 2 ^ 32 and want % 1 == 0
+        end
 
         -- What the i-th of them wants; nothing said counts as what is.
         local function ask(i, s)
             local ok, want, reason = pcall(decides[i], s)
             local text = type(reason) == "string" and reason or ""
-            if ok and type(want) ~= "number" and want ~= nil or want ~= want then
-                ok, want = false, "answered a " .. type(want) .. ": a whole number of instances, or nil"
+            if ok and want ~= nil and not is_count(want) then
+                ok, want = false, ("answered %s: a whole number of instances, or nil"):format(
+                    type(want) == "number" and tostring(want) or "a " .. type(want))
             end
-            wants[i] = ok and want or s.desired
-            answers = answers + (ok and want and 1 or 0)
+            said[i] = ok and want ~= nil
+            wants[i] = said[i] and want or s.desired
             texts[i] = not ok and names[i] .. " failed: " .. tostring(want) or
                 ("%s %s: %s"):format(names[i], want and ("%d"):format(want) or "stays", text)
         end
 
         ---@type tidegate.Scale
         return function(s)
-            answers = 0
-            local best = 1
+            local best, any = 1, false
             for i = 1, #decides do
                 ask(i, s)
-                best = wants[i] > wants[best] and i or best
+                local more = wants[i] - wants[best]
+                best = (more > 0 or more == 0 and said[i] and not said[best]) and i or best
+                any = any or said[i]
             end
             local reason = { texts[best] }
             for i = 1, #decides do
                 reason[#reason + 1] = i ~= best and texts[i] or nil
             end
             reason = table.concat(reason, "; ")
-            if answers == 0 then
+            if not any then
                 return nil, reason
             end
             return wants[best], reason

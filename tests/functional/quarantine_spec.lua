@@ -61,6 +61,25 @@ local function admin(t)
 end
 
 describe("quarantine", function()
+    it("is not for a policy among the parameters of another: it is told of, and those beside it decide", tidegate.test(function(t)
+        policy(t, "scale", "return s.desired + s.cpu_percent.x")
+        t:write("policies/scale/two.lua", [[
+return { name = "two", doc = "for this test", new = function() return function() return 2, "two" end end } ]])
+        configure(t, { SCALE = '{ policy = "max_of", of = { "broken", "two" }, min = 1, max = 3, interval = "100ms" }' })
+        admin(t)
+        local one = t:wait("more errors than a quarantine takes", function()
+            local it = failing(t, "part of data")
+            return it and it.errors > 6 and it
+        end)
+        assert.same({ "broken", false, "the policies beside it decide" }, { one.policy, one.quarantined, one.fallback })
+        assert.truthy(one.error:find("^policies/scale/broken.lua:3: attempt to index"), one.error)
+        assert.matches("instances 1, desired 1", t:log():match "a policy failed[^\n]+")
+        t:wait_up(2)
+        local list = t:decisions()
+        assert.matches("^two 2: two; broken failed: policies/scale/broken.lua:3: ", list[#list].reason)
+        assert.is_true(tonumber(metric(t, "tidegate_policy_errors_total")) > 6)
+    end))
+
     it("of a scale policy holds its service; a reload lifts it", tidegate.test(function(t)
         policy(t, "scale", "return s.desired + s.cpu_percent.x")
         configure(t, { SCALE = '{ policy = "broken", min = 2, max = 3, interval = "100ms" }' })

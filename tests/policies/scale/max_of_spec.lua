@@ -47,7 +47,16 @@ describe("policies/scale/max_of", function()
         assert.equal(5, (decide({ part("x", broken), part("b", 2) }, { instances = 5 })))
         want, reason = decide({ part("x", function() return "7" end), part("y", function() return 0 / 0 end) }, { instances = 5 })
         assert.is_nil(want)
-        assert.matches("^x failed: answered a string: .*; y failed: answered a number: a whole number", reason)
+        assert.matches("^x failed: answered a string: .*; y failed: answered %-?nan: a whole number", reason)
+        for _, odd in ipairs { -1, 2.5, 2 ^ 32, 1 / 0 } do
+            assert.equal(7, (decide({ part("x", odd), part("b", 7) }, { instances = 5 })))
+        end
+    end)
+
+    it("names who answered before who holds the same", function()
+        local want, reason = decide({ part("a"), part("b", 5) }, { instances = 5 })
+        assert.equal(5, want)
+        assert.equal("b 5: b's reason; a stays: a's reason", reason)
     end)
 
     it("holds when none answers", function()

@@ -331,6 +331,11 @@ describe("script/cold", function()
         assert.equal(3, got.want)
         assert.equal("threshold 3: High resource usage - CPU: 91.0%, Memory: 40.0%; x failed: " .. X
             .. ":3: the view has no field 'cpu': did you mean 'cpu_percent'?", got.reason)
+        assert.same({ "x", X .. ":3: the view has no field 'cpu': did you mean 'cpu_percent'?" },
+            { got.part.policy, got.part.error })
+        assert.matches("cpu_percent 91", got.part.input)
+        assert.is_nil(of_two("return 2, 'fine'").part)
+        assert.equal("(table)", of_two("error {}").part.error)
         assert.matches("ran longer than 50 ms", of_two("while true do end").error)
     end)
 
