@@ -18,7 +18,7 @@
 #include "base/str.h"
 
 enum {
-    MOST_OPTIONS = 24,
+    MOST_OPTIONS = 32, /* of a command, --help and those that ask the daemon included */
     MOST_WORD_BYTES = 32
 };
 
@@ -169,6 +169,7 @@ static int read_option(const struct command *command, int argc, char **argv, int
     if (!option || (word[1] != '-' && word[2])) {
         return unknown_option(command, word, name);
     }
+    must(i < MOST_OPTIONS);
     if (!option->value) {
         if (rest.ptr) {
             return command_fail(COMMAND_WRONG_USAGE, "--%s takes no value: leave \"=%s\" out", name,
@@ -351,6 +352,7 @@ const char *command_value(const struct command_call *call, const char *option)
 {
     const struct command_option *o;
     for (unsigned i = 0; (o = command_option_at(call->command, i)); i++) {
+        must(i < MOST_OPTIONS);
         if (!strcmp(o->name, option)) {
             return call->values[i];
         }
