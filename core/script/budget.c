@@ -103,38 +103,21 @@ void budget_close(struct budget *b)
     timer_delete(b->timer);
 }
 
-static void count(struct budget *b)
+void budget_arm(struct budget *b, uint32_t ms)
 {
-    __atomic_store_n(&b->calls, b->calls + 1, __ATOMIC_RELAXED);
-    if (b->beat) {
-        __atomic_store_n(b->beat, __atomic_load_n(b->beat, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-    }
+    b->budget_ms = ms;
+    arm(b, ms ? ms : 1, 0);
 }
 
-void budget_start(struct budget *b, uint32_t ms)
+void budget_disarm(struct budget *b)
 {
-    b->stack = (uintptr_t)__builtin_frame_address(0);
-    b->budget_ms = b->live ? BUDGET_TICK_MS : ms;
-    count(b);
-    if (!b->live) {
-        arm(b, ms ? ms : 1, 0);
-    }
+    arm(b, 0, 0);
 }
 
-bool budget_stop(struct budget *b)
+void budget_clear(struct budget *b)
 {
-    if (!b->live) {
-        arm(b, 0, 0);
-    }
-    count(b);
-    /* From here on the handler sees an even count, so `expired` cannot change any more. */
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (!b->expired) {
-        return false;
-    }
     b->expired = b->interrupted = 0;
     lua_sethook(b->L, NULL, 0, 0);
-    return true;
 }
 
 void budget_pause(struct budget *b, struct itimerspec *ret_left)
@@ -188,6 +171,7 @@ void budget_live(struct budget *b, bool live)
     }
     b->live = live;
     if (live) {
+        b->budget_ms = BUDGET_TICK_MS;
         signal(SIGPROF, SIG_IGN);
         luaJIT_setmode(b->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
         luaJIT_profile_start(b->L, "li1000000", no_profile, NULL);

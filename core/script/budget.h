@@ -38,10 +38,46 @@ enum {
 /* 0 or -errno of timer_create or sigaction. */
 int budget_open(struct budget *b, lua_State *L);
 void budget_close(struct budget *b);
+/* For the two below, of what is not live. */
+void budget_arm(struct budget *b, uint32_t ms);
+void budget_disarm(struct budget *b);
+/* What the clock set, unset. */
+void budget_clear(struct budget *b);
+
+static inline void budget_count(struct budget *b)
+{
+    __atomic_store_n(&b->calls, b->calls + 1, __ATOMIC_RELAXED);
+    if (b->beat) {
+        __atomic_store_n(b->beat, __atomic_load_n(b->beat, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+    }
+}
+
 /* Around a call of `ms` at most; stopping tells whether they were spent. While live, the ms are
- * those of BUDGET_TICK_MS whatever is asked. */
-void budget_start(struct budget *b, uint32_t ms);
-bool budget_stop(struct budget *b);
+ * those of BUDGET_TICK_MS whatever is asked. Inline: a pick takes 50 ns. */
+static inline void budget_start(struct budget *b, uint32_t ms)
+{
+    b->stack = (uintptr_t)__builtin_frame_address(0);
+    budget_count(b);
+    if (!b->live) {
+        budget_arm(b, ms);
+    }
+}
+
+static inline bool budget_stop(struct budget *b)
+{
+    if (!b->live) {
+        budget_disarm(b);
+    }
+    budget_count(b);
+    /* From here on the handler sees an even count, so `expired` cannot change any more. */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (!b->expired) {
+        return false;
+    }
+    budget_clear(b);
+    return true;
+}
+
 /* Between these two the call under way spends nothing of its time: for work of C's own, which may be ended by other means.
  * For what is not live. *ret_left is for resuming. */
 void budget_pause(struct budget *b, struct itimerspec *ret_left);

@@ -6,36 +6,44 @@
 -- `backends`, the same as a table, which policies get.
 --
 -- Compiled anew for every picker: LuaJIT binds a trace to the functions it saw, and pickers that shared this
--- code would leave each other's traces at every row.
+-- code would leave each other's traces at every row. And compiled as one line, without its comments: machine
+-- code looks at every new line whether its time is over (budget.h). So no text here may have two hyphens.
 local error, type, huge = ...
-
-local function nothing() end
 
 -- One pick by score: the lowest wins. The round begins behind the last one chosen, so that equal backends get
 -- their turns evenly, however they lie among others. Two half loops and one branch a row: what LuaJIT likes.
--- One line, too: compiled code looks at each new line whether its time is over (budget.h).
 local function scored(policy, rows, backends, request)
-    local score, prepare, chose = policy.score, policy.prepare or nothing, policy.chose or nothing
+    local score, prepare, chose = policy.score, policy.prepare, policy.chose
     local n, last = 0, -1
     local function pick()
         if last < 0 then
             last = request.hash % n
         end
-        prepare(backends, n, request)
+        if prepare then
+            prepare(backends, n, request)
+        end
         local best, chosen = huge, 0
         for i = last + 1, n do
             if rows[i].eligible ~= 0 then
-                local cost = score(rows[i], request) if cost and cost < best then best, chosen = cost, i end
+                local cost = score(rows[i], request)
+                if cost and cost < best then
+                    best, chosen = cost, i
+                end
             end
         end
         for i = 1, last do
             if rows[i].eligible ~= 0 then
-                local cost = score(rows[i], request) if cost and cost < best then best, chosen = cost, i end
+                local cost = score(rows[i], request)
+                if cost and cost < best then
+                    best, chosen = cost, i
+                end
             end
         end
         if chosen > 0 then
             last = chosen
-            chose(rows[chosen])
+            if chose then
+                chose(rows[chosen])
+            end
         end
         return chosen
     end
@@ -44,7 +52,9 @@ local function scored(policy, rows, backends, request)
         last = n > 0 and last >= 0 and last % n or -1
     end
     local function cost(i)
-        prepare(backends, n, request)
+        if prepare then
+            prepare(backends, n, request)
+        end
         local value = score(rows[i], request)
         return value
     end

@@ -42,13 +42,13 @@ static struct script_hot *live;
 
 static int body_handler(lua_State *L)
 {
-    struct script_hot *hot = lua_touserdata(L, 1);
+    int *ret_handler = lua_touserdata(L, 1);
     uint32_t seed = 0;
     if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) > 0) {
         state_seed(L, seed); /* workers of one chance would all choose the same backend */
     }
     lua_pushcfunction(L, where_handler);
-    hot->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    *ret_handler = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
@@ -65,10 +65,12 @@ int script_hot_new(const struct cJSON *config, uint64_t *heartbeat, struct scrip
     if (json_get(config, "program")) {
         json_set(hot->config, "program", json_copy(json_get(config, "program")));
     }
+    int handler = LUA_NOREF;
     int code = state_new(STATE_HOT, LIMIT_POLICY_MEMORY_BYTES, &hot->state, reterr);
     if (code == 0) {
         state_set_libraries(hot->state, policy_library, hot->config);
-        code = state_run(hot->state, body_handler, hot, LIMIT_POLICY_LOAD_CPU_MS, "worker", reterr);
+        code = state_run(hot->state, body_handler, &handler, LIMIT_POLICY_LOAD_CPU_MS, "worker",
+                         reterr);
     }
     if (code < 0) {
         script_hot_free(hot);
@@ -77,7 +79,9 @@ int script_hot_new(const struct cJSON *config, uint64_t *heartbeat, struct scrip
     if (heartbeat && *heartbeat & 1) {
         ++*heartbeat; /* of a worker that was killed in Lua */
     }
-    state_budget(state_lua(hot->state))->beat = heartbeat;
+    lua_rawgeti(state_lua(hot->state), LUA_REGISTRYINDEX, handler); /* at HOT_HANDLER */
+    hot->budget = state_budget(state_lua(hot->state));
+    hot->budget->beat = heartbeat;
     *ret_hot = hot;
     return 0;
 }
@@ -232,62 +236,78 @@ void hot_sentence(char *to, size_t size, const char *origin, const char *text)
     }
 }
 
-static int failed(struct script_picker *picker, const char *text)
+static __attribute__((cold, noinline)) int failed(struct script_picker *picker, const char *text)
 {
     hot_sentence(picker->error, sizeof(picker->error), picker->origin, text);
     return -EIO;
 }
 
-/* The number that Lua answered, as an index from 0. */
-static int checked(struct script_picker *picker, double answer)
+/* Why what Lua answered is no index. Apart, since a pick that went well has no use for its texts. */
+static __attribute__((cold, noinline)) int refused(struct script_picker *picker, int type)
 {
-    char text[96]; /* three numbers of at most 24 bytes and 24 of words */
-    if (answer == 0) {
+    char text
+        [96]; /* three numbers of at most 24 bytes and 24 of words, or a type's name and words */
+    double answer = lua_tonumber(picker->hot->budget->L, -1);
+    if (type == LUA_TNIL || (type == LUA_TNUMBER && answer == 0)) {
         return -ENOENT;
     }
-    if (!(answer >= 1 && answer <= picker->count) || answer != (double)(uint32_t)answer) {
+    if (type != LUA_TNUMBER) {
+        snprintf(text, sizeof(text), "picked a %s: an index, or nil for none",
+                 lua_typename(picker->hot->budget->L, type));
+    } else if (!(answer >= 1 && answer <= picker->count) || answer != (double)(uint32_t)answer) {
         snprintf(text, sizeof(text), "picked %.17g of %u backends", answer, picker->count);
-        return failed(picker, text);
-    }
-    if (!picker->rows[(uint32_t)answer - 1].eligible) {
+    } else {
         snprintf(text, sizeof(text), "picked backend %u, which is not eligible", (uint32_t)answer);
-        return failed(picker, text);
     }
-    return (int)answer - 1;
+    return failed(picker, text);
+}
+
+/* What Lua answered, as an index from 0. */
+static int answered(struct script_picker *picker, lua_State *L)
+{
+    int type = lua_type(L, -1);
+    if (type == LUA_TNUMBER) {
+        double answer = lua_tonumber(L, -1);
+        if (answer >= 1 && answer <= picker->count) {
+            uint32_t index = (uint32_t)answer;
+            if (answer == (double)index && picker->rows[index - 1].eligible) {
+                return (int)index - 1;
+            }
+        }
+    }
+    return refused(picker, type);
+}
+
+static __attribute__((cold, noinline)) int raised(struct script_picker *picker, int status)
+{
+    lua_State *L = picker->hot->budget->L;
+    /* Only a string or nothing: the handler made it, or LuaJIT had no memory for one. */
+    int code = failed(picker, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "failed");
+    lua_settop(L, HOT_HANDLER);
+    if (status == LUA_ERRMEM) {
+        state_collect(picker->hot->state);
+    }
+    return code;
 }
 
 int script_pick(struct script_picker *picker, const struct script_request *request)
 {
     struct script_hot *hot = picker->hot;
-    struct budget *budget = state_budget(state_lua(hot->state));
+    struct budget *budget = hot->budget;
     lua_State *L = budget->L;
     if (picker->count == 0) {
         return -ENOENT;
     }
     hot->request = *request;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, hot->handler);
     lua_rawgeti(L, LUA_REGISTRYINDEX, picker->pick);
     budget_start(budget, BUDGET_TICK_MS);
-    int status = lua_pcall(L, 0, 1, 1);
+    int status = lua_pcall(L, 0, 1, HOT_HANDLER);
     budget_stop(budget);
-    int code, type = lua_type(L, -1);
     if (status) {
-        /* Only a string or nothing: the handler made it, or LuaJIT had no memory for one. */
-        code = failed(picker, type == LUA_TSTRING ? lua_tostring(L, -1) : "failed");
-    } else if (type == LUA_TNUMBER) {
-        code = checked(picker, lua_tonumber(L, -1));
-    } else if (type == LUA_TNIL) {
-        code = -ENOENT;
-    } else {
-        char text[64]; /* a type's name and words */
-        snprintf(text, sizeof(text), "picked a %s: an index, or nil for none",
-                 lua_typename(L, type));
-        code = failed(picker, text);
+        return raised(picker, status);
     }
-    lua_settop(L, 0);
-    if (status == LUA_ERRMEM) {
-        state_collect(hot->state);
-    }
+    int code = answered(picker, L);
+    lua_settop(L, HOT_HANDLER);
     return code;
 }
 

@@ -8,17 +8,22 @@
 #include "base/list.h"
 #include "script/script.h"
 
+struct budget;
 struct cJSON;
 struct state;
 
+enum {
+    HOT_HANDLER = 1 /* where on the stack the message handler is, always */
+};
+
 struct script_hot {
     struct state *state;
+    struct budget *budget;         /* the state's */
     struct cJSON *config;          /* our copy of its policies, libraries and program */
     struct script_request request; /* at this address for all pickers */
     struct script_head head;       /* likewise for all readers */
     struct list pickers, readers;
-    int handler;   /* registry references, here and below */
-    int functions; /* of the configuration, once they were asked for */
+    int functions; /* registry reference: of the configuration, once they were asked for */
 };
 
 /* Lends: as long as hot. */

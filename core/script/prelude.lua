@@ -69,7 +69,7 @@ end
 local ITS_FUNCTIONS = { "score", "pick", "prepare", "chose" }
 
 local function compiled(parts, policy, ...)
-    local pick, resize, cost = host.own "script/driver"(error, type, lib.math.huge)(policy, ...)
+    local pick, resize, cost = host.own("script/driver", true)(error, type, lib.math.huge)(policy, ...)
     parts[#parts + 1] = pick
     for i = 1, #ITS_FUNCTIONS do
         parts[#parts + 1] = policy[ITS_FUNCTIONS[i]]
@@ -89,10 +89,7 @@ local function driver(policy, rows, backends, request, parts)
     for i = 1, #policy do
         picks[i], resizes[i], costs[i] = compiled(parts, policy[i], rows, backends, request)
     end
-    local function pick()
-        local index = picks[which(backends, n, request)]()
-        return index
-    end
+    local function pick() local index = picks[which(backends, n, request)]() return index end
     local function resize(count)
         n = count
         for i = 1, #resizes do

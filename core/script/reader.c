@@ -134,13 +134,12 @@ int script_read(struct script_reader *reader, const struct script_head *head,
                 struct script_data *ret_data)
 {
     struct script_hot *hot = reader->hot;
-    struct budget *budget = state_budget(state_lua(hot->state));
+    struct budget *budget = hot->budget;
     lua_State *L = budget->L;
     hot->head = *head;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, hot->handler);
     lua_rawgeti(L, LUA_REGISTRYINDEX, reader->read);
     budget_start(budget, BUDGET_TICK_MS);
-    int status = lua_pcall(L, 0, ANSWERS, 1);
+    int status = lua_pcall(L, 0, ANSWERS, HOT_HANDLER);
     budget_stop(budget);
     if (status) {
         hot_sentence(reader->error, sizeof(reader->error), reader->origin,
@@ -148,7 +147,7 @@ int script_read(struct script_reader *reader, const struct script_head *head,
     } else {
         take(L, ret_data);
     }
-    lua_settop(L, 0);
+    lua_settop(L, HOT_HANDLER);
     if (status == LUA_ERRMEM) {
         state_collect(hot->state);
     }

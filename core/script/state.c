@@ -93,10 +93,35 @@ static void push_own(lua_State *L, const char *name)
     }
 }
 
-/* host.own(name) -> chunk */
+/* The same as one line: without comments and line ends. [-0, +1, e] */
+static void push_own_line(lua_State *L, const char *name)
+{
+    const struct shipped_file *file = shipped_find(name);
+    luaL_Buffer b;
+    must(file);
+    luaL_buffinit(L, &b);
+    for (const char *at = file->source; *at; at++) {
+        if (at[0] == '-' && at[1] == '-') {
+            at += strcspn(at, "\n");
+        }
+        luaL_addchar(&b, *at == '\n' ? ' ' : *at);
+    }
+    luaL_pushresult(&b);
+    if (luaL_loadbufferx(L, lua_tostring(L, -1), lua_objlen(L, -1), "=tidegate", "t") != 0) {
+        lua_error(L);
+    }
+    lua_remove(L, -2);
+}
+
+/* host.own(name, line) -> chunk */
 static int host_own(lua_State *L)
 {
-    push_own(L, luaL_checkstring(L, 1));
+    const char *name = luaL_checkstring(L, 1);
+    if (lua_toboolean(L, 2)) {
+        push_own_line(L, name);
+    } else {
+        push_own(L, name);
+    }
     return 1;
 }
 
@@ -279,8 +304,13 @@ int state_new(enum state_kind kind, size_t memory_bytes, struct state **ret_stat
     lua_setallocf(s->L, allocate, s);
     code = state_run(s, body_open, NULL, LOAD_BUDGET_MS, "prelude", reterr);
     if (code < 0) {
-        state_free(s);
-        return code;
+        budget_close(&s->budget);
+        lua_setallocf(s->L, s->inner, s->inner_arg);
+        if (kind !=
+            STATE_HOT) { /* lua_close crashes on an ffi that was opened by half: rather leave it */
+            lua_close(s->L);
+        }
+        goto out;
     }
     s->made = true;
     s->cap = memory_bytes;

@@ -2,7 +2,7 @@
  *
  * Every entry is one `state_run`: a protected call with a budget of thread CPU time, in which
  * `body` may raise and push as it likes. What goes wrong inside comes back as one sentence with
- * file:line. The stack of the state is empty before and after each run; what must stay lives in the
+ * file:line. The stack of the state is the same before and after each run; what must stay lives in the
  * registry.
  *
  * Two kinds: COLD has no JIT, so that a hook set at expiry stops everything. HOT has the JIT, which

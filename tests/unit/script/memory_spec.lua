@@ -182,7 +182,7 @@ return f() - (#(n .. "x" .. request.hash) > 1 and 0 or 1) end } end }]]
             local rows, ewma = script.rows { {}, {}, { in_flight = 1 } }, { penalty = 1, choices_above = 16 }
             local request = ffi.new "struct script_request"
             local number = 0
-            inject(50, "picked", function()
+            inject(live and 50 or 500, "picked", function() -- also where half a state is to be freed
                 local hot, why = script.hot(config)
                 if not hot then
                     return nil, why
