@@ -100,7 +100,7 @@ static void put_at(struct buf *to, const struct sim_plot *plot, double at_s)
         char day[32], hour[32];
         plot_date(plot->begin_s + (int64_t)at_s, true, day);
         plot_date(plot->begin_s + (int64_t)at_s, false, hour);
-        (void)buf_printf(to, "%s %s", day, hour);
+        (void)buf_printf(to, "%s %s:%02d", day, hour, (int)((plot->begin_s + (int64_t)at_s) % 60));
     } else {
         unsigned long long s = (unsigned long long)at_s;
         (void)buf_printf(to, "%llu:%02llu:%02llu", s / 3600, s / 60 % 60, s % 60);

@@ -136,7 +136,7 @@ describe("sim plot", function()
         assert.matches("<dt>1:00:00, for 60 s, 60 instance seconds short</dt>\n"
             .. "<dd>0:00:15: scale up: 1 %-&gt; 2: &lt;b&gt;</dd>", text)
         assert.matches("<title>a &amp; b</title>", text)
-        assert.matches("<dt>01%-31 12:50, for", (picture("html", { "x" }, 720, never, 1769860200)))
+        assert.matches("<dt>01%-31 12:50:00, for", (picture("html", { "x" }, 720, never, 1769860200)))
     end)
 
     it("says so when it draws not all", function()
