@@ -315,8 +315,22 @@ static int refuse_little(const struct source *s, const struct points *rate, char
     return -ENOENT;
 }
 
-int recorded_read(const struct recorded_place *place, const char *service, uint64_t from_ms,
-                  uint64_t to_ms, struct recorded *ret_recorded, char **reterr)
+/* What the rows say, and the load itself where it is asked for. */
+static void conclude(struct source *s, struct points *rate, const struct points *up,
+                     const struct points *cpu, bool load, struct recorded *r)
+{
+    r->capacity = learn_capacity(rate, up, cpu);
+    if (load) {
+        r->gap_s = gaps(rate, (double)s->step_ms / 1000);
+        r->from_ms = (uint64_t)(rate->at_s[0] * 1000);
+        r->to_ms = (uint64_t)(rate->at_s[rate->count - 1] * 1000);
+        sim_trace_of(rate->at_s, rate->value, rate->count, &r->trace);
+        *rate = (struct points){NULL, NULL, 0, 0};
+    }
+}
+
+static int read_all(const struct recorded_place *place, const char *service, uint64_t from_ms,
+                    uint64_t to_ms, bool load, struct recorded *ret_recorded, char **reterr)
 {
     struct source s = {.service = service, .from_ms = from_ms, .to_ms = to_ms};
     struct points rate = {.count = 0}, up = {.count = 0}, cpu = {.count = 0};
@@ -327,19 +341,14 @@ int recorded_read(const struct recorded_place *place, const char *service, uint6
     rc = rc ? rc : read_metric(&s, "rate", &rate, reterr);
     rc = rc ? rc : read_metric(&s, "up", &up, reterr);
     rc = rc ? rc : read_metric(&s, "cpu_percent", &cpu, reterr);
-    if (!rc && is_too_little(&rate)) {
+    if (!rc && s.socket) {
+        ask_bounds(&s, &r);
+    }
+    if (!rc && (load || !r.max) && is_too_little(&rate)) {
         rc = refuse_little(&s, &rate, reterr);
     }
     if (!rc) {
-        r.capacity = learn_capacity(&rate, &up, &cpu);
-        r.gap_s = gaps(&rate, (double)s.step_ms / 1000);
-        r.from_ms = (uint64_t)(rate.at_s[0] * 1000);
-        r.to_ms = (uint64_t)(rate.at_s[rate.count - 1] * 1000);
-        if (s.socket) {
-            ask_bounds(&s, &r);
-        }
-        sim_trace_of(rate.at_s, rate.value, rate.count, &r.trace);
-        rate = (struct points){.count = 0};
+        conclude(&s, &rate, &up, &cpu, load, &r);
         *ret_recorded = r;
     }
     points_free(&rate);
@@ -347,6 +356,18 @@ int recorded_read(const struct recorded_place *place, const char *service, uint6
     points_free(&cpu);
     close_source(&s);
     return rc;
+}
+
+int recorded_read(const struct recorded_place *place, const char *service, uint64_t from_ms,
+                  uint64_t to_ms, struct recorded *ret_recorded, char **reterr)
+{
+    return read_all(place, service, from_ms, to_ms, true, ret_recorded, reterr);
+}
+
+int recorded_about(const struct recorded_place *place, const char *service, uint64_t from_ms,
+                   uint64_t to_ms, struct recorded *ret_recorded, char **reterr)
+{
+    return read_all(place, service, from_ms, to_ms, false, ret_recorded, reterr);
 }
 
 void recorded_free(struct recorded *recorded)

@@ -24,6 +24,10 @@ struct recorded {
  * the service at that time; other -errno; each with a sentence. */
 int recorded_read(const struct recorded_place *place, const char *service, uint64_t from_ms,
                   uint64_t to_ms, struct recorded *ret_recorded, char **reterr);
+/* The same for who has a load already: only what is known of the service's instances, no trace. -ENOENT also when
+ * nothing at all is known of it. */
+int recorded_about(const struct recorded_place *place, const char *service, uint64_t from_ms,
+                   uint64_t to_ms, struct recorded *ret_recorded, char **reterr);
 void recorded_free(struct recorded *recorded);
 
 #endif

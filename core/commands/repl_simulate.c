@@ -20,7 +20,8 @@
 enum {
     RUNS_MOST = 20,
     PEAK = 10, /* instances that the peak of a made load needs */
-    DEFAULT_MAX = 40
+    DEFAULT_MAX = 40,
+    DAY_MS = 86400000
 };
 
 struct session {
@@ -75,6 +76,18 @@ static int read_recorded(struct session *s, const char *load)
         s->begin_s = range_local_s(s->recorded.from_ms);
     }
     return code;
+}
+
+/* What an instance of the service can do, as far as a daemon knows it. */
+static void learn(struct session *s)
+{
+    const struct recorded_place place = {.socket = s->of->socket};
+    uint64_t now_ms = clock_wall_ms();
+    char *why = NULL;
+    if (s->service && s->of->socket) {
+        (void)recorded_about(&place, s->service, now_ms - DAY_MS, now_ms, &s->recorded, &why);
+    }
+    mem_free(why);
 }
 
 static int make_load(struct session *s, const char *load)
@@ -222,7 +235,7 @@ static char *text_of(const struct session *s, const struct simulated_set *set)
 {
     struct buf out;
     buf_init(&out, SCREEN_MOST_BYTES);
-    if (s->recorded.from_ms) {
+    if (s->service) {
         simulated_assumed(&out, set, &s->recorded, json_get(s->request, "capacity") != NULL);
     }
     simulated_table(&out, set, screen_columns(), screen_coloured());
@@ -286,6 +299,7 @@ struct cJSON *repl_simulate(const struct repl_simulate_of *of, const struct cJSO
     if (is_made(load) || is_file(load)) {
         const char *slash = strrchr(load, '/');
         s.title = mem_printf("Simulated: %s", slash ? slash + 1 : load);
+        learn(&s);
     } else {
         code = read_recorded(&s, load);
     }

@@ -94,7 +94,7 @@ static int read_options(struct plan *plan)
     return COMMAND_FINE;
 }
 
-/* The load of --service. */
+/* What --service is known to be and, without --trace, its load. */
 static int read_recorded(struct plan *plan)
 {
     const struct command_call *call = plan->call;
@@ -108,9 +108,10 @@ static int read_recorded(struct plan *plan)
                                          "add --service NAME")
                           : COMMAND_FINE;
     }
-    if (command_value(call, "trace") || command_value(call, "days")) {
-        return command_fail(COMMAND_WRONG_USAGE, "--service replays what was recorded, --from and "
-                                                 "--to say when: leave --trace and --days out");
+    bool load = !command_value(call, "trace");
+    if (load && command_value(call, "days")) {
+        return command_fail(COMMAND_WRONG_USAGE, "--days is for loads that are made: --from and "
+                                                 "--to say which part of the history is meant");
     }
     int rc = range_read(from ? from : "24h", to, clock_wall_ms(), &from_ms, &to_ms, &why);
     if (rc < 0) {
@@ -121,7 +122,8 @@ static int read_recorded(struct plan *plan)
     const struct recorded_place place = {.socket = command_value(call, "socket"),
                                          .cluster = command_value(call, "cluster"),
                                          .state_dir = command_value(call, "state-dir")};
-    rc = recorded_read(&place, service, from_ms, to_ms, &plan->recorded, &why);
+    rc = (load ? recorded_read : recorded_about)(&place, service, from_ms, to_ms, &plan->recorded,
+                                                 &why);
     if (rc < 0) {
         int code = command_fail(COMMAND_NO, "%s", why);
         mem_free(why);
@@ -389,7 +391,7 @@ static int print_all(const struct plan *plan, const struct simulated_set *set)
 static int tell(const struct plan *plan)
 {
     char *title = title_of(plan);
-    bool recorded = command_value(plan->call, "service") != NULL;
+    bool recorded = !command_value(plan->call, "trace");
     const struct simulated_set set = {.title = title,
                                       .options = &plan->options,
                                       .runs = plan->runs,

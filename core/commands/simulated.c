@@ -166,8 +166,8 @@ void simulated_assumed(struct buf *to, const struct simulated_set *set, const st
                      "requests/s (%s)\n",
                      set->title, o->min, o->max, (double)o->startup_ms / 1000, o->capacity,
                      capacity_given    ? "as given"
-                     : r->capacity > 0 ? "learned from its CPU; --capacity says otherwise"
-                                       : "assumed: its CPU tells too little; --capacity says it");
+                     : r->capacity > 0 ? "learned from its CPU"
+                                       : "assumed: give a capacity");
     if (r->gap_s > 0) {
         char gap[24];
         screen_age(r->gap_s, gap);

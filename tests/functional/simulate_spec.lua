@@ -138,8 +138,13 @@ describe("tidegate simulate", function()
         local live = t:cli("simulate", "threshold", "target_tracking", "--service", "data", "--from", "5m")
         assert.equal("", live.err)
         assert.matches("^Simulated: data, [%d-]+ [%d:]+ to [%d-]+ [%d:]+: 1 to 3 instances, each ready 30 s after its start, "
-            .. "for 100 requests/s %(assumed: its CPU tells too little; %-%-capacity says it%)\n", live.out)
+            .. "for 100 requests/s %(assumed: give a capacity%)\n", live.out)
         assert.matches("\ntarget_tracking +0.00", live.out)
+        local given = t:cli("simulate", "threshold", "--service", "data", "--trace", "step")
+        assert.matches("^Simulated: step: 1 to 3 instances, .* for 100 requests/s %(assumed: ", given.out)
+        given = t:cli("simulate", "threshold", "--service", "dat", "--trace", "step")
+        assert.same({ 1, "" }, { given.code, given.out })
+        assert.matches("nothing was recorded of dat between", given.err)
         local asked = t:cli("repl", "--attach", "-e", 'simulate("target_tracking", "5m")')
         assert.equal("", asked.err)
         assert.matches("^Simulated: data, .*: 1 to 3 instances, .*\ndata as it is %(threshold%) +0.00 .*\ntarget_tracking +0.00 ",
@@ -185,7 +190,7 @@ describe("tidegate simulate", function()
             { "threshold --trace daily --sweep cpu=1..2:0", 2, "write parameter=from..to" },
             { "threshold --trace daily --sweep cups=1..2:1", 1, 'the policy "threshold" takes cpu, memory' },
             { "threshold --from 1h", 2, "add %-%-service NAME" },
-            { "threshold --service shop --trace daily", 2, "leave %-%-trace and %-%-days out" },
+            { "threshold --service shop --days 2", 2, "%-%-from and %-%-to say which part" },
             { "threshold --service shop --from noon", 2, '%-%-from: "noon" is no time: write 6h' },
             { "threshold --service shop --from 1h --to x", 2, '"x" is no time' },
             { "threshold --service shop --state-dir none", 1, "no history is kept below none" },

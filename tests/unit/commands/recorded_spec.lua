@@ -33,7 +33,7 @@ describe("commands/recorded", function()
         local place, r, why = ffi.new "struct recorded_place", ffi.new "struct recorded", ffi.new "char *[1]"
         place.state_dir, place.cluster = base, o.cluster
         local from_ms = FROM + (o.from_s or 0) * 1000
-        local code = C.recorded_read(place, o.service or "shop", from_ms, from_ms + (o.length_s or 3600) * 1000, r, why)
+        local code = (o.about and C.recorded_about or C.recorded_read)(place, o.service or "shop", from_ms, from_ms + (o.length_s or 3600) * 1000, r, why)
         if code ~= 0 then
             local text = ffi.string(why[0])
             C.mem_free(why[0])
@@ -53,6 +53,9 @@ describe("commands/recorded", function()
         assert.equal(100, r.trace.rate[0])
         assert.equal(300, r.trace.rate[200])
         assert.near(250, r.capacity, 0.01)
+        local about = read { about = true }
+        assert.near(250, about.capacity, 0.01)
+        assert.equal(0, tonumber(about.trace.count))
         assert.equal(0, r.gap_s)
         r = read { from_s = 500, length_s = 100 }
         assert.equal(200, r.trace.rate[0])
