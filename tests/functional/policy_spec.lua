@@ -152,6 +152,76 @@ it("goes on", function() assert.is_true(true) end)
         assert.same({ 11 }, told.policies[1].missed)
     end)
 
+    it("judges assertions as busted does", function()
+        local expressions = {
+            "assert(1)", "assert(nil)", "assert(false, 'why')", "assert.equal(1, 1)", "assert.equal(1, '1')", "assert.equals(1, 2)",
+            "assert.are.equal(2, 2)", "assert.is.equal({}, {})", "assert.same({ 1, { 2 } }, { 1, { 2 } })", "assert.same({ 1 }, { 1, 2 })",
+            "assert.are.same({ a = 1 }, { a = 1, b = 2 })", "assert.is_true(true)", "assert.is_true(1)", "assert.is_false(false)",
+            "assert.is_false(nil)", "assert.is_nil(nil)", "assert.is_nil(false)", "assert.is_not_nil(1)", "assert.is_not_nil(nil)",
+            "assert.is_not.equal(1, 2)", "assert.are_not.equal(1, 1)", "assert.not_equal(1, 1)", "assert.truthy(0)", "assert.truthy(nil)",
+            "assert.is_truthy(false)", "assert.falsy(nil)", "assert.falsy(1)", "assert.is_number(1)", "assert.is_number('1')",
+            "assert.is_string('')", "assert.is_table({})", "assert.is_table(1)", "assert.is_function(print)", "assert.is_boolean(nil)",
+            "assert.near(1, 1.05, 0.1)", "assert.near(1, 1.2, 0.1)", "assert.is_near(1, 1.05, 0.1)", "assert.matches('a+', 'caat')",
+            "assert.matches('^a', 'ba')", "assert.has_match('b', 'abc')", "assert.has_error(function() error 'x' end)",
+            "assert.has_error(function() end)", "assert.has_no.errors(function() end)", "assert.has_no.errors(function() error 'x' end)",
+            "assert.has.errors(function() error('x', 0) end, 'x')", "assert.has_error(function() error('x', 0) end, 'y')",
+            "assert.error_matches(function() error 'some x' end, 'me x')", "assert.error_matches(function() error 'some' end, 'x')",
+            "assert.is_not_true(false)", "assert.is_not_true(true)", "assert.are_not.same({ 1 }, { 1 })", "error 'x'", "error({})",
+        }
+        local lines = {}
+        for i, expression in ipairs(expressions) do
+            lines[i] = ("it('%d', function() %s end)"):format(i, expression)
+        end
+        policy "new scale mine"
+        sh:write("policies/scale/mine_spec.lua", table.concat(lines, "\n"))
+        local _, own = policy "test --json"
+        local _, theirs = sh:run("busted -o json")
+        local failed, wanted = {}, {}
+        for _, one in ipairs(cjson.decode(own).policies[1].failures) do
+            failed[#failed + 1] = expressions[tonumber(one.what)]
+        end
+        local told = cjson.decode(theirs)
+        for _, list in ipairs { told.failures, told.errors } do
+            for _, one in ipairs(list) do
+                wanted[#wanted + 1] = expressions[tonumber(one.name)]
+            end
+        end
+        table.sort(failed)
+        table.sort(wanted)
+        assert.same(wanted, failed)
+        assert.is_true(#wanted > 20 and #wanted < #expressions - 20)
+    end)
+
+    it("knows the lines of functions that were never made, and none that only close", function()
+        sh:write("policies/scale/mine.lua", [[
+local function never(a)
+    return a
+        + 1
+end
+return {
+    name = "mine",
+    doc = "Something for a spec.",
+    params = {},
+    new = function()
+        return function(s)
+            if s.in_flight > 5 then
+                local inner = function()
+                    return never(1)
+                end
+                return inner()
+            else
+                return 1
+            end
+        end
+    end,
+    examples = { { given = { in_flight = 1 }, want = 1 } },
+}
+]])
+        local _, out = policy "test --json"
+        local one = cjson.decode(out).policies[1]
+        assert.same({ 3, 13, 15 }, one.missed) -- an expression has the line of its last part, a function that of its end
+    end)
+
     it("wants as many lines as it is told to", function()
         sh:write("policies/scale/mine.lua", (POLICY:gsub("WANT", "2")))
         assert.equal(0, (policy "test --least 60"))
