@@ -474,16 +474,18 @@ const struct command command_simulate = {
     .least = 1,
     .most = 20,
     .summary = "replay a trace of load through scale policies, side by side",
-    .doc = "Runs the control code of the daemon with the policies on a virtual clock: an instance "
-           "is ready some time after its start, does so many requests per second, and gets slower "
-           "the busier it is; what it cannot do waits and is turned away in the end. Prints for "
-           "each policy how much of the time the objective was missed, the requests that were bad, "
-           "instance hours, their ratio to the best plan in hindsight, and how often it changed. "
-           "The load is a file, one that is made, or with --service what a daemon recorded, which "
-           "need not run any more. A policy is a name, or a file policies/scale/NAME.lua, with "
-           "parameters and settings of "
-           "`scale` behind a colon: threshold:cpu=60,interval=30s. The figures are those of a "
-           "model, not of your service.",
+    .doc =
+        "Runs the control code of the daemon with the policies on a virtual clock: an instance "
+        "is ready some time after its start, does so many requests per second, and gets slower "
+        "the busier it is; what it cannot do waits and is turned away in the end. Prints for "
+        "each policy how much of the time the objective was missed, the requests that were bad, "
+        "instance hours, their ratio to the best plan in hindsight, and how often it changed. "
+        "The load is a file, one that is made, or with --service what a daemon recorded, which "
+        "need not run any more. A policy is a name, or a file policies/scale/NAME.lua, with "
+        "parameters and settings of "
+        "`scale` behind a colon: threshold:cpu=60,interval=30s; tables stand there in braces as in "
+        "the configuration: 'panic:of={policy=\"queue\",each=90}'. The figures are those of a "
+        "model, not of your service.",
     .example = "tidegate simulate threshold threshold:cpu=60 --trace load.csv --startup 20s\n"
                "tidegate simulate error_budget --service catalog --from yesterday --plot out.html",
     .options = SIMULATE,
