@@ -86,7 +86,7 @@ static int write_file(const char *directory, const struct cJSON *file)
         printf("wrote %s\n", name);
     } else if (code == -EEXIST) { /* one that several policies share: the others were looked for */
         if (!holds(path, text)) {
-            printf("kept  %s: it is not as this version writes it\n", name);
+            printf("kept  %s: this version writes it otherwise: remove it to have that\n", name);
         }
     } else {
         exit_code = command_fail(COMMAND_NO, "%s: %s", path, err_text(code));
@@ -413,7 +413,7 @@ const struct command command_policy = {
            "the examples of policies and the specs beside them (NAME_spec.lua) in the sandbox that "
            "the daemon has, without a daemon, and tells which lines of the policies did not run: "
            "of the files named, or of all below policies/.",
-    .example = "tidegate policy new scale queue_aware\ntidegate policy test --least 90",
+    .example = "tidegate policy new scale queue_aware",
     .options = OPTIONS,
     .run = run_policy,
 };

@@ -83,8 +83,10 @@ function M.read(path)
     return text
 end
 
+-- Chance begins anew with each policy that is loaded, so that a spec says the same each time.
 local function environment()
     local env, loaded = {}, {}
+    math.randomseed(1)
     for part, names in pairs(views.functions) do
         local into, from = env, _G
         if part ~= "base" then

@@ -82,7 +82,7 @@ describe("tidegate policy", function()
         assert.equal("-- my own\n", sh:read "policies/scale/mine.lua")
         sh:write(".luacheckrc", "std = 'max'\n")
         local _, out = policy "new scale other"
-        assert.matches("kept  .luacheckrc: it is not as this version writes it", out)
+        assert.matches("kept  .luacheckrc: this version writes it otherwise: remove it to have that", out)
         assert.equal("std = 'max'\n", sh:read ".luacheckrc")
     end)
 

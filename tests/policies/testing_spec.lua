@@ -98,6 +98,14 @@ describe("tidegate.testing", function()
         assert.error_matches(function() t.service(bad, {}, {}):reload() end, "state.f.1 is a function: a state is plain data")
     end)
 
+    it("begins chance anew with each policy that is loaded", function()
+        local function three()
+            local r = module_of("scale", "return math.random").new {}
+            return { r(), r(), r() }
+        end
+        assert.same(three(), three())
+    end)
+
     it("reads durations", function()
         assert.same({ 90, 0.25, 5400, 7 }, { t.seconds "90s", t.seconds "250ms", t.seconds "1h30m", t.seconds(7) })
         assert.has_error(function() t.seconds "3x" end)
