@@ -430,6 +430,11 @@ struct cJSON *faults_status(const struct master *m);
 char *faults_words(const struct master *m);
 /* Tells the metrics. */
 void faults_write(const struct master *m, struct families *families);
+
+/* ---- shadows.c: shadow policies of routes ---- */
+/* Adds "route_shadows" to the services of a status that have some, and their figures to the page of metrics. */
+void shadows_status(const struct master *m, struct cJSON *status);
+void shadows_write(const struct master *m, struct families *families);
 void faults_close(struct master *m);
 
 /* ---- metrics.c ---- */

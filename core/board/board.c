@@ -22,7 +22,7 @@
 
 enum {
     MAGIC = 0x74696465, /* "tide" */
-    VERSION = 6,
+    VERSION = 7,
     SUB_BITS = 4, /* 16 sub-buckets a power of two */
     SUBS = 1 << SUB_BITS,
     LINE = 64, /* bytes of a cache line: rows of different writers never share one */

@@ -135,6 +135,8 @@ struct board_asked {
  * configuration, from 0, modulo BOARD_ROUTES. */
 struct board_route {
     uint64_t queued; /* gauge: requests that wait for a backend */
+    /* Picks that its shadow policy was asked about, another backend, none that it may have; since the last reload. */
+    uint64_t shadow_asked, shadow_differed, shadow_failed;
     struct board_asked asked[BOARD_BUDGET_RING];
 };
 

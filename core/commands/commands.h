@@ -14,7 +14,8 @@
  *        "quarantined":false,"since"?}],                         policies that failed in this generation
  *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
  *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
- *      "engine":{...},"services":[...]}                          both as fleet_status has them
+ *      "engine":{...},"services":[...]}                          both as fleet_status has them; a service also has
+ *      "route_shadows"?:[{"route":2,"path":"/","name":"ewma","asked":900,"differed":120,"errors":0}]
  * {"command":"decisions","service"?:"catalog","since_wall_ms":1700000000000}   0 = all
  *     {"ok":true,"decisions":[...]}                              as fleet_decisions has them
  * {"command":"events","service"?:"catalog","kind"?:"deploy,instance","since_wall_ms":0,"limit":100}

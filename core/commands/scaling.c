@@ -75,6 +75,20 @@ static void say_shadow(struct buf *to, unsigned width, const struct cJSON *x)
     }
 }
 
+/* "route 2 /: shadow ewma would have picked another backend in 120 of 900 picks" */
+static void say_route_shadow(struct buf *to, unsigned width, const struct cJSON *x)
+{
+    long long errors = json_int(x, "errors", 0);
+    char *failed = errors ? mem_printf(", %lld errors", errors) : mem_copy("");
+    say(to, width,
+        mem_printf("route %lld %s: shadow %s would have picked another backend in %lld of %lld "
+                   "picks%s",
+                   (long long)json_int(x, "route", 0), json_str(x, "path", "/"),
+                   json_str(x, "name", "?"), (long long)json_int(x, "differed", 0),
+                   (long long)json_int(x, "asked", 0), failed));
+    mem_free(failed);
+}
+
 void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned width)
 {
     char left[24];
@@ -94,6 +108,10 @@ void commands_show_scaling(struct buf *to, const struct cJSON *service, unsigned
     const struct cJSON *shadow = json_first(json_get(service, "shadows"));
     for (; shadow; shadow = json_next(shadow)) {
         say_shadow(to, width, shadow);
+    }
+    shadow = json_first(json_get(service, "route_shadows"));
+    for (; shadow; shadow = json_next(shadow)) {
+        say_route_shadow(to, width, shadow);
     }
     if (json_get(service, "frozen_for_s")) {
         screen_age(json_num(service, "frozen_for_s", 0), left);

@@ -167,6 +167,16 @@ void proxy_fact(struct proxy *p, const char *kind, const char *text);
 void proxy_tell(struct proxy *p, const char *kind, const char *service, const char *backend,
                 const char *text);
 
+/* ---- shadow.c ---------------------------------------------------------------------------- */
+
+/* The shadow policy of a route, where its JSON has one; -EINVAL. */
+int proxy_shadow_new(struct route *r, const struct cJSON *json, char **reterr);
+void proxy_shadow_free(struct route *r);
+/* Counting begins anew. */
+void proxy_shadow_begin(struct proxy *p, const struct generation *g);
+/* Asks it about the pick that was just made of the first `count` rows; the route must have one. */
+void proxy_shadow_ask(struct proxy *p, struct route *r, uint32_t count, int chosen);
+
 /* ---- lapse.c ----------------------------------------------------------------------------- */
 
 /* What decides for a route ("balance" or "request") may be asked now; that counts as a call. */

@@ -15,6 +15,7 @@
 enum {
     TIMED_PICKS = 16,    /* one in so many is timed, and counts for all of them */
     WARM_PICKS = 2048,   /* of a route: by then its policy is compiled, */
+    SHADOW_PICKS = 16,   /* a shadow is asked about one in so many */
     LOOK_PICKS = 1 << 17 /* and whether it still is is looked up so often: a power of two */
 };
 
@@ -262,6 +263,9 @@ static int choose(struct proxy *p, struct exchange *ex, const struct field *f, u
         return proxy_pick_least(p, r, count);
     }
     r->lapses.in_a_row = 0;
+    if (r->shadow.picker && p->asked.hash % SHADOW_PICKS == 0) {
+        proxy_shadow_ask(p, r, count, at);
+    }
     return at;
 }
 

@@ -201,7 +201,7 @@ static int build_scripts(struct generation *g, struct route *r, const struct cJS
     } else if (json_get(json_get(json, "request"), "function")) {
         rc = script_reader_new(g->hot, r->service->name, place, &r->reader, reterr);
     }
-    return rc;
+    return rc ? rc : proxy_shadow_new(r, json, reterr);
 }
 
 /* `place`: of the route in its service, from 1. */
@@ -296,6 +296,7 @@ static void free_generation(struct generation *g)
         }
         script_reader_free(r->reader);
         script_picker_free(r->picker);
+        proxy_shadow_free(r);
         proxy_view_plan_free(r->view);
         mem_free(r->rows);
         mem_free(r->marks);
@@ -406,6 +407,7 @@ int proxy_commit(struct proxy *p)
     board_set(&p->numbers->interpreted, 0);
     proxy_listeners_point(p);
     keep_traffic(p, p->current);
+    proxy_shadow_begin(p, p->current);
     proxy_generation_unref(old);
     return 0;
 }
@@ -435,6 +437,9 @@ void proxy_route_fill(struct service *service)
         }
         if (r->picker) {
             script_picker_resize(r->picker, count);
+        }
+        if (r->shadow.picker) {
+            script_picker_resize(r->shadow.picker, count);
         }
     }
 }

@@ -123,6 +123,14 @@ struct lapses {
     uint64_t tell_ms;            /* not before */
 };
 
+/* A policy that is asked beside the route's own. */
+struct shadow {
+    struct script_picker *picker; /* NULL: there is none */
+    char *policy;
+    uint32_t failures; /* in a row */
+    bool rests;        /* after too many of them */
+};
+
 struct route {
     struct list node;              /* of its service */
     struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
@@ -146,6 +154,7 @@ struct route {
     uint32_t seen_moves;          /* of the service, that are in the rows */
     uint32_t changes;             /* of who is eligible, and of weights */
     struct script_picker *picker; /* NULL: C decides */
+    struct shadow shadow;
     struct view_plan *view;
     struct script_reader *reader; /* its request function; NULL: none */
     struct lapses lapses, reader_lapses;

@@ -147,8 +147,15 @@ struct view_plan *proxy_view_plan(const struct cJSON *config, const struct cJSON
     struct view_plan *plan = mem_new(sizeof *plan);
     const struct cJSON *balance = json_get(route, "balance"), *sticky = json_get(route, "sticky");
     const struct cJSON *request = json_get(route, "request");
+    const struct cJSON *shadow = json_get(route, "shadow");
     const char *key = json_str(json_get(balance, "params"), "key", "");
     plan->needs = needs_of(config, json_str(balance, "policy", ""));
+    if (shadow) {
+        /* A key of its own is the request's when nobody else needs another. */
+        const char *own = json_str(json_get(shadow, "params"), "key", "");
+        key = plan->needs & NEED_KEY ? key : own;
+        plan->needs |= needs_of(config, json_str(shadow, "policy", ""));
+    }
     plan->here = zone_of(str_of(json_str(json_get(config, "cluster"), "zone", "")));
     read_places(&plan->tags, request, "tags");
     read_places(&plan->dataset, request, "dataset");

@@ -222,6 +222,8 @@ S.route = {
     doc = "bytes per second of a request's body that a client may not stay below; off when absent" },
   { "balance", type = "balance", default = "ewma", also = { "algorithm" },
     doc = "policy that picks the backend: \"name\" or { \"name\", parameter = ... }" },
+  { "shadow", type = "balance",
+    doc = "policy that is asked about one pick in 16 and never obeyed; as balance" },
   { "max_retries", type = "integer", min = 0, max = 10, also = { "retries" },
     doc = "other backends tried when one fails before it answers" },
   { "response_buffer", type = "size", default = "16k", min = 0, max = 65536, unit = "bytes",

@@ -48,7 +48,7 @@
  *       "saturation": { "cpu": 95, "queue_wait_ms": 200, "times": 3, "more_percent": 50 },
  *       "churn": { "changes": 12, "window_ms": 3600000, "freeze_ms": 1800000 } },       absent for "backends"
  *     "routes": [ { "listen": "0.0.0.0:8080", "host": "catalog.local" ("" = any), "path": "/",
- *       "balance": { "policy": "ewma", "params": {} },
+ *       "balance": { "policy": "ewma", "params": {} }, "shadow"?: { "policy": "ewma", "params": {} },
  *       "request": { "tags": ["header:X-Data-Affinity", "query:data_affinity_tags"], "dataset": [...], "processing": [...],
  *         "key": [] (= client), "zone": [],             the first source that a request has counts
  *         "function"?: "tidegate.lua:9" },              it says all of these, the lists are empty

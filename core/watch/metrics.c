@@ -172,6 +172,7 @@ static void add_shadow(struct families *f, const char *service, const struct cJS
     const struct watch_shadow shadow = {
         .point = "scale",
         .of = service,
+        .route = "",
         .policy = name,
         .answers = (uint64_t)json_int(x, "asked", 0),
         .differences = (uint64_t)json_int(x, "differed", 0),
@@ -186,6 +187,7 @@ void watch_shadow(struct families *f, const struct watch_shadow *shadow)
     labels_begin(&labels);
     labels_add(&labels, "point", shadow->point);
     labels_add(&labels, "of", shadow->of);
+    labels_add(&labels, "route", shadow->route);
     labels_add(&labels, "policy", shadow->policy);
     families_add(f, FAMILY_SHADOW_ANSWERS, &labels, (double)shadow->answers);
     families_add(f, FAMILY_SHADOW_DIFFERENCES, &labels, (double)shadow->differences);

@@ -74,7 +74,7 @@ struct watch_channel {
 
 /* A policy that is asked beside the one in force, at a point and of a service, route or alert. */
 struct watch_shadow {
-    const char *point, *of, *policy;
+    const char *point, *of, *route, *policy; /* route "" = none */
     uint64_t answers, differences, errors;
 };
 void watch_shadow(struct families *f, const struct watch_shadow *shadow);

@@ -170,7 +170,7 @@ describe("scale", function()
         assert.matches("shadow three would have 3, not 1 %(differed in %d+ of %d+%): three at least", status)
         assert.equal(1, t:of().desired)
         assert.truthy(t:get("/metrics", { port = admin }).body
-            :match '\ntidegate_shadow_differences_total{point="scale",of="data",policy="three"} [1-9]')
+            :match '\ntidegate_shadow_differences_total{point="scale",of="data",route="",policy="three"} [1-9]')
         t:wait("the event", function()
             for _, event in ipairs(t:ask("events", "data", "--kind", "policy").events) do
                 if event.what == "shadow three would have more" then

@@ -117,7 +117,7 @@ describe("watch/metrics", function()
         assert.equal(3, s['tidegate_instances_recommended{service="shop"}'])
         assert.equal(6, s['tidegate_shadow_instances{service="shop",policy="queue"}'])
         assert.is_nil(s['tidegate_shadow_instances{service="shop",policy="panic"}'])
-        local of = '{point="scale",of="shop",policy="queue"}'
+        local of = '{point="scale",of="shop",route="",policy="queue"}'
         assert.same({ 9, 4, 1 }, { s["tidegate_shadow_answers_total" .. of], s["tidegate_shadow_differences_total" .. of],
             s["tidegate_shadow_errors_total" .. of] })
         assert.equal(4, s['tidegate_instances_max{service="shop"}'])
