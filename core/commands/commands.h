@@ -155,6 +155,7 @@ extern const struct command command_alert;
 extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_policy;
 extern const struct command command_repl;
+extern const struct command command_doctor;
 extern const struct command command_help;
 
 /* scaling.c: "held by max 99 -> 5, cooldown 5 -> 4" of a decision, "" when nothing did; the caller owns it. Lines

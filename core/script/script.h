@@ -241,6 +241,9 @@ int script_replay_push(struct script_replay *replay, double at_s, double value, 
 /* The policy's name. Lends. */
 const char *script_replay_policy(const struct script_replay *replay);
 
+/* The LuaJIT that is loaded: "LuaJIT 2.1.0-beta3". */
+void script_lua_version(char *to, size_t size);
+
 /* ---- Hot picks ---------------------------------------------------------------------------- */
 
 /* One backend as a balance policy sees it: only scalars, so that a const reference is safe.

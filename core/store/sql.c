@@ -9,6 +9,7 @@
 
 #include "base/ban.h"
 #include "base/mem.h"
+#include "store/store.h"
 
 enum {
     CHECKED_BYTES = 32 << 20, /* a database up to this size is read through when it is opened */
@@ -187,4 +188,9 @@ uint64_t sql_bytes(const char *path)
         mem_free(name);
     }
     return bytes;
+}
+
+const char *store_library(void)
+{
+    return sqlite3_libversion();
 }

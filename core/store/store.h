@@ -57,6 +57,9 @@ enum store_notice {
 /* Lends text until return. */
 typedef void store_notice_fn(void *arg, enum store_notice what, const char *text);
 /* Every event and document up to this sequence is on disk. */
+/* The version of SQLite in use. Static storage. */
+const char *store_library(void);
+
 typedef void store_durable_fn(void *arg, uint64_t sequence);
 
 struct store_options {

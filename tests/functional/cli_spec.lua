@@ -175,7 +175,7 @@ describe("command line", function()
             assert.same({ 0, "" }, { code, err })
             return out:gsub("\n$", "")
         end
-        assert.equal("decisions deploy drain", (complete("tidegate", "d")))
+        assert.equal("decisions deploy drain doctor", (complete("tidegate", "d")))
         assert.equal("--for", (complete("tidegate", "scale", "shop", "3", "--f")))
         assert.equal("debug info warn error", (complete("tidegate", "run", "--log-level", "")))
         assert.equal("deploy", (complete("tidegate", "help", "dep")))
