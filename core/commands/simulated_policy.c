@@ -11,7 +11,8 @@
 #include "commands/simulated.h"
 
 enum {
-    PARAMS_BYTES = 4096
+    PARAMS_BYTES = 4096,
+    SENTENCE_BYTES = 1 << 20
 };
 
 static bool is_number(const char *text)
@@ -64,6 +65,23 @@ static bool to_lua(const char *list, struct buf *to)
     return true;
 }
 
+/* Without the file and the service that were made around the policy, which nobody wrote. The caller owns it. */
+static char *own_words(const char *why)
+{
+    static const char MADE[] = "service \"simulated\": ";
+    struct buf text;
+    struct str rest = str_of(why), line;
+    buf_init(&text, SENTENCE_BYTES);
+    while (str_next(&rest, '\n', &line)) {
+        char *whole = mem_copy_bytes(line.ptr, line.len), *made = strstr(whole, MADE);
+        (void)buf_printf(&text, "%s%s", text.len ? "\n" : "", made ? made + strlen(MADE) : whole);
+        mem_free(whole);
+    }
+    char *own = mem_copy(buf_str(&text));
+    buf_free(&text);
+    return own;
+}
+
 int simulated_policy(const char *beside, const char *word, const struct sim_options *options,
                      struct cJSON **ret_config, char **reterr)
 {
@@ -81,7 +99,9 @@ int simulated_policy(const char *beside, const char *word, const struct sim_opti
                                                &why)
                       : sim_policy_load(name, buf_str(&params), options, ret_config, &why);
         if (code < 0) {
-            *reterr = mem_printf("no policy to simulate:\n%s", why ? why : "");
+            char *own = own_words(why ? why : "");
+            *reterr = mem_printf("no policy to simulate: %s", own);
+            mem_free(own);
         }
     }
     mem_free(why);
