@@ -142,6 +142,7 @@ end
 local function include_one(load, name, chain, file, line)
     local function refuse(text)
         load.errors.add(file, line, ('include "%s": %s'):format(name, text))
+        load.broken = true
     end
     for _, open in ipairs(chain) do
         if open == name then

@@ -420,6 +420,11 @@ function Test:cli_begin(...)
     return process
 end
 
+-- Its exit code when it has ended, else nil.
+function Test:ended(process) -- luacheck: ignore self
+    return reap(process)
+end
+
 function Test:finished(process)
     self:wait("the command", function()
         return reap(process)

@@ -88,5 +88,7 @@ alert "A" { when = function(m)
 
     it("a configuration that does not load are not guessed at", function()
         assert.equal("tidegate.lua:1: oops", select(2, load 'error "oops" local f = function() return nothing end'))
+        assert.equal('tidegate.lua:1: include "none.lua": no such file or directory',
+            select(2, load 'include "none.lua" local f = function() return nothing end'))
     end)
 end)
