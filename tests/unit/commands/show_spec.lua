@@ -51,9 +51,11 @@ local function example()
             },
             { name = "legacy", source = "backends", desired = 2, up = 2, min = 0, max = 0, manual_for_s = 61,
                 stopped = true, instances = { { id = "10.0.0.5:9000", state = "up" } } },
-            { name = "batch", source = "image", desired = 0, up = 0, min = 0, max = 3, zero = { waking = false },
+            { name = "batch", source = "image", desired = 0, up = 0, min = 0, max = 3, zero = { waking = false, idle_s = 60, wakes = 0,
+                cold_starts_a_day = { ["60"] = 0 } },
                 instances = {} },
-            { name = "reports", source = "image", desired = 1, up = 0, min = 0, max = 3, zero = { waking = true },
+            { name = "reports", source = "image", desired = 1, up = 0, min = 0, max = 3, zero = { waking = true, idle_s = 900, wakes = 4,
+                cold_starts_a_day = { ["60"] = 36.25, ["300"] = 12 } },
                 instances = {} },
         },
     }
@@ -85,6 +87,9 @@ describe("commands/show", function()
         assert.matches("legacy +2/2 +%- +0 stopped", text)
         assert.matches("batch +0/0 +0%-3 +0 asleep", text)
         assert.matches("reports +0/1 +0%-3 +0 waking", text)
+        assert.matches("to zero after 15m%d*s? without a request: 4 cold starts; a day, by idle time: ", text)
+        assert.matches("36.2 at 1m", text)
+        assert.matches("12 at 5m", text)
         assert.matches("catalog%-9 +drained ", text)
         assert.matches("by hand: the policy decides again in 1m01s", text)
         assert.matches("catalog +1m3%ds +scale_up 3 %-> 4 +High resource usage %- CPU: 91.0%%", text)
