@@ -1,5 +1,5 @@
 -- driver.lua: the loop around a balance policy; trusted. Returns drive(policy, rows, backends, request) ->
---   pick()        the index of a backend, 0 or nil for none
+--   pick()        the index of a backend, 0 or nil for none: no whole number raises, others C looks at
 --   resize(count) the first `count` backends are in use
 --   cost(i)       what a policy with a score gives backend i; nil for one with its own loop. Not for picks.
 -- `rows` is for this file alone: rows[1] and so on, without a check of the index and at half the cost of
@@ -8,7 +8,12 @@
 -- Compiled anew for every picker: LuaJIT binds a trace to the functions it saw, and pickers that shared this
 -- code would leave each other's traces at every row. And compiled as one line, without its comments: machine
 -- code looks at every new line whether its time is over (budget.h). So no text here may have two hyphens.
-local error, type, huge = ...
+local error, type, huge, format = ...
+
+local function refuse(index, n)
+    error(type(index) == "number" and format("picked %.17g of %d backends", index, n)
+        or format("picked a %s: an index, or nil for none", type(index)), 0)
+end
 
 -- One pick by score: the lowest wins. The round begins behind the last one chosen, so that equal backends get
 -- their turns evenly, however they lie among others. Two half loops and one branch a row: what LuaJIT likes.
@@ -66,6 +71,9 @@ local function picked(policy, backends, request)
     local choose, n = policy.pick, 0
     local function pick()
         local index = choose(backends, n, request)
+        if index ~= nil and (type(index) ~= "number" or index % 1 ~= 0) then
+            refuse(index, n)
+        end
         return index
     end
     local function resize(count)

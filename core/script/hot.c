@@ -242,40 +242,30 @@ static __attribute__((cold, noinline)) int failed(struct script_picker *picker, 
     return -EIO;
 }
 
-/* Why what Lua answered is no index. Apart, since a pick that went well has no use for its texts. */
-static __attribute__((cold, noinline)) int refused(struct script_picker *picker, int type)
+/* Why the number that Lua answered is no index. Apart, since a pick that went well has no use for its text. */
+static __attribute__((cold, noinline)) int refused(struct script_picker *picker)
 {
-    char text
-        [96]; /* three numbers of at most 24 bytes and 24 of words, or a type's name and words */
+    char text[96]; /* two numbers of at most 24 bytes and 24 of words */
     double answer = lua_tonumber(picker->hot->budget->L, -1);
-    if (type == LUA_TNIL || (type == LUA_TNUMBER && answer == 0)) {
+    if (answer == 0) {
         return -ENOENT;
     }
-    if (type != LUA_TNUMBER) {
-        snprintf(text, sizeof(text), "picked a %s: an index, or nil for none",
-                 lua_typename(picker->hot->budget->L, type));
-    } else if (!(answer >= 1 && answer <= picker->count) || answer != (double)(uint32_t)answer) {
-        snprintf(text, sizeof(text), "picked %.17g of %u backends", answer, picker->count);
-    } else {
+    if (answer >= 1 && answer <= picker->count) {
         snprintf(text, sizeof(text), "picked backend %u, which is not eligible", (uint32_t)answer);
+    } else {
+        snprintf(text, sizeof(text), "picked %.17g of %u backends", answer, picker->count);
     }
     return failed(picker, text);
 }
 
-/* What Lua answered, as an index from 0. */
+/* What driver.lua answered, a whole number or nil, as an index from 0. */
 static int answered(struct script_picker *picker, lua_State *L)
 {
-    int type = lua_type(L, -1);
-    if (type == LUA_TNUMBER) {
-        double answer = lua_tonumber(L, -1);
-        if (answer >= 1 && answer <= picker->count) {
-            uint32_t index = (uint32_t)answer;
-            if (answer == (double)index && picker->rows[index - 1].eligible) {
-                return (int)index - 1;
-            }
-        }
+    size_t index = (size_t)lua_tointeger(L, -1) - 1;
+    if (index < picker->count && picker->rows[index].eligible) {
+        return (int)index;
     }
-    return refused(picker, type);
+    return refused(picker);
 }
 
 static __attribute__((cold, noinline)) int raised(struct script_picker *picker, int status)

@@ -69,7 +69,8 @@ end
 local ITS_FUNCTIONS = { "score", "pick", "prepare", "chose" }
 
 local function compiled(parts, policy, ...)
-    local pick, resize, cost = host.own("script/driver", true)(error, type, lib.math.huge)(policy, ...)
+    local drive = host.own("script/driver", true)(error, type, lib.math.huge, lib.string.format)
+    local pick, resize, cost = drive(policy, ...)
     parts[#parts + 1] = pick
     for i = 1, #ITS_FUNCTIONS do
         parts[#parts + 1] = policy[ITS_FUNCTIONS[i]]

@@ -33,7 +33,7 @@ static const char plain[] =
     "local prelude, driver, policy, rows, request, n = ...\n"
     "local ffi = require 'ffi'\n"
     "ffi.cdef(prelude:match 'ffi%.cdef %[%[(.-)%]%]')\n"
-    "driver = assert(loadstring(driver))(error, type, math.huge)\n"
+    "driver = assert(loadstring(driver))(error, type, math.huge, string.format)\n"
     "policy = assert(loadstring(policy))().new { penalty = 1, choices_above = 16 }\n"
     "local base = ffi.cast('const struct backend *', rows)\n"
     "local view, backends, picks = ffi.cast('const struct request *', request)[0], {}, {}\n"
