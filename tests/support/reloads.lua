@@ -327,6 +327,7 @@ local function reload(w, was, new, how)
             end
             seen[i] = new and new ~= was and who == new
         end
+        socket.sleep(0.001) -- the daemon, too, is to get on
     end
     local result = w.t:finished(process)
     if stopped then
