@@ -1,6 +1,7 @@
 /* recent.c: see recent.h. Views are kept as text, which is a tenth of what they take parsed. */
 #include "app/recent.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/ban.h"
@@ -8,8 +9,8 @@
 #include "base/mem.h"
 
 enum {
-    KEPT = 20,          /* of a service */
-    SERVICES_MOST = 500 /* the rest is not compared */
+    KEPT = 20,                   /* of a service */
+    BYTES_MOST = 8 * 1000 * 1000 /* of all; they travel in one message */
 };
 
 struct views {
@@ -21,7 +22,8 @@ struct views {
 static void add(struct recent *r, const char *service, char *text)
 {
     struct views *v = map_get(&r->services, service);
-    if (!v && r->services.count >= SERVICES_MOST) {
+    bool full = r->bytes > BYTES_MOST;
+    if (!v && full) {
         mem_free(text);
         return;
     }
@@ -29,6 +31,10 @@ static void add(struct recent *r, const char *service, char *text)
         v = mem_new(sizeof *v);
         (void)map_put(&r->services, service, v);
     }
+    if (!v->text[v->next] && full) {
+        v->next = 0; /* from here on no more than it has */
+    }
+    r->bytes += strlen(text) - (v->text[v->next] ? strlen(v->text[v->next]) : 0);
     mem_free(v->text[v->next]);
     v->text[v->next] = text;
     v->next = (v->next + 1) % KEPT;
@@ -106,5 +112,6 @@ void recent_free(struct recent *r)
         drop(r, name);
     }
     map_free(&r->services);
+    r->bytes = 0;
     mem_release(&r->question);
 }

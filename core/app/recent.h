@@ -11,6 +11,7 @@ struct cJSON;
 
 struct recent {
     struct map services; /* name -> struct views of recent.c */
+    size_t bytes;        /* of all views; when they are too many, each service has fewer */
     char *question;      /* the last EVALUATE as text, or NULL */
 };
 
