@@ -112,6 +112,7 @@ static int build(struct script_anomaly *a, const struct cJSON *item, char **rete
     service->name = json_str(item, "name", "");
     service->source = policy_find(a->config, "anomaly", service->policy);
     service->params = json_get(wanted, "params");
+    service->shadow = json_bool(wanted, "shadow", false);
     service->interval_ms = (uint64_t)json_num(wanted, "interval_ms", 15000);
     service->incident_ms = (uint64_t)json_num(wanted, "incident_ms", 900000);
     if (!service->source) {
@@ -293,6 +294,9 @@ static void tell(struct feeding *f, const char *instance)
     json_set_num(told, "score", f->point.score);
     json_set_num(told, "value", f->point.value);
     json_set_str(told, "policy", f->service->policy);
+    if (f->service->shadow) {
+        json_set_bool(told, "shadow", true);
+    }
     json_set(f->found, NULL, told);
 }
 

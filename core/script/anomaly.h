@@ -30,6 +30,7 @@ struct anomaly_service {
     struct anomaly_metric *metrics;
     unsigned metric_count;
     bool resting; /* in quarantine */
+    bool shadow;  /* nobody is told of its anomalies */
     uint64_t interval_ms, incident_ms;
     uint64_t opened_ms, last_ms; /* of the incident, wall time; 0 = none */
     char incident[ANOMALY_INCIDENT_BYTES];

@@ -345,6 +345,7 @@ S.anomaly = {
     doc = "between two points of a series" },
   { "incident", type = "duration", default = "15m", min = 1, max = 604800, unit = "s",
     doc = "what comes within so long of the last one belongs to the same incident" },
+  { "shadow", type = "boolean", doc = "to try it out: anomalies are shown and noted, and nobody is told" },
 }
 
 S.backend = {

@@ -65,7 +65,7 @@
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
  *     "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
- *     "anomaly": { "policy": "record", "params": {...}, "interval_ms": 15000, "incident_ms": 900000 },     {} = off
+ *     "anomaly": { "policy": "record", "params": {...}, "interval_ms": 15000, "incident_ms": 900000, "shadow"?: true },     {} = off
  *     "collect": { "health"?: "/health", "performance"?: "/performance", "data"?: "/data", "prometheus"?: "/metrics",
  *       "interval_ms": 15000, "timeout_ms"?: 5000, "max_body_bytes": 4194304, "max_samples": 10000 }          when given
  *   } ],
@@ -213,7 +213,7 @@ void script_anomaly_free(struct script_anomaly *anomaly);
  * "suppressed":[NAME]}. A series gets a point when its view is newer ("at_ms") and `interval_ms` after the last
  * one; absent figures are no points; suppressed services neither learn nor tell. The caller owns the result:
  * {"anomalies":[{"service","instance"?,"metric","score","severity":"medium"|"high","value","type","description",
- *   "policy","incident":"catalog@2026-01-31T12:00:00.000Z"}],
+ *   "policy","shadow"?:true,"incident":"catalog@2026-01-31T12:00:00.000Z"}],
  *  "errors":[{"service","metric"?,"policy","error":"file:line: ...","input","limit"?:true (a bound of ours, not its
  *   fault)}]}
  * Anomalies of a service belong to one incident until `incident_ms` went by without any; the third service within

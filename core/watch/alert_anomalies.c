@@ -86,6 +86,7 @@ static void take(struct alerts *a, const struct cJSON *report)
         al->escalation = a->escalation;
         al->escalation.channels = a->escalation.channels ? json_copy(a->escalation.channels) : NULL;
     }
+    al->shadow = json_bool(report, "shadow", false);
     al->seen_ms = a->now_ms;
     describe(al, report);
     if (al->state != ALERTS_FIRING) {

@@ -69,6 +69,7 @@ static struct cJSON *alert_doc(const struct alerts *a, const struct alert *al)
     }
     if (al->anomaly) {
         json_set_str(doc, "incident", al->incident);
+        json_set_bool(doc, "shadow", al->shadow);
     }
     return doc;
 }
@@ -139,6 +140,8 @@ void alert_restore(struct alerts *a, const char *key, const struct cJSON *doc)
     al->kept = true;
     al->anomaly = incident != NULL;
     al->incident = mem_copy(incident);
+    al->shadow =
+        json_bool(doc, "shadow", false); /* of an anomaly; others have that of their rule */
     al->escalation.after_ms = (uint64_t)json_num(doc, "escalate_after_ms", 0);
     const struct cJSON *channels = json_get(doc, "channels");
     const struct cJSON *second = json_get(doc, "escalate_channels");

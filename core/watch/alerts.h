@@ -32,7 +32,7 @@
  * EVALUATE takes views: { "services": { "shop": { view, "instances": { "shop-1": view } } },
  *   "tidegate": view }, and of the policy process (NULL: it gave none): { "rules": { RULE: { SUBJECT: {
  *   "firing": true, "value"?: 3, "message"?: "" } | { "missing": true } | { "error": "..." } } }, "errors"?: [...], "anomalies": [ { "service", "instance"?,
- *   "metric", "score", "severity": "high" | "medium", "value", "type", "description", "incident"? } ] };
+ *   "metric", "score", "severity": "high" | "medium", "value", "type", "description", "incident"?, "shadow"? } ] };
  *   SUBJECT = "service", "service/instance" or "tidegate".
  *
  * NOTIFY gives { "id": "9f0c...-1", "reason": "firing" | "resolved" | "repeat" | "escalation", "channels": ["ops"] (absent: all),

@@ -84,6 +84,14 @@ describe("script/anomaly", function()
         assert.same({}, got.errors)
     end)
 
+    it("marks those of a policy that is tried out", function()
+        local web = service "web"
+        web.anomaly.shadow = true
+        local w = world({ x = counting() }, { web })
+        w.feed(1000, { web = p99(1) })
+        assert.is_true(w.feed(1015, { web = p99(50) }).anomalies[1].shadow)
+    end)
+
     it("watches each instance for itself, by the mean of several figures", function()
         local w = world({ x = counting() }, { service "web" })
         local function usage(cpu, memory)

@@ -159,6 +159,22 @@ describe("alerts over a restart", function()
         assert.same({ "resolved: Anomaly shop resolved" }, w:heard())
     end)
 
+    it("keep that an anomaly is one that nobody is told of", function()
+        local w = World.new {}
+        local views = { services = { shop = {} } }
+        local found = { anomalies = { { service = "shop", metric = "p99", severity = "high", incident = "i1", shadow = true } } }
+        w:evaluate(views, found)
+        w:restart()
+        w:evaluate(views, {})
+        assert.same({ "firing", true }, { w:alert("Anomaly").state, w:alert("Anomaly").shadow })
+        w:go(700000)
+        assert.same({}, w:told())
+        assert.equal("inactive", w:state "Anomaly")
+        found.anomalies[1].shadow = nil
+        w:evaluate(views, found)
+        assert.equal(1, #w:told())
+    end)
+
     it("lose and double nothing, wherever they are killed", function()
         local all = 0
         for seed = 1, 40 do
