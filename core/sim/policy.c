@@ -9,6 +9,10 @@
 #include "sim/private.h"
 #include "base/ban.h"
 
+enum {
+    STARTS_LATE_MS = 60000
+};
+
 /* "x/policies/scale/NAME.lua" -> "x/simulate.lua" and NAME; "scale/NAME" and NAME -> `beside` and NAME. */
 static int locate(const char *beside, const char *policy, char **ret_path, char **ret_name,
                   char **reterr)
@@ -58,9 +62,11 @@ int sim_policy_load_beside(const char *beside, const char *policy, const char *p
         goto out;
     }
     source = mem_printf("service \"simulated\" { image = \"simulated\", ports = { \"8080\" }, "
-                        "route = { listen = \":8080\" },\n"
+                        "route = { listen = \":8080\" }, deploy = { timeout = \"%llums\" },\n"
                         "scale = { policy = \"%s\", min = %u, max = %u, %s } }\n",
-                        name, options->min, options->max, params);
+                        /* every start succeeds, however long it takes */
+                        (unsigned long long)options->startup_ms + STARTS_LATE_MS, name,
+                        options->min, options->max, params);
     code = script_load_text(path, source, ret_config, reterr);
 out:
     mem_free(path);

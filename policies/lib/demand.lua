@@ -66,7 +66,20 @@ local function forget(m, upto)
     m.first = upto + 1
 end
 
+-- Begins at 1 again now and then: tables whose numbers only rise are slow and large.
+local function renumber(m)
+    local before = m.first - 1
+    if before < 64 or before < m.last - before then
+        return
+    end
+    for i = m.first, m.last do
+        m.at[i - before], m.value[i - before], m.at[i], m.value[i] = m.at[i], m.value[i], nil, nil
+    end
+    m.first, m.last = 1, m.last - before
+end
+
 local function add(m, now, value)
+    renumber(m)
     if m.last >= m.first and m.at[m.last] > now then
         forget(m, m.last)
     end
@@ -137,8 +150,9 @@ function M.capacity(given, memory)
         if m.known > 0 then
             return m.learned
         end
-        -- What is busy all the time answers what it can.
-        return cpu and cpu > 97 and s.instances > 0 and s.rate and s.rate > 0 and s.rate / s.instances or nil
+        -- What is busy all the time answers what it can; who was turned away was not answered by it.
+        local answered = (s.rate or 0) * (1 - (s.error_rate or 0))
+        return cpu and cpu > 97 and s.instances > 0 and answered > 0 and answered / s.instances or nil
     end
 end
 
@@ -147,17 +161,19 @@ function M.most(seconds, memory)
     local m = record(memory)
     local at, value = m.at, m.value
     return function(now, want)
-        -- What is below what came later never counts again.
-        local last = m.last
-        while last >= m.first and (value[last] <= want or at[last] > now) do
+        -- What is below what came later never counts again, so the first one is the most.
+        local first, last = m.first, m.last
+        while last >= first and (value[last] <= want or at[last] > now) do
             at[last], value[last], last = nil, nil, last - 1
         end
-        m.last = last + 1
-        at[m.last], value[m.last] = now, want
-        while at[m.first] < now - seconds do
-            forget(m, m.first)
+        last = last + 1
+        at[last], value[last] = now, want
+        while at[first] < now - seconds do
+            at[first], value[first], first = nil, nil, first + 1
         end
-        return max(want, value[m.first])
+        m.first, m.last = first, last
+        renumber(m)
+        return value[m.first]
     end
 end
 

@@ -4,7 +4,8 @@
 -- expert's name. What it learns it keeps in `memory`, a table of the policy's state, or nil.
 --
 -- An expert says a centre and a scale. When the lead has passed, (what came - centre) / scale goes into its
--- histogram for the trend that there was, which forgets half in three days.
+-- histogram for the trend that there was, which forgets half in three days. The expert whose p-quantiles were
+-- nearest of late (by pinball loss, in requests: a miss at noon counts more than one at night) is believed.
 local floor, max, min, sqrt = math.floor, math.max, math.min, math.sqrt
 
 local demand = require "lib.demand"
@@ -12,118 +13,106 @@ local demand = require "lib.demand"
 local M = {}
 
 local TICK = 5
-local RING = 512             -- of ticks: more than the ten minutes that are looked at
+local RING = 256                 -- of ticks: more than the longest lead, and the five minutes summed up
+local LONGEST = RING - 6         -- lead in ticks
 local BIN, LOW, BINS = 0.02, -1, 250
-local HALF_LIFE = 3 * 86400
-local LOSS_HALF_LIFE = 86400
-local ENOUGH = 120           -- answers until a histogram is believed more than the prior
+local GROWTH = 2 ^ (TICK / (3 * 86400))
+local LOSS_WEIGHT = 1 - 0.5 ^ (TICK / 86400)
+local ENOUGH = 120               -- answers until a histogram is believed more than the prior
 local PRIOR = 0.3
-local SLOTS = 288            -- of a day: five minutes each
-local CONTEXTS = { 0.93, 1.10, 1.4 }
+local SLOTS = 288                -- of a day: five minutes each
+local LEAST = 1e-6               -- scale
+local UNIT, FADE = 1000, 1e12    -- weight of the first answer, and when weights begin anew; bins are whole
 local NAMES = { "mean of 15 s", "mean of 60 s", "most of 2 min", "most of 5 min", "most of 10 min", "spread",
-    "time of day" }
-local EXPERTS = #NAMES
+    "time of day", "line" }
+local EXPERTS, SPREAD = #NAMES, 6
+local CONTEXTS = 4
 
-local function histogram()
-    local h = { mass = 0, weight = 1, bins = {} }
-    for i = 1, BINS do
-        h.bins[i] = 0
-    end
-    return h
+-- By the mean of 15 s as a part of that of 5 min.
+local function context_of(ratio)
+    return ratio < 0.93 and 1 or ratio < 1.10 and 2 or ratio < 1.4 and 3 or 4
 end
 
--- Newer ones weigh more, instead of fading the older ones each time.
-local function add(h, u)
-    h.weight = h.weight * 2 ^ (TICK / HALF_LIFE)
-    local i = min(max(floor((u - LOW) / BIN) + 1, 1), BINS)
-    local bins = h.bins
-    bins[i] = bins[i] + h.weight
-    h.mass = h.mass + h.weight
-    if h.weight > 1e9 then
-        for k = 1, BINS do
-            bins[k] = bins[k] / h.weight
-        end
-        h.mass, h.weight = h.mass / h.weight, 1
-    end
-end
-
--- u below which the part p of all was; from above, since p is near one.
-local function quantile(h, p)
-    local rest, seen, bins = h.mass * (1 - p), 0, h.bins
+-- u below which the parts p and q (the larger one) of all were; from above, since both are near one.
+local function quantiles(bins, mass, p, q)
+    local rest, seen, upper = mass * (1 - q), 0, nil
     for i = BINS, 1, -1 do
         seen = seen + bins[i]
-        if seen > rest then
-            return LOW + BIN * (i - 1 + (seen - rest) / bins[i])
+        if not upper and seen > rest then
+            upper = LOW + BIN * (i - 1 + (seen - rest) / bins[i])
+            rest = mass * (1 - p)
+        end
+        if upper and seen > rest then
+            return LOW + BIN * (i - 1 + (seen - rest) / bins[i]), upper
         end
     end
-    return LOW
+    return LOW, upper or LOW
 end
 
-local function believed(h, p)
-    local mass = h.mass / h.weight
-    if mass < 1 then
-        return PRIOR
-    end
-    local share = min(mass / ENOUGH, 1)
-    return share * quantile(h, p) + (1 - share) * PRIOR
-end
-
-local function context_of(ratio)
-    for i = 1, #CONTEXTS do
-        if ratio < CONTEXTS[i] then
-            return i
-        end
-    end
-    return #CONTEXTS + 1
-end
-
--- Kept are the last rates and what is known of the experts; what they said and what is summed up is not.
-function M.new(memory)
+-- What is kept: the last rates and what is known of the experts. Bins of a context share weight and mass:
+-- newer answers weigh more, instead of fading the older ones each time.
+local function recall(memory)
     local kept = memory or {}
-    local rate, histograms = demand.part(kept, "rate"), demand.part(kept, "histograms")
-    local loss, profile = demand.part(kept, "loss"), demand.part(kept, "profile")
-    local sums, squares, centre, scale, context, bound, cached = {}, {}, {}, {}, {}, {}, {}
-    local n = kept.n or 0
-    local longest = { demand.most(120, demand.part(kept, "two")), demand.most(300, demand.part(kept, "five")),
-        demand.most(600, demand.part(kept, "ten")) }
+    if not kept.weight then
+        kept.weight, kept.mass, kept.bins, kept.loss, kept.rate, kept.profile = {}, {}, {}, {}, {}, {}
+        kept.n = 0
+    end
+    for c = 1, CONTEXTS do
+        kept.weight[c], kept.mass[c] = kept.weight[c] or UNIT, kept.mass[c] or 0
+    end
     for e = 1, EXPERTS do
-        histograms[e], loss[e] = histograms[e] or {}, loss[e] or 0
-        centre[e], scale[e], bound[e], cached[e] = {}, {}, {}, {}
-        for c = 1, #CONTEXTS + 1 do
-            histograms[e][c] = histograms[e][c] or histogram()
-            cached[e][c] = { at = -math.huge }
+        kept.loss[e] = kept.loss[e] or 0
+        kept.bins[e] = kept.bins[e] or {}
+        for c = 1, CONTEXTS do
+            local bins = kept.bins[e][c] or {}
+            for i = #bins + 1, BINS do
+                bins[i] = 0
+            end
+            kept.bins[e][c] = bins
         end
+    end
+    return kept
+end
+
+function M.new(memory)
+    local kept = recall(memory)
+    local rate, loss, profile = kept.rate, kept.loss, kept.profile
+    -- Rings by tick: sums and squares of rates up to it, the mean of two, what was said, in which context,
+    -- and which p-quantiles (of each expert) were believed then.
+    local sums, squares, pair, context, spread, quantile = {}, {}, {}, {}, {}, {}
+    local centre = {}
+    local believed = {} -- of a context: { at, p = { of each expert }, q = { } }
+    local n = kept.n
+    local two = demand.most(120, demand.part(kept, "two"))
+    local five = demand.most(300, demand.part(kept, "five"))
+    local ten = demand.most(600, demand.part(kept, "ten"))
+    for e = 1, EXPERTS do
+        centre[e] = {}
+    end
+    centre[SPREAD] = centre[2]
+    for c = 1, CONTEXTS do
+        believed[c] = { at = -math.huge }
     end
 
     local function at(k)
         return k % RING + 1
     end
 
+    local function note(k, x)
+        local i, before = at(k), at(k - 1)
+        sums[i], squares[i] = sums[before] + x, squares[before] + x * x
+        pair[i] = ((rate[before] or x) + x) / 2
+    end
+
     local begun = n - min(n, RING - 1)
     sums[at(begun)], squares[at(begun)] = 0, 0
     for k = begun + 1, n do
-        local x = rate[at(k)]
-        sums[at(k)], squares[at(k)] = sums[at(k - 1)] + x, squares[at(k - 1)] + x * x
+        note(k, rate[at(k)])
     end
 
     local function mean(ticks)
-        local from = max(n - ticks, 0)
-        return (sums[at(n)] - sums[at(from)]) / (n - from)
-    end
-
-    local function spread(ticks)
-        local from = max(n - ticks, 0)
-        local m = mean(ticks)
-        return sqrt(max((squares[at(n)] - squares[at(from)]) / (n - from) - m * m, 0))
-    end
-
-    -- The most of the means of two ticks.
-    local function most_between(from, to)
-        local most = 0
-        for k = from, to do
-            most = max(most, (rate[at(k)] + rate[at(max(k - 1, 1))]) / 2)
-        end
-        return most
+        local from = n > ticks and n - ticks or 0
+        return (sums[n % RING + 1] - sums[from % RING + 1]) / (n - from)
     end
 
     local function usual(now, lead, m60)
@@ -138,51 +127,87 @@ function M.new(memory)
         return m60 * min(max(most / here, 0.5), 4)
     end
 
-    local function note_profile(now)
+    local function note_profile(now, x)
         local slot = floor(now / 300) % SLOTS
-        profile[slot] = profile[slot] and profile[slot] + (rate[at(n)] - profile[slot]) * 0.01 or rate[at(n)]
+        local known = profile[slot]
+        profile[slot] = known and known + (x - known) * 0.01 or x
     end
 
-    local function say(now, lead)
-        local m15, m60, k = mean(3), mean(12), at(n)
-        local c = centre
-        c[1][k], c[2][k] = m15, m60
-        for i = 1, 3 do
-            c[2 + i][k] = longest[i](now, mean(2))
-        end
-        c[6][k] = m60
-        c[7][k] = usual(now, lead, m60)
+    local function say(now, k, lead)
+        local m15, m60, m300, last = mean(3), mean(12), mean(60), pair[k]
+        centre[1][k], centre[2][k] = m15, m60
+        centre[3][k], centre[4][k], centre[5][k] = two(now, last), five(now, last), ten(now, last)
+        centre[7][k] = usual(now, lead, m60)
+        -- The middles of the two means are 22.5 s apart; the lead, two ticks and 7.5 s lie ahead of the last.
+        centre[8][k] = m15 > m60 and m15 + (m15 - m60) / 22.5 * (lead + 17.5) or m15
+        local from = n > 60 and n - 60 or 0
+        local square = (squares[k] - squares[from % RING + 1]) / (n - from)
+        spread[k] = sqrt(max(square - m300 * m300, 0)) + 0.03 * m60
+        context[k] = context_of(m15 / max(m300, LEAST))
+    end
+
+    local function scale_of(e, k)
+        local scale = e == SPREAD and spread[k] or centre[e][k]
+        return scale > LEAST and scale or LEAST
+    end
+
+    local function fade(c)
+        local part, mass = UNIT / kept.weight[c], 0
         for e = 1, EXPERTS do
-            scale[e][k] = max(c[e][k], 1e-6)
+            local bins = kept.bins[e][c]
+            mass = 0
+            for i = 1, BINS do
+                bins[i] = floor(bins[i] * part + 0.5)
+                mass = mass + bins[i]
+            end
         end
-        scale[6][k] = max(spread(60) + 0.03 * m60, 1e-6)
-        context[k] = context_of(m15 / max(mean(60), 1e-6))
+        kept.mass[c], kept.weight[c] = mass, UNIT
     end
 
     -- What came of what was said `ticks` ago.
     local function learn(ticks, p)
-        local k = n - ticks
-        if k < 1 or not context[at(k)] then
+        local k = (n - ticks) % RING + 1
+        local c = n > ticks and context[k]
+        if not c then
             return
         end
-        local came, where = most_between(k + 1, n), context[at(k)]
+        local came = 0
+        for i = n - ticks + 1, n do
+            local x = pair[i % RING + 1]
+            came = x > came and x or came
+        end
+        local weight, bins, believed_then = kept.weight[c] * GROWTH, kept.bins, quantile[k]
+        local whole = floor(weight + 0.5)
+        kept.weight[c], kept.mass[c] = weight, kept.mass[c] + whole
         for e = 1, EXPERTS do
-            local u = (came - centre[e][at(k)]) / scale[e][at(k)]
-            add(histograms[e][where], u)
-            local missed = came - bound[e][at(k)]
-            local pinball = (missed > 0 and p * missed or (p - 1) * missed) / max(came, 1e-6)
-            loss[e] = loss[e] + (pinball - loss[e]) * (1 - 0.5 ^ (TICK / LOSS_HALF_LIFE))
+            local scale = scale_of(e, k)
+            local u = (came - centre[e][k]) / scale
+            local i = floor((u - LOW) / BIN) + 1
+            local mine = bins[e][c]
+            i = i < 1 and 1 or i > BINS and BINS or i
+            mine[i] = mine[i] + whole
+            local missed = (u - believed_then[e]) * scale
+            local pinball = missed > 0 and p * missed or (p - 1) * missed
+            loss[e] = loss[e] + (pinball - loss[e]) * LOSS_WEIGHT
+        end
+        if weight > FADE then
+            fade(c)
         end
     end
 
-    -- Quantiles of a histogram change slowly: looked up anew after a minute, or when p is another one.
-    local function factor(e, where, now, p, q)
-        local known = cached[e][where]
-        if now - known.at >= 60 or now < known.at then
-            known.at, known.p = now, believed(histograms[e][where], p)
-            known.q = believed(histograms[e][where], q)
+    -- Quantiles of a histogram change slowly: looked up anew after a minute.
+    local function believe(c, now, p, q)
+        local known, mass = believed[c], kept.mass[c] / kept.weight[c]
+        local share = min(mass / ENOUGH, 1)
+        known.at, known.p, known.q = now, {}, {} -- anew: `quantile` has those before
+        for e = 1, EXPERTS do
+            local lower, upper = PRIOR, PRIOR
+            if mass >= 1 then
+                lower, upper = quantiles(kept.bins[e][c], kept.mass[c], p, q)
+            end
+            known.p[e] = share * lower + (1 - share) * PRIOR
+            known.q[e] = share * upper + (1 - share) * PRIOR
         end
-        return known
     end
 
     return function(now, x, lead, p, q)
@@ -190,18 +215,20 @@ function M.new(memory)
         kept.n = n
         local k = at(n)
         rate[k] = x
-        sums[k], squares[k] = sums[at(n - 1)] + x, squares[at(n - 1)] + x * x
-        note_profile(now)
-        say(now, lead)
-        learn(min(floor(lead / TICK) + 2, RING / 2), p)
-        local best, where = 1, context[k]
-        for e = 1, EXPERTS do
-            local known = factor(e, where, now, p, q)
-            bound[e][k] = centre[e][k] + known.p * scale[e][k]
+        note(n, x)
+        note_profile(now, x)
+        say(now, k, lead)
+        learn(min(floor(lead / TICK) + 2, LONGEST), p)
+        local best, known = 1, believed[context[k]]
+        if now - known.at >= 60 or now < known.at then
+            believe(context[k], now, p, q)
+        end
+        quantile[k] = known.p
+        for e = 2, EXPERTS do
             best = loss[e] < loss[best] and e or best
         end
-        local known = cached[best][where]
-        return bound[best][k], centre[best][k] + known.q * scale[best][k], NAMES[best]
+        local middle, scale = centre[best][k], scale_of(best, k)
+        return middle + known.p[best] * scale, middle + known.q[best] * scale, NAMES[best]
     end
 end
 

@@ -1,6 +1,6 @@
 -- error_budget.lua: as few instances as keep the objective but for a stated part of the time.
 --
--- Sees     rate, queue, cpu_percent, p95_ms, instances, starting, desired
+-- Sees     rate, error_rate, queue, cpu_percent, p95_ms, instances, starting, desired
 -- Answers  an up at once when more are needed within the start-up time, a down when even a cautious look
 --          ahead needed fewer during `hold`
 -- Params   slo          95 % of response times within it                             400ms
@@ -8,16 +8,16 @@
 --          startup      from start to ready; 0s = learned                            0s
 --          capacity     requests/s that one instance can do; 0 = learned             0
 --          load         part of it that keeps the objective                          0.9
---          least, most  bounds of the quantile that is provided for                  0.9, 0.97
+--          least, most  bounds of the quantile that is provided for                  0.85, 0.97
 --          hold         of downs, and no less than the start-up time                 3m
 --          drain        time in which requests that wait are to be worked off        20s
 -- Example  { params = { capacity = 100, load = 1 }, rate = 500, instances = 4 } -> 7
 --
--- Several experts (means and maxima of the last while, and the usual course of a day) say what will come
--- until an instance started now would be ready. How wrong each was is kept, by the trend of the moment, as a
--- histogram that forgets; the expert that was best provides its p-quantile. p follows the share of time that
--- missed the objective: the budget is spent, and no more. When an instance does less than it seems (the
--- objective is missed below the load that should keep it), less is counted on.
+-- Several experts (means and maxima of the last while, the line through the last minute, the usual course of
+-- a day) say what will come until an instance started now would be ready. How wrong each was is kept, by the
+-- trend of the moment, as a histogram that forgets; the best one provides its p-quantile. p follows the share
+-- of time that missed the objective: the budget is spent, and no more. When an instance does less than it
+-- seems (the objective is missed below the load that should keep it), less is counted on.
 return {
     name = "error_budget",
     doc = "As few instances as miss the objective only for a stated part of the time; learns its headroom.",
@@ -31,7 +31,7 @@ return {
             doc = "of one instance; 0 = learned from use of CPU" },
         load = { type = "number", default = 0.9, min = 0.05, max = 1,
             doc = "part of it that is within the objective" },
-        least = { type = "number", default = 0.9, min = 0.5, max = 0.999, doc = "lowest quantile provided" },
+        least = { type = "number", default = 0.85, min = 0.5, max = 0.999, doc = "lowest quantile provided" },
         most = { type = "number", default = 0.97, min = 0.5, max = 0.999, doc = "highest quantile provided" },
         hold = { type = "duration", default = 180, max = 86400, doc = "of downs: the most wanted" },
         drain = { type = "duration", default = 20, min = 1, max = 3600, doc = "to work off what waits" },
@@ -115,6 +115,7 @@ return {
     examples = {
         { params = { capacity = 100, load = 1 }, given = { rate = 500, instances = 4 }, want = 7 },
         { params = { capacity = 100 }, given = { rate = 50, queue = 4000, instances = 1 }, want = 3 },
+        { given = { rate = 600, error_rate = 0.8, cpu_percent = 100, instances = 1 }, want = 8 },
         { given = { rate = 1, cpu_percent = 1, instances = 5 }, want = nil },
         { given = { instances = 5 }, want = nil },
     },

@@ -1,6 +1,6 @@
 -- latency_slo.lua: as many instances as keep response times within the objective at the present rate.
 --
--- Sees     rate, queue, cpu_percent, p95_ms, instances, starting
+-- Sees     rate, error_rate, queue, cpu_percent, p95_ms, instances, starting
 -- Answers  ceil(rate x (1 + headroom) / what one instance can do), an up at once, a down when nothing more
 --          was wanted during `hold`. The rate is the larger of the means of the last 10 s and of `window`.
 -- Params   headroom   more than the present rate, as a part of it                       0.3

@@ -1,6 +1,6 @@
 -- queue.lua: as many instances as keep up with what comes and work off what waits in a given time.
 --
--- Sees     rate, queue, cpu_percent, instances, starting
+-- Sees     rate, error_rate, queue, cpu_percent, instances, starting
 -- Answers  ceil((what comes + what waits / drain) / what one instance can do), an up at once, a down when
 --          nothing more was wanted during `hold`
 -- Params   each    requests/s that one instance can do; 0 = learned from use of CPU   0

@@ -60,6 +60,23 @@ describe("policies/scale/error_budget", function()
         assert.is_true(instances > 5.8 and instances < 9, instances)
     end)
 
+    it("follows a rise by its line", function()
+        local chance = noise(11)
+        local function demand(i) -- five minutes up, five high, ten low
+            local k = i % 240
+            return (k < 60 and 300 + 20 * k or k < 120 and 1500 or 300) * (1 + 0.02 * chance())
+        end
+        local look, least, most = require("lib.forecast").new(), math.huge, 0
+        for i = 1, 20000 do
+            local up = look(5 * i, demand(i), 30, 0.95, 0.98)
+            if i > 10000 and i % 240 >= 20 and i % 240 <= 40 then
+                local ratio = up / (300 + 20 * (i % 240 + 8)) -- in 40 s
+                least, most = math.min(least, ratio), math.max(most, ratio)
+            end
+        end
+        assert.is_true(least > 0.97 and most < 1.15, least .. " to " .. most)
+    end)
+
     it("goes with a stricter budget for more instances", function()
         local function run(params)
             local chance = noise(7)

@@ -223,6 +223,17 @@ describe("sim", function()
         C.sim_trace_free(trace)
     end)
 
+    it("lets every start succeed, however long it takes", function()
+        local rates = {}
+        for i = 1, 400 do
+            rates[i] = i <= 60 and 50 or 250
+        end
+        local trace = trace_of(rates)
+        local r = run("threshold", "interval = 5, up_cooldown = 60,", trace, { noise = 0, startup_ms = 300000 })
+        assert.is_true(r.ready[399] >= 3, r.ready[399])
+        C.sim_trace_free(trace)
+    end)
+
     it("gives the same answer for the same seed, and another for another", function()
         local trace = ffi.new "struct sim_trace"
         sentence(function(reterr) return C.sim_trace_make("daily", 0.5, 900, trace, reterr) end)
