@@ -131,8 +131,10 @@ static void decide(const struct exchange *ex, uint32_t count, struct verdict *v,
     v->chosen = -1;
     v->field = proxy_pick_fill(ex, count);
     v->request = proxy_pick_request(ex, &v->field, count);
-    int rc =
-        r->picker && count ? script_picker_scores(r->picker, &v->request, v->scores) : -ENOTSUP;
+    bool resting = r->lapses.quarantined;
+    int rc = r->picker && count && !resting
+                 ? script_picker_scores(r->picker, &v->request, v->scores)
+                 : -ENOTSUP;
     if (rc) {
         mem_free(v->scores);
         v->scores = NULL;
@@ -144,6 +146,9 @@ static void decide(const struct exchange *ex, uint32_t count, struct verdict *v,
     } else if (rc == -EIO) {
         v->decides = "score";
         *ret_why = mem_copy(script_picker_error(r->picker));
+        v->error = *ret_why;
+    } else if (resting) {
+        *ret_why = mem_copy("it failed too often and is not asked until the next reload");
         v->error = *ret_why;
     } else if (v->scores) {
         choose_by_score(r, count, v);

@@ -113,6 +113,9 @@ describe("tidegate doctor", function()
         found, code = doctor "ulimit -n 2048;"
         assert.equal(0, code)
         says(found, "descriptors", "warn", "^2048 at most", "LimitNOFILE")
+        if select(2, sh:run "ldd $T"):find("libasan", 1, true) then
+            return -- the sanitizer's own map is larger than any limit
+        end
         says((doctor "ulimit -v 200000;"), "memory", "warn", "^195 MB can be used", "MemoryMax")
     end)
 

@@ -73,7 +73,7 @@ return { name = "two", doc = "for this test", new = function() return function()
         end)
         assert.same({ "broken", false, "the policies beside it decide" }, { one.policy, one.quarantined, one.fallback })
         assert.truthy(one.error:find("^policies/scale/broken.lua:3: attempt to index"), one.error)
-        assert.matches("instances 1, desired 1", t:log():match "a policy failed[^\n]+")
+        assert.matches("instances [01], desired 1", t:log():match "a policy failed[^\n]+")
         t:wait_up(2)
         local list = t:decisions()
         assert.matches("^two 2: two; broken failed: policies/scale/broken.lua:3: ", list[#list].reason)
@@ -181,6 +181,10 @@ service "other" { command = { "@SERVICE@", "--host", "127.0.0.1", "--port", "$PO
             asked, quiet = burst(), asked
             return asked == quiet
         end)
+        local explained = t:cli("explain", "--like", "GET /work Host: b.example", "--listen",
+            "127.0.0.1:" .. t:port "PORT2", "--json").out
+        assert.matches('"decides":"builtin"', explained)
+        assert.matches("it failed too often and is not asked until the next reload", explained)
         -- A worker in the place of another hears of it too.
         local pid = t:status().workers[1].pid
         t:kill(pid)
