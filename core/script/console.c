@@ -40,7 +40,6 @@ struct script_console {
     struct state *state;
     struct load load;
     struct cJSON *libraries; /* {"libraries": [...]} of the configuration */
-    int it;                  /* registry reference: what console.lua returned */
     /* Of the host function under way. */
     struct cJSON *request, *answer;
     struct buf file;
@@ -238,25 +237,12 @@ static int find_library(void *arg, const char *name, const char **ret_origin,
 static int body_boot(lua_State *L)
 {
     struct script_console *c = lua_touserdata(L, 1);
-    state_push_environment(L);
-    host_push_require(L);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "require");
-    lua_pushliteral(L, "script.console");
-    lua_call(L, 1, 1);
+    host_push_module(L, "script.console");
     lua_getfield(L, -1, "new");
     push_host(L, c);
     lua_call(L, 1, 1);
-    c->it = luaL_ref(L, LUA_REGISTRYINDEX);
+    host_keep(L);
     return 0;
-}
-
-/* A function of what console.lua returned. [-0, +1, e] */
-static void push_own(lua_State *L, const struct script_console *c, const char *name)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->it);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
 }
 
 int script_console_new(const struct script_console_options *options,
@@ -328,7 +314,7 @@ struct call {
 static int body_update(lua_State *L)
 {
     struct call *call = lua_touserdata(L, 1);
-    push_own(L, call->console, "update");
+    host_push_kept(L, "update");
     state_push_json(L, call->data);
     lua_pushboolean(L, !call->flag);
     lua_call(L, 2, 0);
@@ -362,7 +348,7 @@ static int body_eval(lua_State *L)
     static const char *const names[SCRIPT_CONSOLE_OUTCOMES] = {"done",   "more",  "",     "quit",
                                                                "reload", "watch", "trace"};
     struct call *call = lua_touserdata(L, 1);
-    push_own(L, call->console, "eval");
+    host_push_kept(L, "eval");
     lua_pushstring(L, call->origin);
     lua_pushinteger(L, (lua_Integer)call->line);
     lua_pushstring(L, call->text);
@@ -405,7 +391,7 @@ static int body_complete(lua_State *L)
 {
     struct call *call = lua_touserdata(L, 1);
     size_t len = 0;
-    push_own(L, call->console, "complete");
+    host_push_kept(L, "complete");
     lua_pushstring(L, call->text);
     lua_call(L, 1, 2);
     const char *words = lua_tolstring(L, -2, &len);

@@ -14,6 +14,9 @@
 #include "script/state.h"
 #include "base/ban.h"
 
+/* Registry key of what host_keep keeps: this address. */
+static const char kept_key;
+
 static struct load *load_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
@@ -298,9 +301,30 @@ void host_push(lua_State *L, struct load *l)
     lua_setfield(L, -2, "bytecode");
 }
 
-void host_push_require(lua_State *L)
+void host_push_module(lua_State *L, const char *name)
 {
+    state_push_environment(L);
     lua_newtable(L);
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, trusted_require, 2);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "require");
+    lua_pushstring(L, name);
+    lua_call(L, 1, 1);
+    lua_remove(L, -2);
+}
+
+void host_keep(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&kept_key);
+    lua_insert(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void host_push_kept(lua_State *L, const char *name)
+{
+    lua_pushlightuserdata(L, (void *)&kept_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
 }

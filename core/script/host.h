@@ -33,8 +33,12 @@ struct load {
 
 /* The table `host`: functions that dsl.lua and friends call. `l` is lent for the state's life. [-0, +1, e] */
 void host_push(lua_State *L, struct load *l);
-/* `require` for trusted modules, which run in the environment on the top; it stays there. [-0, +1, e] */
-void host_push_require(lua_State *L);
+/* What `require` of a trusted module gives, which runs in a sandbox of its own. [-0, +1, e] */
+void host_push_module(lua_State *L, const char *name);
+/* Keeps the table on the top: one for each state. [-1, +0, e] */
+void host_keep(lua_State *L);
+/* A function of what was kept. [-0, +1, e] */
+void host_push_kept(lua_State *L, const char *name);
 /* Frees what the last host function left. */
 void host_clear(struct load *l);
 

@@ -33,8 +33,8 @@ struct kit {
     struct cJSON *report;
 };
 
-/* Registry keys: these addresses. */
-static const char kit_key, steps_key;
+/* Registry key: this address. */
+static const char kit_key;
 
 static void on_line(lua_State *L, lua_Debug *ar)
 {
@@ -48,17 +48,6 @@ static void on_line(lua_State *L, lua_Debug *ar)
     }
 }
 
-/* What `require` of a trusted module gives. [-0, +1, e] */
-static void push_module(lua_State *L, const char *module)
-{
-    state_push_environment(L);
-    host_push_require(L);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "require");
-    lua_pushstring(L, module);
-    lua_call(L, 1, 1);
-}
-
 /* kit.lua's steps for the policy. */
 static int body_boot(lua_State *L)
 {
@@ -66,7 +55,7 @@ static int body_boot(lua_State *L)
     lua_pushlightuserdata(L, (void *)&kit_key);
     lua_pushlightuserdata(L, kit);
     lua_rawset(L, LUA_REGISTRYINDEX);
-    push_module(L, "script.kit");
+    host_push_module(L, "script.kit");
     lua_getfield(L, -1, "test");
     host_push(L, &kit->load);
     lua_newtable(L);
@@ -75,25 +64,14 @@ static int body_boot(lua_State *L)
     lua_pushstring(L, kit->name);
     lua_setfield(L, -2, "name");
     lua_call(L, 2, 1);
-    lua_pushlightuserdata(L, (void *)&steps_key);
-    lua_insert(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    host_keep(L);
     return 0;
-}
-
-/* A function of what body_boot kept. [-0, +1, e] */
-static void push_kept(lua_State *L, const char *name)
-{
-    lua_pushlightuserdata(L, (void *)&steps_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
 }
 
 static int body_step(lua_State *L)
 {
     struct kit *kit = lua_touserdata(L, 1);
-    push_kept(L, "step");
+    host_push_kept(L, "step");
     lua_sethook(L, on_line, LUA_MASKLINE, 0);
     lua_call(L, 0, 1);
     kit->load.more = lua_toboolean(L, -1);
@@ -103,7 +81,7 @@ static int body_step(lua_State *L)
 static int body_failed(lua_State *L)
 {
     struct kit *kit = lua_touserdata(L, 1);
-    push_kept(L, "failed");
+    host_push_kept(L, "failed");
     lua_pushstring(L, kit->load.sentence);
     lua_call(L, 1, 1);
     kit->load.more = lua_toboolean(L, -1);
@@ -113,7 +91,7 @@ static int body_failed(lua_State *L)
 static int body_result(lua_State *L)
 {
     struct kit *kit = lua_touserdata(L, 1);
-    push_kept(L, "result");
+    host_push_kept(L, "result");
     lua_newtable(L);
     for (int line = 1; line < LINES_MOST; line++) {
         if (kit->ran[line]) {
@@ -213,7 +191,7 @@ struct fresh {
 static int body_new(lua_State *L)
 {
     struct fresh *f = lua_touserdata(L, 1);
-    push_module(L, "script.templates");
+    host_push_module(L, "script.templates");
     lua_getfield(L, -1, "files");
     host_push(L, &f->load);
     lua_pushstring(L, f->kind);

@@ -25,9 +25,6 @@ enum {
     STEP_BUDGET_MS = 1000 /* of CPU time for each step: reading all files, checking, one example */
 };
 
-/* Registry keys: these addresses. */
-static const char steps_key;
-
 /* ---- Bodies ---- */
 
 /* The table `request` of dsl.lua. [-0, +1, e] */
@@ -55,35 +52,19 @@ static void push_request(lua_State *L, struct load *l)
 static int body_boot(lua_State *L)
 {
     struct load *l = lua_touserdata(L, 1);
-    state_push_environment(L);
-    host_push_require(L);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "require");
-    lua_pushliteral(L, "script.dsl");
-    lua_call(L, 1, 1);
+    host_push_module(L, "script.dsl");
     lua_getfield(L, -1, "new");
     host_push(L, l);
     push_request(L, l);
     lua_call(L, 2, 1);
-    lua_pushlightuserdata(L, (void *)&steps_key);
-    lua_insert(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    host_keep(L);
     return 0;
-}
-
-/* A function of what body_boot kept. [-0, +1, e] */
-static void push_kept(lua_State *L, const char *name)
-{
-    lua_pushlightuserdata(L, (void *)&steps_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
 }
 
 static int body_step(lua_State *L)
 {
     struct load *l = lua_touserdata(L, 1);
-    push_kept(L, "step");
+    host_push_kept(L, "step");
     lua_call(L, 0, 1);
     l->more = lua_toboolean(L, -1);
     return 0;
@@ -92,7 +73,7 @@ static int body_step(lua_State *L)
 static int body_failed(lua_State *L)
 {
     struct load *l = lua_touserdata(L, 1);
-    push_kept(L, "failed");
+    host_push_kept(L, "failed");
     lua_pushstring(L, l->sentence);
     lua_call(L, 1, 1);
     l->more = lua_toboolean(L, -1);
@@ -102,7 +83,7 @@ static int body_failed(lua_State *L)
 static int body_result(lua_State *L)
 {
     struct load *l = lua_touserdata(L, 1);
-    push_kept(L, "result");
+    host_push_kept(L, "result");
     lua_call(L, 0, 1);
     lua_getfield(L, -1, "errors");
     l->errors = mem_copy(lua_tostring(L, -1));

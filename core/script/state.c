@@ -100,11 +100,13 @@ static void push_own_line(lua_State *L, const char *name)
     luaL_Buffer b;
     must(file);
     luaL_buffinit(L, &b);
-    for (const char *at = file->source; *at; at++) {
+    for (const char *at = file->source; *at;) {
         if (at[0] == '-' && at[1] == '-') {
             at += strcspn(at, "\n");
+        } else {
+            luaL_addchar(&b, *at == '\n' ? ' ' : *at);
+            at++;
         }
-        luaL_addchar(&b, *at == '\n' ? ' ' : *at);
     }
     luaL_pushresult(&b);
     if (luaL_loadbufferx(L, lua_tostring(L, -1), lua_objlen(L, -1), "=tidegate", "t") != 0) {
@@ -133,6 +135,8 @@ static int host_print(lua_State *L)
     if (log_allowed(&s->prints, PRINTS_PER_S, &skipped)) {
         char where[WHERE_BYTES];
         where_policy(L, where, sizeof(where));
+        size_t len = strlen(where);
+        where[len > 2 ? len - 2 : 0] = '\0'; /* "file:line: " */
         log_info("policy printed", "at=%s text=%s skipped=%u", where, luaL_checkstring(L, 1),
                  skipped);
     }

@@ -272,6 +272,18 @@ for kind, label_of in pairs { [COLD] = "cold", [HOT] = "hot, not live" } do
             end
         end)
 
+        it("prints to the log, with the place", function()
+            local log = room.load "base/log.h"
+            local path = os.tmpname()
+            log.log_open("unit", path, log.LOG_INFO, false)
+            eval(s, "\nprint('queue', 7, nil, {})")
+            log.log_open("unit", nil, log.LOG_INFO, false)
+            local file = assert(io.open(path))
+            contains(file:read "*a", 'msg="policy printed" at=' .. FILE .. ':2 text="queue 7 nil table"')
+            file:close()
+            os.remove(path)
+        end)
+
         it("has strict views", function()
             local code, text = view(s, "local v = ...\nreturn v.cpu_percent", '{"cpu_percent":91.5}')
             assert.equal(0, code)
