@@ -99,6 +99,7 @@ static struct cJSON *worst_json(const struct sim_interval *w)
         mem_free(text);
     }
     json_set(j, "decisions", lines);
+    json_set(j, "records", json_parse(w->records, strlen(w->records)));
     return j;
 }
 

@@ -44,7 +44,7 @@ void simulated_plot(struct buf *to, const struct simulated_set *set, unsigned wi
 void simulated_table(struct buf *to, const struct simulated_set *set, unsigned width, bool colour);
 /* {"title","options":{as struct sim_options has them},"runs":[{"policy","violation_percent","unavoidable_percent","bad_percent","instance_hours","oracle_hours","cost",
  *   "hours","actions_per_day","ups","downs","flips","decisions","decide_us","error"?,
- *   "worst":[{"from_s","until_s","excess","decisions":[...]}]}]}; the caller owns it. */
+ *   "worst":[{"from_s","until_s","excess","decisions":[...],"records":[...]}]}]}; the caller owns it. */
 struct cJSON *simulated_json(const struct simulated_set *set);
 /* Whether a file of that name can be drawn: .svg or .html. */
 bool simulated_drawable(const char *path);

@@ -114,7 +114,7 @@ static void tell(struct service *s, const struct decision *d)
 void fleet_audit_record(struct service *s, const struct decision *d)
 {
     struct fleet *f = s->fleet;
-    uint64_t wall_ms = clock_wall_ms();
+    uint64_t wall_ms = f->ports.wall_ms(f->ports.arg);
     struct decision *last = last_of(s);
     struct decision *to;
     uint64_t first_ms = wall_ms;

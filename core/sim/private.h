@@ -87,6 +87,12 @@ void sim_engine_use(struct sim_engine *e, double cpu_seconds);
 void sim_engine_unserve(struct sim_engine *e);
 unsigned sim_engine_count(const struct sim_engine *e, unsigned *ret_serving);
 
+/* ---- records.c ---- */
+struct fleet;
+/* Decisions since `from_s` of the trace, which began at the wall time `start_s`, as JSON text: see struct sim_interval.
+ * The caller owns it. */
+char *records_since(const struct fleet *fleet, double start_s, double from_s);
+
 /* ---- plot_page.c ---- */
 /* Appends text as XML and HTML take it; bytes that neither takes become '?'. */
 void plot_text(struct buf *to, const char *text);

@@ -25,6 +25,7 @@ enum {
     ROUNDS_MOST = 1000, /* of calls and rosters in one moment */
     RECENT = 4,         /* decisions shown beside an interval */
     TIMED_EACH = 32,    /* one of so many decisions is timed */
+    RECORDS_S = 600,    /* of an interval */
     CALM_S = 60         /* within the objective for so long: the interval is over */
 };
 
@@ -258,6 +259,13 @@ static char *recent_text(const struct run *r)
     return text;
 }
 
+/* Those since a minute before the interval, at most of its last ten minutes. */
+static char *records_of(const struct run *r)
+{
+    double from_s = fmax(r->open.from_s - CALM_S, virtual_s(r) - RECORDS_S);
+    return records_since(r->fleet, r->start_s, from_s);
+}
+
 static void close_interval(struct run *r)
 {
     struct sim_result *result = r->result;
@@ -271,11 +279,13 @@ static void close_interval(struct run *r)
     if (at <= SIM_WORST) {
         at = at == SIM_WORST ? SIM_WORST - 1 : at;
         mem_free(result->worst[at].decisions);
+        mem_free(result->worst[at].records);
         for (; at && result->worst[at - 1].excess < r->open.excess; at--) {
             result->worst[at] = result->worst[at - 1];
         }
         result->worst[at] = r->open;
         result->worst[at].decisions = recent_text(r);
+        result->worst[at].records = records_of(r);
     }
     r->open.from_s = -1;
 }
@@ -454,6 +464,7 @@ void sim_result_free(struct sim_result *result)
 {
     for (unsigned i = 0; i < SIM_WORST; i++) {
         mem_release(&result->worst[i].decisions);
+        mem_release(&result->worst[i].records);
     }
     mem_release(&result->ready);
     mem_release(&result->wanted);

@@ -88,6 +88,9 @@ struct sim_interval {       /* above the objective, with breaks of less than a m
     double excess;          /* demand beyond what was ready, instance seconds */
     char *
         decisions; /* the last ones until a minute later, lines "615 s: what"; owned by the result */
+    char *
+        records; /* those of its last ten minutes in full, JSON as fleet_decisions has it, with "at_s" and
+                               "until_s" in place of times of day; owned */
 };
 
 struct sim_result {

@@ -46,6 +46,16 @@ describe("tidegate simulate", function()
         local _, other = simulate "threshold --trace spike --json --seed 8"
         assert.not_equal(a.oracle_hours, cjson.decode(other).runs[1].oracle_hours)
         assert.is_true(a.instance_hours >= a.oracle_hours and a.violation_percent > 0)
+        local worst = a.worst[1]
+        local record = worst.records[#worst.records]
+        assert.is_true(#worst.records > 1 and record.at_s <= worst.until_s + 65 and record.until_s >= worst.from_s - 65)
+        assert.same({ "threshold", "number", "table", "string" },
+            { record.policy, type(record.inputs.cpu_percent), type(record.constraints), type(record.reason) })
+        local held = false
+        for _, one in ipairs(worst.records) do
+            held = held or one.held_by == "cooldown" and one.constraints[1].rule == "cooldown" and one.constraints[1].before > one.was
+        end
+        assert.is_true(held)
     end)
 
     it("repeats with the values of a parameter", function()
