@@ -257,7 +257,8 @@ static void tell_serving(struct master *m)
     if (!m->serving_told && !m->taking_over && all_committed(m)) {
         m->serving_told = true;
         lock_serving(m);
-        log_info("serving", "workers=%u generation=%u", m->worker_count, m->generation);
+        log_info("serving", "workers=%u generation=%u hash=%s", m->worker_count, m->generation,
+                 json_str(m->config, "generation", ""));
     }
 }
 

@@ -219,6 +219,9 @@ static void put_diff(struct buf *to, const struct cJSON *diff)
 {
     const struct cJSON *services = json_get(diff, "services"), *alerts = json_get(diff, "alerts");
     int views = (int)json_int(diff, "views", 0);
+    if (json_bool(diff, "partial", false)) {
+        (void)buf_text(to, "decisions were not all compared: that took too long\n");
+    }
     if (views && !json_count(services)) {
         (void)buf_printf(to, "no decision differs on the last %d views\n", views);
     }

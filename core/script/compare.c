@@ -7,19 +7,27 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/ban.h"
 
 enum {
-    ERRORS_MOST = 3 /* of a service, in a row of views: the rest would be the same */
+    COMPARE_MS = 2000, /* a reload waits for it */
+    ERRORS_MOST = 3    /* of a service, in a row of views: the rest would be the same */
 };
 
 struct sides {
     const struct cJSON *was, *now; /* configurations */
     struct script_cold *old, *new;
+    uint64_t until_ms;
 };
+
+static bool late(const struct sides *s)
+{
+    return clock_now_ms() >= s->until_ms;
+}
 
 static const struct cJSON *service_of(const struct cJSON *config, const char *name)
 {
@@ -92,7 +100,8 @@ static struct cJSON *compare_service(const struct sides *s, const char *name,
     unsigned count = 0, differ = 0, errors = 0;
     double first = json_num(json_first(views), "now", 0), step = last_now(views) - first;
     double later = step + fmax(step / fmax((double)json_count(views) - 1, 1), 1);
-    for (const struct cJSON *v = json_first(views); v && errors < ERRORS_MOST; v = json_next(v)) {
+    for (const struct cJSON *v = json_first(views); v && errors < ERRORS_MOST && !late(s);
+         v = json_next(v)) {
         struct cJSON *before = ask(s->old, name, was, v, later),
                      *after = ask(s->new, name, now, v, later);
         double x = effect(before, was, v), y = effect(after, now, v);
@@ -174,12 +183,12 @@ static int build(const struct cJSON *config, const struct cJSON *learned,
 struct cJSON *script_compare(const struct cJSON *was, const struct cJSON *now,
                              const struct cJSON *learned, const struct cJSON *recent)
 {
-    struct sides s = {.was = was, .now = now};
+    struct sides s = {.was = was, .now = now, .until_ms = clock_now_ms() + COMPARE_MS};
     struct cJSON *out = json_object(), *services = json_array();
     size_t most = 0;
     if (!build(was, learned, &s.old) && !build(now, learned, &s.new)) {
         const struct cJSON *views = json_first(json_get(recent, "services"));
-        for (; views; views = json_next(views)) {
+        for (; views && !late(&s); views = json_next(views)) {
             struct cJSON *one = compare_service(&s, json_name(views), views);
             most = json_count(views) > most ? json_count(views) : most;
             if (one) {
@@ -189,6 +198,7 @@ struct cJSON *script_compare(const struct cJSON *was, const struct cJSON *now,
         json_set(out, "alerts", compare_alerts(&s, json_get(recent, "question")));
     }
     json_set_num(out, "views", (double)most);
+    json_set_bool(out, "partial", late(&s));
     json_set(out, "services", services);
     script_cold_free(s.old);
     script_cold_free(s.new);

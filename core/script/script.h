@@ -192,7 +192,8 @@ struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *q
 /* What generation `now` would have decided otherwise than `was`, on the last views of each service: `recent` is {"services":
  * {NAME:[view, ...]},"question"?: as script_cold_evaluate takes it}. Policies of both go on from `learned` (may be NULL). All
  * borrowed; the caller owns the result:
- * {"views":20 (most of a service),"services":[{"service","was":"threshold","now":"queue" (policies),"views":20,"differ":7,
+ * {"views":20 (most of a service),"partial":false (true: it took 2 s and ended there),
+ *  "services":[{"service","was":"threshold","now":"queue" (policies),"views":20,"differ":7,
  *   "last":{"desired":4,"was":{"want":4,"reason"|"error"},"now":{...}}}],        the last that differs, held to its bounds
  *  "alerts":[{"alert","subject","was":true,"now":false,"error"?}]}            rules that are functions or policies */
 struct cJSON *script_compare(const struct cJSON *was, const struct cJSON *now,
