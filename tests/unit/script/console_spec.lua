@@ -343,6 +343,23 @@ describe("script/console attached", function()
         assert.matches("last decision 2026%-01%-31T12:00:00Z: scale_up, 2 %-> 3: High", (c:eval 'explain "catalog"'))
     end)
 
+    it("tells which guard rails the last decision met, as the daemon does", function()
+        local status = require("pl.tablex").deepcopy(STATUS)
+        local last = status.services[1].last_decision
+        for want, constraints in pairs {
+            [" (held by max 9 -> 4, cooldown 4 -> 3): High"] =
+                { { rule = "max", before = 9, after = 4 }, { rule = "cooldown", before = 4, after = 3 } },
+            [" (held by policy_error): High"] = { { rule = "policy_error", before = 3, after = 3 } },
+            [" (raised by saturation 3 -> 5): High"] = { { rule = "saturation", before = 3, after = 5 } },
+        } do
+            last.constraints, last.held_by = constraints, want:find "held" and "cooldown" or ""
+            c = console.new { attached = true, status = status, metrics = { catalog = { service = "catalog" } } }
+            assert.matches(want, c:eval 'explain "catalog"', 1, true)
+            c:close()
+        end
+        c = console.new {}
+    end)
+
     it("asks the daemon, and changes nothing without --write", function()
         c = console.new { attached = true, status = STATUS }
         assert.equal("decide(\ndecisions(", (c:complete "dec"))
@@ -364,6 +381,7 @@ describe("script/console attached", function()
             ['scale("catalog", 3, "10m")'] = '{"command":"scale","from":"console","hold_ms":600000,"instances":3,"service":"catalog"}',
             ['drain "catalog-7"'] = '{"backend":"catalog-7","command":"drain","drain":true,"from":"console"}',
             ['undrain "catalog-7"'] = '{"backend":"catalog-7","command":"drain","drain":false,"from":"console"}',
+            ['approve "catalog"'] = '{"command":"approve","from":"console","service":"catalog"}',
             ["reload()"] = '{"command":"reload","from":"console"}',
         } do
             assert.equal("{}\n", (c:eval(code)), code)
