@@ -220,4 +220,16 @@ service "wrong" {
         assert.equal(1, t:of("wrong").desired)
         t:wait_settled()
     end))
+
+    it("has the fewest of an open window, by the clock of its zone", tidegate.test(function(t)
+        t:configure(SERVICE, { SCALE = [[scale = { policy = "schedule", of = { policy = "max_of", of = { "queue", "threshold" } },
+            min = 1, max = 4, interval = "100ms",
+            windows = { { cron = "* * * * *", lasting = "1h", min = 3 }, { cron = "0 0 1 1 *", lasting = "1m", max = 1 } } },]] })
+        t:start()
+        t:wait_up(3)
+        local up = last(t:decisions(), "scale_up")
+        assert.same({ "schedule", 3 }, { up.policy, up.result })
+        assert.matches("^at least 3 %(%* %* %* %* %* UTC%); max_of ", up.reason)
+        assert.is_true(math.abs(up.inputs.time - os.time()) < 60)
+    end))
 end)
