@@ -19,6 +19,8 @@ enum {
     NAME_MOST = 64
 };
 
+static const int64_t MOST_S = 1e11; /* year 5138: no change is so late */
+
 static const char FOLDER[] = "/usr/share/zoneinfo";
 
 /* ---- Reading ---- */
@@ -67,11 +69,22 @@ static void add(struct zone *z, int64_t at, int32_t offset)
     }
 }
 
+/* RFC 8536: within 26 hours. */
+static bool is_offset(int64_t offset)
+{
+    return offset > -26 * 3600 && offset < 26 * 3600;
+}
+
 static bool read_body(const unsigned char *p, const struct header *h, unsigned bytes,
                       struct zone *z)
 {
     const unsigned char *kinds = p + (uint64_t)h->time * bytes;
     const unsigned char *types = kinds + h->time;
+    for (uint32_t i = 0; i < h->type; i++) {
+        if (!is_offset(big_endian(types + i * 6, 4))) {
+            return false;
+        }
+    }
     z->count = 0;
     z->offset[0] = (int32_t)big_endian(types, 4);
     /* The oldest go when there are too many: half of the room is for what is to come. */
@@ -195,11 +208,18 @@ static bool apply_rule(const char *p, struct zone *z)
         return false;
     }
     summer = given ? -summer : standard + 3600;
+    if (!is_offset(standard) || !is_offset(summer)) {
+        return false;
+    }
     if (!take_rule(&p, &begin) || !take_rule(&p, &end) || *p) {
         return false;
     }
     int year, month, day;
-    civil_date(z->count ? z->at[z->count - 1] / DAY_S : 0, &year, &month, &day);
+    int64_t last = z->count ? z->at[z->count - 1] : 0;
+    if (last > MOST_S) {
+        return true; /* there is no room for more */
+    }
+    civil_date(last > 0 ? last / DAY_S : 0, &year, &month, &day);
     for (; year <= ZONE_LAST_YEAR; year++) {
         int64_t from = day_of(&begin, year) * DAY_S + begin.time - standard;
         int64_t until = day_of(&end, year) * DAY_S + end.time - summer;

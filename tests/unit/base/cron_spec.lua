@@ -128,7 +128,11 @@ describe("base/zone", function()
         for cut = 0, #two - 1 do
             assert.is_true(C.zone_parse(two:sub(1, cut), cut, z) < 0, cut)
         end
-        for _, rule in ipairs { "CET", "CET-1CEST,M13.1.0,M10.5.0", "CET-1CEST,M3.5.0", "CET-1CEST,x", "C-1", "CET-999" } do
+        local early = header("2", 0) .. body {} .. header("2", 1) .. "\255" .. ("\0"):rep(7) .. "\1" .. body({}, true)
+            .. "\nCET-1CEST,M3.5.0,M10.5.0/3\n" -- a change before there was a world
+        assert.equal(0, C.zone_parse(early, #early, z))
+        assert.same({ 7200, 3600 }, { C.zone_offset(z, utc "2026-07-01 00:00"), C.zone_offset(z, utc "2026-12-01 00:00") })
+        for _, rule in ipairs { "CET", "CET-1CEST,M13.1.0,M10.5.0", "CET-1CEST,M3.5.0", "CET-1CEST,x", "C-1", "CET-999", "CET-99CEST,M3.5.0,M10.5.0" } do
             local text = two:gsub("CET%-1CEST.*", rule:gsub("%%", "%%%%") .. "\n")
             assert.is_true(C.zone_parse(text, #text, z) < 0, rule)
         end
