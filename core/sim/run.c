@@ -104,6 +104,9 @@ static void on_ask(void *arg, const struct fleet_snapshot *snapshot)
     struct run *r = arg;
     r->asked = snapshot->count > 0;
     r->question = snapshot->views[0]; /* there is one service */
+    /* The policy's chance, too: multiples of the golden ratio are far from each other. */
+    r->question.hash =
+        fmod(r->question.hash + (double)(r->options->seed % 65536) * 0.6180339887, 1);
 }
 
 static double virtual_s(const struct run *r)

@@ -247,6 +247,35 @@ describe("sim", function()
         C.sim_trace_free(trace)
     end)
 
+    it("gives a policy's chance by the seed, too", function()
+        local rates = {}
+        for i = 1, 400 do
+            rates[i] = 100
+        end
+        local trace, folder = trace_of(rates), os.tmpname()
+        os.remove(folder)
+        assert.equal(0, os.execute(("mkdir -p '%s/policies/scale'"):format(folder)))
+        local path = folder .. "/policies/scale/dice.lua"
+        local file = assert(io.open(path, "w"))
+        file:write 'return { name = "dice", doc = "Dice.", new = function() return function() return math.random(1, 9) end end }'
+        file:close()
+        local function billed(seed)
+            return run(path, "interval = 5, up_cooldown = 0, down_cooldown = 0,", trace, { seed = seed, noise = 0 }).instance_hours
+        end
+        local first, seen = billed(3), {}
+        assert.equal(first, billed(3))
+        for seed = 1, 6 do
+            seen[billed(seed)] = true
+        end
+        local kinds = 0
+        for _ in pairs(seen) do
+            kinds = kinds + 1
+        end
+        assert.is_true(kinds >= 5, kinds)
+        C.sim_trace_free(trace)
+        os.execute(("rm -rf '%s'"):format(folder))
+    end)
+
     it("does not count what max cannot do, and tells errors of policies", function()
         local rates = {}
         for i = 1, 200 do
