@@ -222,7 +222,7 @@ alert "Fewer" { when = { metric_path = "traffic.backends", operator = "<", thres
         configure(t, { MORE = [[
 alert "Dances" {
   when = { metric_path = "traffic.backends", operator = "<", threshold = 1 },
-  cooldown = "0s", flap = { changes = 6, window = "2s" },
+  cooldown = "0s", flap = { changes = 6, window = "8s" },
 }]] })
         t:start()
         local id = next(t:instances())
