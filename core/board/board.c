@@ -350,11 +350,13 @@ enum {
 void board_quantiles_us(const uint64_t *buckets, const double *q, unsigned count, uint64_t *ret_us)
 {
     uint64_t runs[BOARD_BUCKETS / RUN] = {0}, total = 0;
-    for (unsigned i = 0; i < BOARD_BUCKETS; i++) {
-        runs[i / RUN] += buckets[i];
-    }
     for (unsigned r = 0; r < BOARD_BUCKETS / RUN; r++) {
-        total += runs[r];
+        uint64_t sum = 0;
+        for (unsigned i = r * RUN; i < (r + 1) * RUN; i++) {
+            sum += buckets[i];
+        }
+        runs[r] = sum;
+        total += sum;
     }
     unsigned run = 0;
     uint64_t before = 0; /* in the runs before it */

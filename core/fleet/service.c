@@ -330,19 +330,17 @@ static void launch(struct service *s)
     mem_free(name);
 }
 
-static void launch_missing(struct service *s, uint32_t want)
+static void launch_missing(struct service *s, uint32_t want, const struct census *c)
 {
     struct fleet *f = s->fleet;
-    struct census c;
-    fleet_census(s, &c);
     unsigned need = 0;
-    if (c.current + c.old < want) {
-        need = want - c.current - c.old;
-    } else if (c.old && c.current < want && !c.launching && c.current + c.old == want) {
+    if (c->current + c->old < want) {
+        need = want - c->current - c->old;
+    } else if (c->old && c->current < want && !c->launching && c->current + c->old == want) {
         need = 1;
     }
     if (s->failures && need) {
-        need = c.launching ? 0 : 1; /* one tries for all */
+        need = c->launching ? 0 : 1; /* one tries for all */
     }
     while (need-- && f->launches < FLEET_LAUNCHES && f->now_ms >= s->not_before_ms) {
         launch(s);
@@ -350,35 +348,40 @@ static void launch_missing(struct service *s, uint32_t want)
 }
 
 /* Which one has to go now, or NULL. */
-static struct instance *next_to_drop(const struct service *s, uint32_t want, const char **ret_why)
+static struct instance *next_to_drop(const struct service *s, uint32_t want, const struct census *c,
+                                     const char **ret_why)
 {
-    struct census c;
-    fleet_census(s, &c);
-    if (c.current > want) {
+    if (c->current > want) {
         *ret_why = s->gone ? "not configured any more" : s->stopped ? "stopped" : "scaled down";
         return fleet_extra_victim(s);
     }
-    struct instance *old = c.old ? fleet_old_victim(s) : NULL;
+    struct instance *old = c->old ? fleet_old_victim(s) : NULL;
     if (!old) {
         return NULL;
     }
     *ret_why = s->gone ? "not configured any more" : s->stopped ? "stopped" : "replaced";
-    bool complete = c.current_up >= want;
-    bool surplus = c.current + c.old > want && c.current_up == c.current;
+    bool complete = c->current_up >= want;
+    bool surplus = c->current + c->old > want && c->current_up == c->current;
     return complete || surplus || fleet_launching(old) ? old : NULL;
 }
 
-static void trim(struct service *s, uint32_t want)
+/* *ret_census is what is left. */
+static void trim(struct service *s, uint32_t want, struct census *ret_census)
 {
     const char *why = "";
     struct instance *i;
-    while ((i = next_to_drop(s, want, &why))) {
+    fleet_census(s, ret_census);
+    while ((i = next_to_drop(s, want, ret_census, &why))) {
         fleet_instance_drop(i, why);
+        fleet_census(s, ret_census);
     }
 }
 
 static void note_progress(struct service *s, uint32_t want)
 {
+    if (!s->failures && !s->deploying) {
+        return;
+    }
     struct census c;
     fleet_census(s, &c);
     uint64_t now_ms = s->fleet->now_ms;
@@ -414,7 +417,8 @@ void fleet_service_reconcile(struct service *s)
         return;
     }
     uint32_t want = fleet_service_want(s);
-    trim(s, want);
-    launch_missing(s, want);
+    struct census c;
+    trim(s, want, &c);
+    launch_missing(s, want, &c);
     note_progress(s, want);
 }
