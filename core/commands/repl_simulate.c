@@ -34,7 +34,6 @@ struct session {
     struct simulated runs[RUNS_MOST];
     size_t count;
     char *title, *why;
-    int64_t begin_s;
 };
 
 /* ---- The load ---- */
@@ -73,7 +72,6 @@ static int read_recorded(struct session *s, const char *load)
         range_text(s->recorded.from_ms, from);
         range_text(s->recorded.to_ms, to);
         s->title = mem_printf("Simulated: %s, %s to %s", s->service, from, to);
-        s->begin_s = range_local_s(s->recorded.from_ms);
     }
     return code;
 }
@@ -260,7 +258,7 @@ static struct cJSON *answer_of(struct session *s)
                                       .options = &s->options,
                                       .runs = s->runs,
                                       .count = s->count,
-                                      .begin_s = s->begin_s};
+                                      .begin_s = simulated_begin(&s->trace)};
     struct cJSON *answer = simulated_json(&set);
     char *text = text_of(s, &set);
     json_set_bool(answer, "ok", true);
@@ -294,7 +292,7 @@ struct cJSON *repl_simulate(const struct repl_simulate_of *of, const struct cJSO
 {
     const char *load = json_str(request, "load", "");
     struct session s = {
-        .of = of, .request = request, .service = json_str(request, "service", NULL), .begin_s = -1};
+        .of = of, .request = request, .service = json_str(request, "service", NULL)};
     int code = 0;
     if (is_made(load) || is_file(load)) {
         const char *slash = strrchr(load, '/');

@@ -391,13 +391,11 @@ static int print_all(const struct plan *plan, const struct simulated_set *set)
 static int tell(const struct plan *plan)
 {
     char *title = title_of(plan);
-    bool recorded = !command_value(plan->call, "trace");
     const struct simulated_set set = {.title = title,
                                       .options = &plan->options,
                                       .runs = plan->runs,
                                       .count = plan->count,
-                                      .begin_s =
-                                          recorded ? range_local_s(plan->recorded.from_ms) : -1};
+                                      .begin_s = simulated_begin(&plan->trace)};
     int code = draw(plan, &set);
     code = code ? code : print_all(plan, &set);
     mem_free(title);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "commands/simulated.h"
+#include "commands/range.h"
 #include "commands/recorded.h"
 #include "commands/screen.h"
 #include "base/ban.h"
@@ -16,6 +17,12 @@
 static double a_day(const struct sim_result *r, double count)
 {
     return r->hours > 0 ? count * 24 / r->hours : 0;
+}
+
+int64_t simulated_begin(const struct sim_trace *trace)
+{
+    static const double LEAST_S = 1e9; /* of 2001; less is since some beginning */
+    return trace->start_s >= LEAST_S ? range_local_s((uint64_t)(trace->start_s * 1000)) : -1;
 }
 
 void simulated_moment(const struct simulated_set *set, double at_s, char ret_text[32])

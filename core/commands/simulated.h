@@ -36,6 +36,8 @@ int simulated_policy(const char *beside, const char *word, const struct sim_opti
 /* A line that says what a recorded load was simulated with. */
 void simulated_assumed(struct buf *to, const struct simulated_set *set,
                        const struct recorded *recorded, bool capacity_given);
+/* begin_s of a trace: known when its times are seconds since 1970. */
+int64_t simulated_begin(const struct sim_trace *trace);
 /* "7m40s" since the beginning, or "01-31 14:05:10" where that is known. */
 void simulated_moment(const struct simulated_set *set, double at_s, char ret_text[32]);
 /* The load and the instances of each run, drawn with characters, violations marked below. */

@@ -129,6 +129,12 @@ describe("tidegate simulate", function()
         assert.matches("^<svg ", text)
         assert.matches(">Simulated: own.csv</text>", text)
         assert.matches(">threshold:cpu=60</text>", text)
+        -- Times that are seconds since 1970 are told as such.
+        sh:write("day.csv", "1769850000,100\n1769853600,900\n1769857200,100\n")
+        code, out = simulate "threshold --trace ./day.csv --plot c.svg"
+        assert.equal(0, code)
+        assert.matches("\n  at 0[12]%-%d%d %d%d:%d%d:%d%d for ", out)
+        assert.matches(">%d%d:00</text>", (sh:read "c.svg"))
         assert.equal(0, (simulate "threshold --trace flash --plot b.html --json"))
         text = sh:read "b.html"
         assert.matches("^<!doctype html>", text)
