@@ -14,14 +14,8 @@ function M.shown(value, depth)
     elseif depth > 3 then
         return "{...}"
     end
-    local keys, parts = {}, {}
-    for key in next, value do
-        keys[#keys + 1] = key
-    end
-    table.sort(keys, function(a, b)
-        return tostring(a) < tostring(b)
-    end)
-    for _, key in ipairs(keys) do
+    local parts = {}
+    for _, key in ipairs(values.sorted_keys(value)) do
         local item = M.shown(rawget(value, key), depth + 1)
         parts[#parts + 1] = type(key) == "number" and item or tostring(key) .. " = " .. item
     end
@@ -113,12 +107,7 @@ function M.run.notify(load, policy, example, params, state)
 end
 
 local function unknown_field(key, fields)
-    local names = {}
-    for name in next, fields do
-        names[#names + 1] = name
-    end
-    table.sort(names)
-    return check.unknown(key, names, "field " .. values.describe(key))
+    return check.unknown(key, values.sorted_keys(fields), "field " .. values.describe(key))
 end
 
 -- A table of an example with what it leaves out; unknown fields raise.

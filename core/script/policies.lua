@@ -175,14 +175,7 @@ local function read_params(policy, params)
         policy.report("params", "expected a table, got " .. values.describe(params))
         return
     end
-    local keys = {}
-    for key in next, params do
-        keys[#keys + 1] = key
-    end
-    table.sort(keys, function(a, b)
-        return tostring(a) < tostring(b)
-    end)
-    for _, key in ipairs(keys) do
+    for _, key in ipairs(values.sorted_keys(params)) do
         policy.fields[#policy.fields + 1] = param_field(policy, key, rawget(params, key))
     end
 end

@@ -257,4 +257,16 @@ function M.restart_policy(value)
     return M.expected('"no", "always", "unless-stopped", "on-failure" or "on-failure:3"', value)
 end
 
+-- The keys of a table, in the order of their texts.
+function M.sorted_keys(t)
+    local keys = {}
+    for key in next, t do
+        keys[#keys + 1] = key
+    end
+    table.sort(keys, function(a, b)
+        return tostring(a) < tostring(b)
+    end)
+    return keys
+end
+
 return M
