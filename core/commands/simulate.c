@@ -438,7 +438,7 @@ static int run_simulate(const struct command_call *call)
 static const struct command_option SIMULATE[] = {
     {"trace", "FILE", "CSV of seconds,requests_per_second, or step, ramp, spike, daily, flash"},
     {"service", "NAME",
-     "replay its recorded load, with its bounds and the capacity that its CPU tells"},
+     "its recorded load, or with --trace only its bounds and the capacity that its CPU tells"},
     {"from", "TIME", "of that: 6h (ago), 14:05, today, yesterday, 2026-01-31 (default 24h)"},
     {"to", "TIME", "likewise, its end (default now, or the end of the day that --from names)"},
     {"cluster", "ID",
@@ -449,7 +449,8 @@ static const struct command_option SIMULATE[] = {
     {"peak", "N", "scale the trace so that its peak is what N instances can do"},
     {"quantile", "Q", "what counts as the peak of a file (default 0.999)"},
     {"startup", "DURATION", "from start to ready (default 30s)"},
-    {"capacity", "RATE", "requests/s that an instance can do (default 100)"},
+    {"capacity", "RATE",
+     "requests/s that an instance can do (default 100, or as learned of --service)"},
     {"service-time", "DURATION", "mean time of a request that need not wait (default 80ms)"},
     {"slo", "DURATION", "the objective: 95 % of requests within this time (default 400ms)"},
     {"timeout", "DURATION", "longest wait before a request is turned away (default 5s)"},
