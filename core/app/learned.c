@@ -13,9 +13,11 @@
 #include <string.h>
 
 #include "base/ban.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "fleet/fleet.h"
@@ -23,7 +25,7 @@
 
 enum {
     SAVE_MS = 300000,
-    ANSWER_MS = 1000,        /* what is asked for at the end is waited for so long */
+    ANSWER_MS = 1000,        /* what is asked for is waited for so long, portion by portion */
     PORTION_BYTES = 4 << 20, /* of series in one message */
     SERIES_MOST = 100000,    /* more are learned anew */
     SERIES_BYTES = 1 << 17,  /* longest state that is kept */
@@ -204,9 +206,10 @@ void learned_on_portion(struct master *m, const struct cJSON *portion)
         mem_free(state);
     }
     if (json_get(portion, "recent")) {
-        json_free(m->learned.recent);
-        m->learned.recent = json_copy(json_get(portion, "recent"));
+        mem_free(m->learned.recent);
+        m->learned.recent = json_text(json_get(portion, "recent"));
     }
+    m->learned.asked_ms = m->learned.asked_ms ? clock_now_ms() : 0; /* more is coming */
     if (json_bool(portion, "last", true)) {
         m->learned.asked_ms = 0;
         forget_gone(m);
@@ -214,44 +217,66 @@ void learned_on_portion(struct master *m, const struct cJSON *portion)
     }
 }
 
-/* Takes series and recent (may be NULL); `before` is the configuration in force, to compare with, or NULL. */
-static void give(struct child *child, struct cJSON *series, bool strict, struct cJSON *recent,
-                 const struct cJSON *before)
+/* A message in the making: states are text, and stay it. */
+struct giving {
+    struct child *child;
+    struct buf text;
+    int failed;
+    bool some;
+};
+
+static void begin(struct giving *g)
 {
-    struct cJSON *message = json_object();
-    json_set(message, "series", series);
-    json_set_bool(message, "strict", strict);
+    buf_init(&g->text, LIMIT_IPC_BYTES);
+    g->failed = buf_text(&g->text, "{\"series\":{");
+    g->some = false;
+}
+
+static void add(struct giving *g, const char *key, const char *state)
+{
+    struct cJSON *name = json_string(key);
+    char *quoted = json_text(name);
+    g->failed |= buf_text(&g->text, g->some ? "," : "");
+    g->failed |= buf_text(&g->text, quoted) | buf_text(&g->text, ":");
+    g->failed |= buf_text(&g->text, state);
+    g->some = true;
+    mem_free(quoted);
+    json_free(name);
+}
+
+/* `recent` and `before`, the configuration in force to compare with, are texts or NULL. */
+static void end(struct giving *g, bool strict, const char *recent, const char *before)
+{
+    g->failed |= buf_text(&g->text, strict ? "},\"strict\":true" : "},\"strict\":false");
     if (before) {
-        json_set(message, "recent", recent);
-        json_set(message, "before", json_copy(before));
-    } else {
-        json_free(recent);
+        g->failed |=
+            buf_text(&g->text, ",\"recent\":") | buf_text(&g->text, recent ? recent : "{}");
+        g->failed |= buf_text(&g->text, ",\"before\":") | buf_text(&g->text, before);
     }
-    char *text = json_text(message);
-    child_send(child, IPC_LEARNED, 0, text);
-    mem_free(text);
-    json_free(message);
+    g->failed |= buf_text(&g->text, "}");
+    if (g->failed) {
+        log_warn("what was learned does not fit into a message: some of it is learned anew", "");
+    } else {
+        child_send(g->child, IPC_LEARNED, 0, buf_str(&g->text));
+    }
+    buf_free(&g->text);
 }
 
 void learned_give(struct master *m, struct child *child, bool strict)
 {
-    struct cJSON *series = json_object();
-    size_t at = 0, bytes = 0;
+    struct giving g = {.child = child};
     const char *key;
     void *value;
-    while (map_next(&m->learned.series, &at, &key, &value)) {
-        const struct learned_series *s = value;
-        size_t len = strlen(s->state);
-        json_add(series, key, json_parse(s->state, len));
-        bytes += len;
-        if (bytes > PORTION_BYTES) {
-            give(child, series, strict, NULL, NULL);
-            series = json_object();
-            bytes = 0;
+    begin(&g);
+    for (size_t at = 0; map_next(&m->learned.series, &at, &key, &value);) {
+        add(&g, key, ((const struct learned_series *)value)->state);
+        if (g.text.len > PORTION_BYTES) {
+            end(&g, strict, NULL, NULL);
+            begin(&g);
         }
     }
-    give(child, series, strict, m->learned.recent, strict ? m->config : NULL);
-    m->learned.recent = NULL;
+    end(&g, strict, m->learned.recent, strict ? m->config_text : NULL);
+    mem_release(&m->learned.recent);
 }
 
 void learned_ask(struct master *m, bool recent)
@@ -312,5 +337,5 @@ void learned_close(struct master *m)
         mem_free(s);
     }
     map_free(&m->learned.series);
-    json_free(m->learned.recent);
+    mem_release(&m->learned.recent);
 }

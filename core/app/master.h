@@ -145,8 +145,7 @@ struct learned {
     size_t at;         /* where writing goes on */
     uint64_t due_ms;   /* when it is asked for next */
     uint64_t asked_ms; /* 0 = no answer is awaited */
-    struct cJSON
-        *recent; /* the last views, on their way from one policy process to the next, or NULL */
+    char *recent; /* the last views, on their way from one policy process to the next, or NULL */
 };
 
 struct names;       /* names.c */

@@ -27,6 +27,15 @@ enum {
     KEPT_PORTION = 20 /* states of policies, 128 KB at most each */
 };
 
+/* Telling the master what was learned: a portion a round of the loop, so that questions are answered in between. */
+struct saving {
+    uv_idle_t rounds;
+    size_t anomalies, kept; /* how far it has come, of each */
+    bool anomalies_told;
+    bool recent; /* the last views are asked for, too */
+    uint32_t generation;
+};
+
 struct policy {
     uv_loop_t loop;
     struct ipc *channel;
@@ -34,6 +43,7 @@ struct policy {
     struct script_anomaly *anomaly;
     struct cJSON *learned; /* for the next CONFIG, or NULL */
     struct recent recent;
+    struct saving saving;
 };
 
 /* Takes the message. */
@@ -166,16 +176,33 @@ static void tell_portion(struct policy *p, uint32_t generation, struct cJSON *se
     say(p, IPC_LEARNED, generation, portion);
 }
 
+static void on_round(uv_idle_t *rounds)
+{
+    struct policy *p = rounds->data;
+    struct saving *s = &p->saving;
+    struct cJSON *series = NULL;
+    if (!s->anomalies_told) {
+        series = script_anomaly_save(p->anomaly, &s->anomalies, PORTION);
+        s->anomalies_told = !series;
+    }
+    if (!series) {
+        series = script_cold_save(p->cold, &s->kept, KEPT_PORTION);
+    }
+    if (!series) {
+        uv_idle_stop(rounds);
+    }
+    tell_portion(p, s->generation, series, !series && s->recent);
+}
+
+/* From the beginning, when one is under way. */
 static void tell_learned(struct policy *p, uint32_t generation, bool recent)
 {
-    struct cJSON *series;
-    for (size_t at = 0; (series = script_anomaly_save(p->anomaly, &at, PORTION));) {
-        tell_portion(p, generation, series, false);
-    }
-    for (size_t at = 0; (series = script_cold_save(p->cold, &at, KEPT_PORTION));) {
-        tell_portion(p, generation, series, false);
-    }
-    tell_portion(p, generation, NULL, recent);
+    struct saving *s = &p->saving;
+    s->anomalies = s->kept = 0;
+    s->anomalies_told = false;
+    s->recent = recent || (s->recent && uv_is_active((uv_handle_t *)&s->rounds));
+    s->generation = generation;
+    uv_idle_start(&s->rounds, on_round);
 }
 
 /* Beside the series, in one of the portions. */
@@ -253,6 +280,7 @@ static void on_closed(void *arg, int error)
     (void)error; /* without a master there is nothing to decide */
     ipc_close(p->channel);
     p->channel = NULL;
+    uv_close((uv_handle_t *)&p->saving.rounds, NULL);
 }
 
 int policy_main(int argc, char **argv)
@@ -264,6 +292,8 @@ int policy_main(int argc, char **argv)
     signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&p.loop);
+    uv_idle_init(&p.loop, &p.saving.rounds);
+    p.saving.rounds.data = &p;
     if (ipc_open(&p.loop, CHILD_CHANNEL_FD, on_message, on_closed, &p, &p.channel)) {
         log_error("no channel to the master", "");
         return 1;
