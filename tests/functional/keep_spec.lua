@@ -226,7 +226,7 @@ service "data" { backends = { "127.0.0.1:@PORT2@" }, health_check = false, anoma
                 t:kill(status.policy_pid, SIGCONT)
                 assert.equal(0, t:exit_code())
                 t:start { cluster_only = true }
-                return t:log():find("detectors go on from what they learned", 1, true)
+                return t:log():find("detectors and policies go on from what they learned", 1, true)
             end)
         end))
 
@@ -241,7 +241,7 @@ service "data" { backends = { "127.0.0.1:@PORT2@" }, health_check = false, anoma
                 ok(t, "drain", "127.0.0.1:" .. t:port "PORT2") -- answered when all before is on disk
                 ok(t, "undrain", "127.0.0.1:" .. t:port "PORT2")
                 restart(t, "crash")
-                return t:log():find("detectors go on from what they learned", 1, true)
+                return t:log():find("detectors and policies go on from what they learned", 1, true)
             end)
             assert.equal(first, select(2, learned(t, "data", count)))
         end))
@@ -252,7 +252,7 @@ service "data" { backends = { "127.0.0.1:@PORT2@" }, health_check = false, anoma
             learned(t, "data", 1)
             learned(t, "other", 1)
             restart(t, "stop")
-            t:wait_log("detectors go on from what they learned\" series=2")
+            t:wait_log("detectors and policies go on from what they learned\" series=2")
             learned(t, "other", 1)
             configure(t)
             reload(t)
@@ -261,8 +261,8 @@ service "data" { backends = { "127.0.0.1:@PORT2@" }, health_check = false, anoma
                 reload(t)
                 restart(t, "stop")
                 times = times + 1
-                t:wait_log("detectors go on from what they learned", 1 + times)
-                return t:log():find("detectors go on from what they learned\" series=1", 1, true)
+                t:wait_log("detectors and policies go on from what they learned", 1 + times)
+                return t:log():find("detectors and policies go on from what they learned\" series=1", 1, true)
             end)
         end))
     end)
