@@ -39,7 +39,8 @@ return {
     new = function(params, state)
         local demand = require "lib.demand"
         local forecast = require "lib.forecast"
-        local ceil, max, min, exp, log = math.ceil, math.max, math.min, math.exp, math.log
+        local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
+        local exp, log = math.exp, math.log
         state = state or {}
         local arrivals = demand.arrivals(demand.part(state, "arrivals"))
         local capacity = demand.capacity(params.capacity, demand.part(state, "capacity"))
@@ -52,6 +53,20 @@ return {
         m.logit = demand.clamp(m.logit or log(0.95 / 0.05), lowest, highest)
         m.missed, m.misjudged = m.missed or budget, m.misjudged or 0 -- shares of time, forgetting
         m.factor, m.over, m.queued = m.factor or 1, m.over or 0, m.queued or 0
+
+        -- The text of a number that changes slowly, made when its last digit is another: it is most of the time
+        -- that a sentence takes.
+        local function slowly(format, steps)
+            local last, text
+            return function(value)
+                local now = floor(value * steps + 0.5)
+                if now ~= last then
+                    last, text = now, format:format(value)
+                end
+                return text
+            end
+        end
+        local part_text, missed_text = slowly("%.3f", 1000), slowly("%.2f", 100)
 
         -- What the last tick says of the objective, and of the capacity that is counted on.
         local function learn(s, rate, each, passed)
@@ -102,8 +117,8 @@ return {
             local more = max(ceil(up / per - 1e-9), s.min)
             local fewer = max(more, min(ceil(down / per - 1e-9), max(more + 1, ceil(1.1 * more))))
             fewer = held(s.now, fewer)
-            local reason = ("%s: %.0f requests/s at %.3f, %.0f an instance, %.2f %% missed"):format(
-                expert, up, p, per, m.missed * 100)
+            local reason = ("%s: %d requests/s at %s, %d an instance, %s %% missed"):format(
+                expert, floor(up + 0.5), part_text(p), floor(per + 0.5), missed_text(m.missed * 100))
             if more > s.desired then
                 return min(more, s.max), reason
             elseif fewer < s.desired then
