@@ -54,8 +54,8 @@ return {
         m.missed, m.misjudged = m.missed or budget, m.misjudged or 0 -- shares of time, forgetting
         m.factor, m.over, m.queued = m.factor or 1, m.over or 0, m.queued or 0
 
-        -- The text of a number that changes slowly, made when its last digit is another: it is most of the time
-        -- that a sentence takes.
+        -- The text of a number that changes slowly, made when its last digit is another: that is most of the
+        -- time that a sentence takes.
         local function slowly(format, steps)
             local last, text
             return function(value)
