@@ -309,13 +309,27 @@ local function disturb(w, how, status)
     end
 end
 
+-- Stops a worker while it waits in the kernel: one that stands still inside a policy would be killed, and rightly so.
+local function stop(w, pid)
+    w.t:wait("the worker to stop outside of a policy", function()
+        signal.kill(pid, 19)
+        w.t:wait("it to stand", function()
+            return (tidegate.read_file(("/proc/%d/stat"):format(pid)) or ""):find "%) T"
+        end)
+        if (tidegate.read_file(("/proc/%d/syscall"):format(pid)) or ""):find "^%d" then
+            return true
+        end
+        signal.kill(pid, 18)
+    end)
+end
+
 -- Runs `tidegate reload` with requests on all connections meanwhile; the outcome. `was` and `new` (nil: it must never be
 -- seen) are who answers.
 local function reload(w, was, new, how)
     local status = w.t:status()
     local stopped = how == "stop" and status.workers[1].pid
     if stopped then
-        signal.kill(stopped, 19)
+        stop(w, stopped)
     end
     local process, seen = w.t:cli_begin "reload", {}
     disturb(w, how, status)
