@@ -131,6 +131,7 @@ local function check_cluster(load)
         ctx.report("min_instances", ("%d is more than max_instances, which is %d"):format(
             settings.min_instances, settings.max_instances))
     end
+    settings.thresholds = entry.body.cpu_threshold ~= nil or entry.body.memory_threshold ~= nil
     load.settings, load.engine = settings, cluster.engine
     return cluster
 end
@@ -146,7 +147,7 @@ local function check_service(load, entry, shared)
     check_name(entry.name, ctx)
     local body, before = entry.body, load.errors.count()
     local source = rules.source(body, load.engine, ctx)
-    ctx.source = source
+    ctx.source, ctx.body = source, body
     local s = check.record(schema.service, body, "", ctx)
     s.name, s.at, s.source = entry.name, ctx.place(""), source
     s.routes = s.routes or check.array()

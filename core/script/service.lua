@@ -240,12 +240,30 @@ local function shorten(limits, given, own_ms)
     end
 end
 
+local function routed(value)
+    local list = type(value) == "table" and (value[1] and value or { value }) or {}
+    for _, route in ipairs(list) do
+        if type(route) == "table" and not tostring(route.listen):find "^tcp://" then
+            return true
+        end
+    end
+    return false
+end
+
+-- The policy of a service that names none: what is learned of its requests where we see them. Who says how
+-- much CPU or memory is too much means the policy that looks at these.
+local function unnamed(params, ctx)
+    local thresholds = params.cpu ~= nil or params.memory ~= nil or ctx.cluster.thresholds
+    return routed(ctx.body.route) and not thresholds and "error_budget" or "threshold"
+end
+
 function types.scale(value, field, path, ctx)
     if type(value) ~= "table" then
         return fail(ctx, path, "a table " .. field.example, value)
     end
     local params, cluster = {}, ctx.cluster
     local s = check.record(schema.scale, value, path, ctx, params)
+    s.policy = s.policy or unnamed(params, ctx)
     local fixed = type(value.instances) == "number" and value.instances or nil
     if fixed and (value.min ~= nil or value.max ~= nil) then
         ctx.report(check.joined(path, "instances"), "fixes the number: leave min and max out")

@@ -227,6 +227,24 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
             .. 'configuration and among the shipped ones: there are lib.demand, lib.forecast', why)
     end)
 
+    it("are named by what is known of a service when it names none", function()
+        local function named(scale, route, cluster)
+            local config, why = load { ["tidegate.lua"] = ('cluster { id = "x", %s }\nservice "web" { image = "web:1", %s %s }')
+                :format(cluster or "", scale, route or "") }
+            return assert(config, why).services[1].scale.policy
+        end
+        local http, tcp = 'ports = { "80" }, route = { listen = ":18080" }', 'ports = { "80" }, route = { listen = "tcp://:5432" }'
+        assert.equal("error_budget", named("", http))
+        assert.equal("error_budget", named("scale = { max = 9, budget = 1 },", http))
+        assert.equal("error_budget", named("", 'ports = { "80" }, route = { { listen = "tcp://:5432" }, { listen = ":18080" } }'))
+        assert.equal("threshold", named("scale = { max = 9 },"))
+        assert.equal("threshold", named("scale = { max = 9 },", tcp))
+        assert.equal("threshold", named("scale = { max = 9, cpu = 60 },", http))
+        assert.equal("threshold", named("scale = { max = 9, memory = 60 },", http))
+        assert.equal("threshold", named("", http, "cpu_threshold = 60"))
+        assert.equal("queue", named('scale = { policy = "queue" },', http))
+    end)
+
     describe("and policies among their parameters", function()
         local function scale(text)
             local config, why = load { ["tidegate.lua"] = [[service "web" { image = "web:1", anomaly = false,
