@@ -293,7 +293,7 @@ S.churn = {
 
 S.scale = {
   { "policy", type = "text",
-    doc = "policy that says how many: error_budget with an HTTP route, else (or with cpu or memory) threshold" },
+    doc = "error_budget with an HTTP route, threshold otherwise or with cpu or memory" },
   { "min", type = "integer", min = 0, max = MAX_INSTANCES, also = { "min_instances" },
     doc = "fewest instances" },
   { "max", type = "integer", min = 1, max = MAX_INSTANCES, also = { "max_instances" },
