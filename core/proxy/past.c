@@ -237,6 +237,15 @@ const struct past *proxy_past_next(const struct past_ring *ring, uint64_t *at)
     return NULL;
 }
 
+bool proxy_past_is_place(const struct past_ring *ring, uint64_t at)
+{
+    uint64_t place = ring->tail;
+    while (place < at && place < ring->head) {
+        place += past_at(ring, place)->bytes;
+    }
+    return place == at || at < ring->tail;
+}
+
 const struct script_backend *proxy_past_rows(const struct past *past)
 {
     return (const struct script_backend *)(past + 1);

@@ -97,6 +97,8 @@ void proxy_past_ended(const struct exchange *ex);
 void proxy_past_leave(struct proxy *p, const struct backend *b);
 /* The next decision of a ring at or behind *at (0: from the oldest on), which moves behind it; NULL: no more. */
 const struct past *proxy_past_next(const struct past_ring *ring, uint64_t *at);
+/* Whether `at` is where a decision begins, where the next one will, or is forgotten: no place between them. */
+bool proxy_past_is_place(const struct past_ring *ring, uint64_t at);
 const struct script_backend *proxy_past_rows(const struct past *past);
 const char *proxy_past_id(const struct past *past); /* id_len bytes */
 

@@ -316,7 +316,9 @@ struct cJSON *proxy_trace(struct proxy *p, double after, const char *service, co
     struct cJSON *out = json_object(), *found = json_array();
     const struct past_ring *ring = &p->pasts.all;
     struct matches matches = {.count = 0};
-    bool known = after >= 0 && after <= (double)ring->head; /* not: of a worker that is no more */
+    /* Not: of a worker that is no more; the places of two are not the same. */
+    bool known =
+        after >= 0 && after <= (double)ring->head && proxy_past_is_place(ring, (uint64_t)after);
     uint64_t at = known ? (uint64_t)after : after >= 0 ? ring->tail : ring->head, next = at;
     const struct past *past;
     proxy_now(p);

@@ -202,6 +202,11 @@ describe("proxy, decisions of late", function()
         assert.same({ 16, 4, "n5", "n20" }, { #told.found, told.left_out, told.found[1].request, told.found[16].request })
         -- A place in a worker that is no more.
         assert.is_true(#trace(1e12).found > 0)
+        -- ... in whose time this one had already come further: it is in the middle of something here.
+        local whole = ids(trace(0))
+        for _, within in ipairs { 1, 7, 8, 24, 40 } do
+            assert.same(whole, ids(trace(begin.after + within)))
+        end
     end)
 
     it("are forgotten when so many came behind them, those that failed last", function()
