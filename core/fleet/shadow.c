@@ -31,18 +31,30 @@ void fleet_shadow_free(struct service *s)
     }
 }
 
+/* The one of that name, taken out of those before, or a new one. */
+static struct shadow go_on(struct shadow *before, const char *name)
+{
+    for (unsigned n = 0; n < FLEET_SHADOWS; n++) {
+        if (before[n].name && !strcmp(before[n].name, name)) {
+            struct shadow x = before[n];
+            before[n] = (struct shadow){0};
+            return x;
+        }
+    }
+    return (struct shadow){.name = mem_copy(name)};
+}
+
 void fleet_shadow_apply(struct service *s)
 {
-    const struct cJSON *list = json_get(json_get(s->config, "scale"), "shadows");
-    const struct cJSON *one = json_first(list);
+    const struct cJSON *one = json_first(json_get(json_get(s->config, "scale"), "shadows"));
+    struct shadow before[FLEET_SHADOWS];
+    memcpy(before, s->shadows, sizeof before);
     for (unsigned n = 0; n < FLEET_SHADOWS; n++) {
-        const char *name = one ? json_str(one, "name", "") : "";
-        struct shadow *x = &s->shadows[n];
-        if (!x->name || strcmp(x->name, name) != 0) {
-            clear(x);
-            x->name = *name ? mem_copy(name) : NULL;
-        }
+        s->shadows[n] = one ? go_on(before, json_str(one, "name", "")) : (struct shadow){0};
         one = one ? json_next(one) : NULL;
+    }
+    for (unsigned n = 0; n < FLEET_SHADOWS; n++) {
+        clear(&before[n]);
     }
 }
 
