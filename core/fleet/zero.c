@@ -85,6 +85,7 @@ static void change(struct service *s, uint32_t desired, const char *why)
         .action = desired ? FLEET_SCALE_UP : FLEET_SCALE_DOWN,
     };
     fleet_audit_record(s, &d);
+    s->asking = false; /* an answer that is still to come is about what was */
     mem_free(reason);
     (void)fleet_scale_set(s, desired, desired ? FLEET_BY_REQUEST : FLEET_BY_SILENCE);
     fleet_service_reconcile(s);

@@ -101,6 +101,15 @@ describe("fleet without instances", function()
         assert.matches("^no request for 60 s; cold starts a day by `idle`: ", d.reason)
     end)
 
+    it("does not hear what the policy was asked before that and answers now", function()
+        wake()
+        w:until_(function() return w:asked() end, 20000)
+        asleep()
+        w:policy { shop = { want = 3, reason = "late", policy = "threshold" } }
+        w:run(10000)
+        assert.same({ 0, 1 }, { w:service_status("shop").desired, w:calls "create" })
+    end)
+
     it("keeps what has requests under way", function()
         wake()
         w:in_flight(slot_of "shop-1", 1)
