@@ -199,8 +199,14 @@ static bool apply_rule(const char *p, struct zone *z)
         return false;
     }
     standard = -standard;
+    int64_t last = z->count ? z->at[z->count - 1] : 0;
+    if (!is_offset(standard)) {
+        return false;
+    }
     if (!*p) {
-        add(z, z->count ? z->at[z->count - 1] + 1 : 0, standard);
+        if (last <= MOST_S) {
+            add(z, z->count ? last + 1 : 0, standard);
+        }
         return true;
     }
     bool named = take_name(&p), given = *p != ',';
@@ -208,14 +214,10 @@ static bool apply_rule(const char *p, struct zone *z)
         return false;
     }
     summer = given ? -summer : standard + 3600;
-    if (!is_offset(standard) || !is_offset(summer)) {
-        return false;
-    }
-    if (!take_rule(&p, &begin) || !take_rule(&p, &end) || *p) {
+    if (!is_offset(summer) || !take_rule(&p, &begin) || !take_rule(&p, &end) || *p) {
         return false;
     }
     int year, month, day;
-    int64_t last = z->count ? z->at[z->count - 1] : 0;
     if (last > MOST_S) {
         return true; /* there is no room for more */
     }

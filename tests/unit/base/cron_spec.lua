@@ -132,7 +132,12 @@ describe("base/zone", function()
             .. "\nCET-1CEST,M3.5.0,M10.5.0/3\n" -- a change before there was a world
         assert.equal(0, C.zone_parse(early, #early, z))
         assert.same({ 7200, 3600 }, { C.zone_offset(z, utc "2026-07-01 00:00"), C.zone_offset(z, utc "2026-12-01 00:00") })
-        for _, rule in ipairs { "CET", "CET-1CEST,M13.1.0,M10.5.0", "CET-1CEST,M3.5.0", "CET-1CEST,x", "C-1", "CET-999", "CET-99CEST,M3.5.0,M10.5.0" } do
+        local late = header("2", 0) .. body {} .. header("2", 1) .. "\127" .. ("\255"):rep(7) .. "\1" .. body({}, true)
+            .. "\nCET-1\n" -- a change behind which there is no second
+        assert.equal(0, C.zone_parse(late, #late, z))
+        assert.equal(3600, C.zone_offset(z, utc "2026-07-01 00:00"))
+        for _, rule in ipairs { "CET", "CET-999", "CET-99", "CET-1CEST,M13.1.0,M10.5.0", "CET-1CEST,M3.5.0",
+            "CET-1CEST,x", "C-1", "CET-99CEST,M3.5.0,M10.5.0" } do
             local text = two:gsub("CET%-1CEST.*", rule:gsub("%%", "%%%%") .. "\n")
             assert.is_true(C.zone_parse(text, #text, z) < 0, rule)
         end
