@@ -109,13 +109,6 @@ void collecting_note_lag(struct master *m, uint64_t lag_us)
     }
 }
 
-void collecting_note_waiting(struct master *m, uint64_t waiting)
-{
-    if (m->collecting) {
-        m->collecting->own.notifications_waiting = (double)waiting;
-    }
-}
-
 void collecting_tick(struct master *m, uint64_t now_ms)
 {
     struct collecting *c = m->collecting;

@@ -56,25 +56,6 @@ struct ipc {
     unsigned fd_count;
 };
 
-static const char *const type_names[IPC_TYPES] = {
-    [IPC_LOAD] = "load",           [IPC_CONFIG] = "config",
-    [IPC_PREPARE] = "prepare",     [IPC_LISTEN] = "listen",
-    [IPC_COMMIT] = "commit",       [IPC_ABORT] = "abort",
-    [IPC_ROSTER] = "roster",       [IPC_SNAPSHOT] = "snapshot",
-    [IPC_DECISIONS] = "decisions", [IPC_DRAIN] = "drain",
-    [IPC_READY] = "ready",         [IPC_ACK] = "ack",
-    [IPC_NACK] = "nack",           [IPC_FACT] = "fact",
-    [IPC_EXPLAIN] = "explain",     [IPC_EVALUATE] = "evaluate",
-    [IPC_EVALUATED] = "evaluated", [IPC_LEARNED] = "learned",
-    [IPC_NOTIFY] = "notify",       [IPC_NOTIFIED] = "notified",
-    [IPC_EXPLAINED] = "explained", [IPC_QUARANTINE] = "quarantine",
-};
-
-const char *ipc_type_name(enum ipc_type type)
-{
-    return type < IPC_TYPES ? type_names[type] : "unknown";
-}
-
 static void fail(struct ipc *c, int error)
 {
     if (c->failed || c->closing) {

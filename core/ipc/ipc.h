@@ -71,8 +71,6 @@ int ipc_send(struct ipc *channel, enum ipc_type type, uint32_t generation, const
 int ipc_send_text(struct ipc *channel, enum ipc_type type, uint32_t generation, const char *text);
 /* Closes at once, dropping what is queued; frees in the last libuv callback. NULL is allowed. */
 void ipc_close(struct ipc *channel);
-/* "load", "config", ... for logs. */
-const char *ipc_type_name(enum ipc_type type);
 /* A connected pair of close-on-exec sockets; -errno. */
 int ipc_pair(int ret_fds[2]);
 

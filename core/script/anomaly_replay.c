@@ -147,8 +147,3 @@ int script_replay_push(struct script_replay *replay, double at_s, double value, 
     *ret_score = point->score;
     return 0;
 }
-
-const char *script_replay_policy(const struct script_replay *replay)
-{
-    return replay->point.service->policy;
-}

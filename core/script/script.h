@@ -239,8 +239,6 @@ void script_replay_free(struct script_replay *replay);
 /* *ret_score of a point, 1 or more is an alarm; NaN values give 0. -EINVAL with a sentence. */
 int script_replay_push(struct script_replay *replay, double at_s, double value, double *ret_score,
                        char **reterr);
-/* The policy's name. Lends. */
-const char *script_replay_policy(const struct script_replay *replay);
 
 /* The LuaJIT that is loaded: "LuaJIT 2.1.0-beta3". */
 void script_lua_version(char *to, size_t size);
