@@ -14,6 +14,7 @@
  *   kept.c      what must outlive us, as documents in the same store
  *   aside.c     balance policies that hang again and again
  *   faults.c    policies that fail, and which are not asked any more
+ *   shadows.c   what shadow policies of routes would have picked
  *   watching.c  alerts: when they are evaluated, and with what
  *   metrics.c   the /metrics page
  *   telling.c   messages of alerts on their way to channels; telling_ask.c what is asked of that; heartbeat.c
@@ -429,12 +430,12 @@ struct cJSON *faults_status(const struct master *m);
 char *faults_words(const struct master *m);
 /* Tells the metrics. */
 void faults_write(const struct master *m, struct families *families);
+void faults_close(struct master *m);
 
 /* ---- shadows.c: shadow policies of routes ---- */
 /* Adds "route_shadows" to the services of a status that have some, and their figures to the page of metrics. */
 void shadows_status(const struct master *m, struct cJSON *status);
 void shadows_write(const struct master *m, struct families *families);
-void faults_close(struct master *m);
 
 /* ---- metrics.c ---- */
 void metrics_open(struct master *m);
@@ -451,8 +452,6 @@ int collecting_open(struct master *m, char **reterr);
 void collecting_apply(struct master *m, const struct cJSON *config);
 /* The loop was so late; the worst since the last look counts. */
 void collecting_note_lag(struct master *m, uint64_t lag_us);
-/* Notifications that could not be delivered yet; unknown until it is told. */
-void collecting_note_waiting(struct master *m, uint64_t waiting);
 void collecting_tick(struct master *m, uint64_t now_ms);
 /* A copy of a service's view as of the last sample, without its instances; NULL: none. Does not ask the fleet. */
 struct cJSON *collecting_metrics(const struct master *m, const char *service);

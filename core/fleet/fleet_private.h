@@ -1,17 +1,28 @@
 /* fleet_private.h: what the files of this room share.
  *
- *   fleet.c     the fleet: news, time, configuration       spec.c      a service's settings and
- * hash service.c   one service: what is missing, what is over  roll.c      census, places, who goes
- * first instance.c  state machine                               step.c      what an instance does
- * next call.c      calls of the engine and their outcomes      observe.c   what the engine says of
- * instances check.c     health                                      adopt.c     list, compare
- *   roster.c    who gets traffic                            sample.c    load
- *   view.c      what policies get to know                   audit.c     the ring of decisions
- *   scale.c     asks policies, applies counts               rails.c     what no policy may do
+ *   fleet.c     the fleet: news, time, configuration
+ *   spec.c      a service's settings, and hash
+ *   service.c   one service: what is missing, what is over
+ *   roll.c      census, places, who goes first
+ *   instance.c  state machine
+ *   step.c      what an instance does next
+ *   call.c      calls of the engine and their outcomes
+ *   observe.c   what the engine says of instances
+ *   check.c     health
+ *   adopt.c     list, compare
+ *   roster.c    who gets traffic
+ *   sample.c    load
+ *   view.c      what policies get to know
+ *   audit.c     the ring of decisions
+ *   scale.c     asks policies, applies counts
+ *   rails.c     what no policy may do
  *   pace.c      steps of the last while
+ *   zero.c      services without instances while nobody asks
  *   shadow.c    policies that are only asked
- *   operate.c   what operators ask for                      report.c    status
- *   backends.c  what they change of backends                keep.c      what outlives the process
+ *   operate.c   what operators ask for
+ *   report.c    status
+ *   backends.c  what they change of backends
+ *   keep.c      what outlives the process
  *
  * Every public entry sets fleet.now_ms and ends in fleet_settle. Callbacks of the engine bring no
  * time; the last known one counts (at most a tick old). */
@@ -428,9 +439,9 @@ struct service *fleet_service_new(struct fleet *f, const char *name);
 void fleet_service_free(struct service *s);
 /* Takes the service's part of a configuration over; borrows. */
 void fleet_service_apply(struct service *s, const struct cJSON *config);
-/* Lets go of static backends that are not configured any more. */
 /* Makes instances of the configured backends, and drops those of others. */
 void fleet_service_apply_backends(struct service *s);
+/* Lets go of static backends that are not configured any more. */
 void fleet_service_drop_backends(struct service *s);
 /* How many there should be: 0 when stopped or gone. */
 uint32_t fleet_service_want(const struct service *s);

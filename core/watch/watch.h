@@ -79,7 +79,7 @@ struct watch_shadow {
 };
 void watch_shadow(struct families *f, const struct watch_shadow *shadow);
 
-/* A policy at a place where it failed (app/commands.h: failing); route "" = none. */
+/* A policy at a place where it failed (commands/commands.h: failing); route "" = none. */
 struct watch_fault {
     const char *point, *of, *route;
     uint64_t errors;
