@@ -133,7 +133,7 @@ static void on_config(struct policy *p, const struct ipc_message *m)
                                     json_get(p->learned, "series"),
                                     json_get(p->learned, "recent")));
         }
-        recent_take(&p->recent, json_get(p->learned, "recent"));
+        recent_take(&p->recent, json_get(p->learned, "recent"), config);
         say(p, IPC_ACK, m->generation, ack);
     }
     json_free(p->learned);

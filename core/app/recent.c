@@ -90,12 +90,15 @@ struct cJSON *recent_json(const struct recent *r)
     return out;
 }
 
-void recent_take(struct recent *r, const struct cJSON *json)
+void recent_take(struct recent *r, const struct cJSON *json, const struct cJSON *config)
 {
-    const struct cJSON *views = json_first(json_get(json, "services"));
-    for (; views; views = json_next(views)) {
-        for (const struct cJSON *view = json_first(views); view; view = json_next(view)) {
-            add(r, json_name(views), json_text(view));
+    const struct cJSON *service = json_first(json_get(config, "services"));
+    const struct cJSON *all = json_get(json, "services");
+    for (; service; service = json_next(service)) {
+        const char *name = json_str(service, "name", "");
+        const struct cJSON *view = json_first(json_get(all, name));
+        for (; view; view = json_next(view)) {
+            add(r, name, json_text(view));
         }
     }
     if (json_get(json, "question")) {

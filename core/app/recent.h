@@ -20,8 +20,8 @@ void recent_note(struct recent *r, const struct cJSON *snapshot);
 void recent_note_question(struct recent *r, const char *text, size_t len);
 /* {"services":{"catalog":[view, ...]},"question"?:{...}}, oldest first, as script_compare takes it; the caller owns it. */
 struct cJSON *recent_json(const struct recent *r);
-/* Takes up what another process had; `json` is borrowed, NULL is nothing. */
-void recent_take(struct recent *r, const struct cJSON *json);
+/* Takes up what another process had of the services that `config` still has; both are borrowed, NULL is nothing. */
+void recent_take(struct recent *r, const struct cJSON *json, const struct cJSON *config);
 void recent_free(struct recent *r);
 
 #endif

@@ -54,14 +54,16 @@ describe("app/recent", function()
 
     it("goes on from what another process had, its question too", function()
         note(1, 5)
+        note(1, 5, "gone")
         C.recent_note_question(recent, '{"views":{}} behind', 12)
-        local text = json.encode((told(recent)))
+        local before, config = parsed((told(recent))), parsed { services = { { name = "new" }, { name = "web" } } }
         C.recent_free(recent)
-        C.recent_take(recent, ffi.gc(C.json_parse(text, #text), C.json_free))
+        C.recent_take(recent, before, config)
+        assert.is_nil(told(recent).services.gone) -- not in the configuration any more
         note(6, 7)
         assert.same({ 1, 2, 3, 4, 5, 6, 7 }, nows())
         assert.same({ views = {} }, told(recent).question)
-        C.recent_take(recent, nil)
+        C.recent_take(recent, nil, config)
     end)
 
     it("keeps fewer of each when there are many, and still the newest", function()
