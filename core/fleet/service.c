@@ -285,6 +285,7 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
     }
     fleet_service_back_off_reset(s);
     s->recommended = false;
+    s->asking = false; /* another generation's policy does not answer */
     fleet_shadow_apply(s);
     note_mode(s, known ? before.mode : FLEET_ACTIVE);
     if (known && s->settled) {

@@ -51,6 +51,18 @@ describe("fleet scaling", function()
         assert.same({}, { v.since_up_s, v.since_down_s })
     end)
 
+    it("is not held for a question whose answer went with the generation before", function()
+        w:until_(function() return w:asked() end, 10000)
+        w:policy {}
+        w:run(100)
+        w:apply(config())
+        want(2)
+        w:until_(function() return last() and last().policy == "threshold" end, 20000)
+        for _, d in ipairs(w:decisions "shop") do
+            assert.equal("as told", d.reason)
+        end
+    end)
+
     it("tells how many wait in the queues of the service's routes, over all workers", function()
         w:close()
         w = World.new { services = { World.service("first", { routes = { { path = "/" } } }),
