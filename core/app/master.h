@@ -486,6 +486,8 @@ void telling_notify(struct master *m, const struct cJSON *message);
 void telling_acknowledged(struct master *m);
 /* The policy process's answer to a NOTIFY; NULL: none will come, to none. */
 void telling_on_answer(struct master *m, const struct cJSON *answer);
+/* What the shadow of the notify policy said so far, as metrics. */
+void telling_write_shadow(const struct master *m, struct families *f);
 /* The store has all up to this sequence on disk. */
 void telling_on_durable(struct master *m, uint64_t sequence);
 void telling_tick(struct master *m, uint64_t now_ms);

@@ -123,6 +123,7 @@ static bool write_master(void *arg, struct families *f, uint64_t *at)
     struct fleet_calls calls;
     faults_write(m, f);
     shadows_write(m, f);
+    telling_write_shadow(m, f);
     for (unsigned i = 0; fleet_calls(m->fleet, i, &calls); i++) {
         watch_engine_calls(f, calls.name, calls.succeeded, calls.failed);
     }

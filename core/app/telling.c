@@ -15,9 +15,11 @@
 #include "app/history.h"
 #include "app/master.h"
 #include "base/ban.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -25,6 +27,7 @@
 #include "watch/alerts.h"
 #include "watch/channel.h"
 #include "watch/held.h"
+#include "watch/watch.h"
 
 enum {
     REPEAT_MOST_MS = 50000, /* between two words to an Alertmanager: a minute is what they expect */
@@ -399,8 +402,71 @@ void telling_acknowledged(struct master *m)
     json_free(message);
 }
 
+/* The channels' names, for a line. */
+static void put_channels(struct buf *to, const struct cJSON *names)
+{
+    for (const struct cJSON *n = json_first(names); n; n = json_next(n)) {
+        (void)buf_printf(to, "%s%s", n == json_first(names) ? "" : ", ", json_value_str(n, ""));
+    }
+    (void)buf_text(to, json_first(names) ? "" : "nobody");
+}
+
+static void note_shadow(struct master *m, const struct cJSON *answer)
+{
+    const struct cJSON *shadow = json_get(answer, "shadow");
+    const char *error = json_str(shadow, "error", "");
+    bool same = json_bool(shadow, "same", true);
+    if (!shadow) {
+        return;
+    }
+    m->telling->shadow.asked++;
+    m->telling->shadow.failed += *error != '\0';
+    m->telling->shadow.differed += !same;
+    if (same && !*error) {
+        return;
+    }
+    struct buf detail;
+    buf_init(&detail, LIMIT_REASON_BYTES);
+    (void)buf_printf(&detail, "%s: ", json_str(shadow, "policy", "?"));
+    if (*error) {
+        (void)buf_text(&detail, error);
+    } else {
+        put_channels(&detail, json_get(shadow, "channels"));
+    }
+    facts_take(m, &(struct fact){
+                      .at_ms = clock_wall_ms(),
+                      .kind = "policy",
+                      .service = "",
+                      .backend = "",
+                      .what = *error ? "the shadow of the notify policy failed"
+                                     : "the shadow of the notify policy would tell others",
+                      .detail = buf_str(&detail),
+                      .worker = -1,
+                  });
+    buf_free(&detail);
+}
+
+void telling_write_shadow(const struct master *m, struct families *f)
+{
+    const char *policy =
+        json_str(json_get(json_get(m->config, "alerting"), "notify_shadow"), "policy", "");
+    const struct watch_shadow shadow = {
+        .point = "notify",
+        .of = "",
+        .route = "",
+        .policy = policy,
+        .answers = m->telling->shadow.asked,
+        .differences = m->telling->shadow.differed,
+        .errors = m->telling->shadow.failed,
+    };
+    if (*policy) {
+        watch_shadow(f, &shadow);
+    }
+}
+
 void telling_on_answer(struct master *m, const struct cJSON *answer)
 {
+    note_shadow(m, answer);
     m->counters.policy_errors += faults_on_notified(m, answer);
     if (!telling_test_text(m, answer) || !answer) {
         outbox_decide(m->telling->outbox, answer, now_of(clock_now_ms()));

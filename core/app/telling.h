@@ -20,6 +20,9 @@ struct telling {
     struct sending *sendings; /* tries under way */
     struct test_wait *tests;
     uint64_t serial; /* of tests */
+    struct {
+        uint64_t asked, differed, failed;
+    } shadow; /* of the notify policy */
     bool restored;
     /* The dead man's switch. */
     uint64_t beat_ms, evaluations, evaluated_ms;

@@ -199,6 +199,8 @@ M.alerting = {
       doc = "who is told of what nobody acknowledges" },
     { "notify", type = "notify", optional = true,
       doc = "policy that says who hears of what: \"name\" or { \"name\", parameter = ... }" },
+    { "notify_shadow", type = "notify", optional = true,
+      doc = "another one that is asked, too: what it would have said is noted, and nobody is told" },
     { "heartbeat", type = "record", optional = true, fields = {
         { "url", type = "secret", required = 'url = "https://..."', example = "such as \"https://...\"",
           doc = "asked as long as all is well: who misses it raises the alarm" },

@@ -37,6 +37,12 @@ struct template
     char origin[WHERE_BYTES];
 };
 
+struct herald { /* who says who hears of what */
+    int say;    /* registry reference or LUA_NOREF */
+    const char *origin, *policy;
+    bool resting;
+};
+
 struct judge {
     const struct cJSON *config;
     struct state *state;
@@ -45,9 +51,7 @@ struct judge {
     size_t rule_count;
     struct template *templates;
     size_t template_count;
-    int notify; /* registry reference or LUA_NOREF */
-    const char *notify_origin, *notify_policy;
-    bool notify_resting;
+    struct herald herald, shadow; /* the second is only asked */
 };
 
 /* ---- Building ------------------------------------------------------------------------------- */
@@ -102,9 +106,9 @@ static void build_rule(lua_State *L, struct judge *j, const struct cJSON *alert)
     j->rule_count++;
 }
 
-static void build_notify(lua_State *L, struct judge *j)
+static void build_herald(lua_State *L, struct judge *j, const char *key, struct herald *herald)
 {
-    const struct cJSON *use = json_path(j->config, "alerting.notify");
+    const struct cJSON *use = json_get(json_get(j->config, "alerting"), key);
     const char *policy = json_str(use, "policy", NULL);
     if (!policy) {
         return;
@@ -113,18 +117,18 @@ static void build_notify(lua_State *L, struct judge *j)
     if (!source) {
         luaL_error(L, "alerting: no notify policy \"%s\"", policy);
     }
-    j->notify_origin = json_str(source, "origin", policy);
-    j->notify_policy = policy;
-    lua_pushfstring(L, "notify:%s||", policy);
+    herald->origin = json_str(source, "origin", policy);
+    herald->policy = policy;
+    lua_pushfstring(L, herald == &j->shadow ? "notify:%s|shadow|" : "notify:%s||", policy);
     struct policy_use instance = {source, json_get(use, "params"), NULL, j->memory,
                                   lua_tostring(L, -1)};
     policy_push_instance(L, &instance);
     lua_remove(L, -2);
     if (!lua_isfunction(L, -1)) {
-        luaL_error(L, "%s:1: `new` must return a function, not a %s", j->notify_origin,
+        luaL_error(L, "%s:1: `new` must return a function, not a %s", herald->origin,
                    luaL_typename(L, -1));
     }
-    j->notify = luaL_ref(L, LUA_REGISTRYINDEX);
+    herald->say = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 static int body_build(lua_State *L)
@@ -151,7 +155,8 @@ static int body_build(lua_State *L)
             j->template_count++;
         }
     }
-    build_notify(L, j);
+    build_herald(L, j, "notify", &j->herald);
+    build_herald(L, j, "notify_shadow", &j->shadow);
     return 0;
 }
 
@@ -162,7 +167,7 @@ int judge_new(const struct cJSON *config, struct state *state, struct memory *me
     j->config = config;
     j->state = state;
     j->memory = memory;
-    j->notify = LUA_NOREF;
+    j->herald.say = j->shadow.say = LUA_NOREF;
     j->rules = mem_array(json_count(json_get(config, "alerts")) + 1, sizeof(*j->rules));
     j->templates = mem_array(json_count(json_get(config, "channels")) + 1, sizeof(*j->templates));
     if (state_run(state, body_build, j, LIMIT_POLICY_LOAD_CPU_MS, "configuration", reterr) < 0) {
@@ -193,7 +198,7 @@ void judge_quarantine(struct judge *j, const char *point, const char *of)
         struct template *made = &j->templates[i];
         made->resting |= str_same(point, "template") && str_same(made->channel, of);
     }
-    j->notify_resting |= str_same(point, "notify");
+    j->herald.resting |= str_same(point, "notify");
 }
 
 /* What a function or policy did wrong. Takes `why`. */
@@ -310,7 +315,7 @@ struct cJSON *judge_evaluate(struct judge *j, const struct cJSON *question)
 /* ---- Notifications -------------------------------------------------------------------------- */
 
 struct notice {
-    const struct judge *judge;
+    const struct herald *herald;
     const struct template *template;
     const struct cJSON *about;
     double id;              /* of the message: its chance */
@@ -323,7 +328,7 @@ static int body_notify(lua_State *L)
     struct notice *n = lua_touserdata(L, 1);
     state_seed(L, n->id);
     state_push_prelude(L, "herald");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, n->judge->notify);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, n->herald->say);
     state_push_json(L, n->about);
     lua_call(L, 2, 1);
     if (lua_isnil(L, -1)) {
@@ -386,7 +391,7 @@ static void fail(struct cJSON *errors, const char *point, const char *of, const 
 static struct cJSON *sending(struct judge *j, const struct cJSON *about, const char *channel,
                              struct cJSON *errors)
 {
-    struct notice n = {.judge = j, .template = template_of(j, channel), .about = about};
+    struct notice n = {.template = template_of(j, channel), .about = about};
     struct cJSON *one = json_object();
     char *why = NULL;
     json_set_str(one, "channel", channel);
@@ -401,22 +406,62 @@ static struct cJSON *sending(struct judge *j, const struct cJSON *about, const c
     return one;
 }
 
+/* The same names, in whatever order. */
+static bool same_channels(const struct cJSON *a, const struct cJSON *b)
+{
+    bool same = json_count(a) == json_count(b);
+    for (const struct cJSON *one = json_first(a); one && same; one = json_next(one)) {
+        const struct cJSON *other = json_first(b);
+        while (other && !str_same(json_value_str(one, ""), json_value_str(other, ""))) {
+            other = json_next(other);
+        }
+        same = other != NULL;
+    }
+    return same;
+}
+
+/* What the shadow would have said, beside the channels that it goes to. */
+static void ask_shadow(struct judge *j, const struct notice *own, const struct cJSON *to,
+                       struct cJSON *out)
+{
+    struct notice n = {.herald = &j->shadow, .about = own->about, .id = own->id};
+    struct cJSON *said = json_object();
+    char *why = NULL;
+    json_set_str(said, "policy", j->shadow.policy);
+    if (state_run(j->state, body_notify, &n, LIMIT_POLICY_CPU_MS, j->shadow.origin, &why) < 0) {
+        char line[LIMIT_REASON_BYTES];
+        sentence_put(line, sizeof(line), why);
+        json_set_str(said, "error", line);
+        mem_free(why);
+    } else {
+        const struct cJSON *would = n.channels ? n.channels : json_get(own->about, "channels");
+        json_set_bool(said, "same", same_channels(would, to));
+        json_set(said, "channels", would ? json_copy(would) : json_array());
+    }
+    json_free(n.channels);
+    json_set(out, "shadow", said);
+}
+
 struct cJSON *judge_notify(struct judge *j, const struct cJSON *question)
 {
     const struct cJSON *about = json_get(question, "about");
-    struct notice n = {.judge = j, .about = about, .id = json_num(question, "id", 0)};
+    struct notice n = {.herald = &j->herald, .about = about, .id = json_num(question, "id", 0)};
     struct cJSON *out = json_object(), *send = json_array(), *errors = json_array();
     char *why = NULL;
-    bool asks = j->notify != LUA_NOREF && !j->notify_resting;
-    if (asks && !json_bool(question, "fixed", false) &&
-        state_run(j->state, body_notify, &n, LIMIT_POLICY_CPU_MS, j->notify_origin, &why) < 0) {
-        fail(errors, "notify", "", j->notify_policy, why, about);
+    bool fixed = json_bool(question, "fixed", false);
+    bool asks = j->herald.say != LUA_NOREF && !j->herald.resting && !fixed;
+    if (asks &&
+        state_run(j->state, body_notify, &n, LIMIT_POLICY_CPU_MS, j->herald.origin, &why) < 0) {
+        fail(errors, "notify", "", j->herald.policy, why, about);
         json_free(n.channels);
         n.channels = NULL;
     }
-    const struct cJSON *name = json_first(n.channels ? n.channels : json_get(about, "channels"));
-    for (; name; name = json_next(name)) {
+    const struct cJSON *to = n.channels ? n.channels : json_get(about, "channels");
+    for (const struct cJSON *name = json_first(to); name; name = json_next(name)) {
         json_set(send, NULL, sending(j, about, json_value_str(name, ""), errors));
+    }
+    if (j->shadow.say != LUA_NOREF && !fixed) {
+        ask_shadow(j, &n, to, out);
     }
     json_free(n.channels);
     json_set(out, "id", json_copy(json_get(question, "id")));

@@ -185,7 +185,8 @@ void script_cold_quarantine(struct script_cold *cold, const struct cJSON *said);
 struct cJSON *script_cold_evaluate(struct script_cold *cold, const struct cJSON *question);
 /* Who hears of a group of alerts, and in which words: {"id":7,"about":{"status","alerts":[...],"commonLabels",
  * "channels":["ops"],...}} -> {"id":7,"send":[{"channel":"ops","text"?:"what the template made"}],"errors":[{"point":"notify" |
- * "template","of":the channel or "","policy","error":"file:line: ...","input"}]}
+ * "template","of":the channel or "","policy","error":"file:line: ...","input"}],
+ * "shadow"?:{"policy","channels":["ops"],"same":true (as where it goes) | "error":"file:line: ..."}}
  * Without a notify policy, when it fails, and with "fixed":true in the question, they are the channels named. Never fails; the caller owns the result. */
 struct cJSON *script_cold_notify(struct script_cold *cold, const struct cJSON *question);
 

@@ -180,6 +180,26 @@ local function clear(t)
 end
 
 describe("messages of alerts", function()
+    it("go where they go, whatever a shadow of the notify policy would have said", tidegate.test(function(t)
+        local hooks = receiver(t, "http", "PORT", "200")
+        t:configure(ALERTING .. [[
+channel "ops" { webhook = "http://127.0.0.1:@PORT@/ops" }
+channel "boss" { webhook = "http://127.0.0.1:@PORT@/boss" }
+]], { ALERTING = 'notify = { "by_severity", critical = { "ops" } }, notify_shadow = { "by_severity", critical = { "boss" } }' })
+        t:start { args = { "--admin", "127.0.0.1:" .. t:port "ADMIN" } }
+        fire(t)
+        assert.equal("POST /ops HTTP/1.1", wait_got(t, hooks, 1)[1].line)
+        t:wait("the event", function()
+            return t:cli("events", "--kind", "policy", "--json").out:find('"detail":"by_severity: boss"', 1, true)
+        end)
+        local page = t:get("/metrics", { port = t:port "ADMIN" }).body
+        for name, value in pairs { answers = 1, differences = 1, errors = 0 } do
+            assert.matches(('tidegate_shadow_%s_total{point="notify",of="",route="",policy="by_severity"} %d\n')
+                :format(name, value), page)
+        end
+        assert.equal(1, #got(hooks))
+    end))
+
     it("arrive once by their id over 429, 500, silence and half an answer", tidegate.test(function(t)
         local hooks = receiver(t, "http", "PORT", "429:2", "500", "hang", "half", "200")
         t:configure(ALERTING .. [[

@@ -128,6 +128,27 @@ channel "boss" { log = true }
         assert.same({ id = 7, send = { { channel = "ops", text = "firing Slow" } }, errors = {} }, notify(CHANNELS))
     end)
 
+    it("asks a shadow, too, and tells by it nobody", function()
+        local function shadow(alerting, about)
+            local got = notify({ ["tidegate.lua"] = CHANNELS .. "alerting { " .. alerting .. " }",
+                ["policies/notify/bad.lua"] = "return { name = 'bad', doc = 'x', new = function() return function(n)\n"
+                    .. "error('no')\nend end }" }, about)
+            return got.shadow, got.send[1] and got.send[1].channel, got.errors
+        end
+        local said, to = shadow 'notify_shadow = { "by_severity", critical = { "boss" } }'
+        assert.same({ policy = "by_severity", channels = { "boss" }, same = false }, said)
+        assert.equal("ops", to)
+        assert.same({ policy = "by_severity", channels = { "ops" }, same = true },
+            (shadow 'notify_shadow = { "by_severity", info = { "boss" } }')) -- no word: the alert's own
+        assert.same({ policy = "by_severity", channels = { "boss", "ops" }, same = true },
+            (shadow [[notify = { "by_severity", critical = { "ops", "boss" } },
+                notify_shadow = { "by_severity", critical = { "boss", "ops" } }]]))
+        local failed, still, errors = shadow 'notify_shadow = "bad"'
+        assert.same({ policy = "bad", error = "policies/notify/bad.lua:2: no" }, failed)
+        assert.same({ "ops", {} }, { still, errors }) -- no fault of what is in force
+        assert.is_nil((shadow 'notify = "by_severity"'))
+    end)
+
     it("lets a policy say who hears of it", function()
         local with = CHANNELS .. 'alerting { notify = { "by_severity", critical = { "boss", "ops" }, info = {} } }'
         assert.same({ "boss", "ops" }, { notify(with).send[1].channel, notify(with).send[2].channel })
