@@ -165,7 +165,9 @@ void fleet_zero_tick(struct fleet *f)
 {
     for (struct list *n = f->services.next; n != &f->services; n = n->next) {
         struct service *s = list_owner(n, struct service, node);
-        if (fleet_zero_able(s) && s->settled && !s->gone && !s->stopped) {
+        if (s->stopped) {
+            s->zero.asked_ms = f->now_ms; /* nobody could ask */
+        } else if (fleet_zero_able(s) && s->settled && !s->gone) {
             look(s);
         }
     }

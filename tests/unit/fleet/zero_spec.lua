@@ -54,6 +54,18 @@ describe("fleet without instances", function()
         assert.same({}, w:decisions "shop" or {})
     end)
 
+    it("does not count the time for which it was stopped", function()
+        wake()
+        w:operate("stop", "shop")
+        w:run(200000)
+        assert.equal(0, w:up "shop")
+        w:operate("deploy", "shop")
+        w:until_(function() return w:up "shop" == 1 end, 20000)
+        w:run(50000)
+        assert.equal(1, w:up "shop")
+        asleep()
+    end)
+
     it("starts one for requests that wait, however many, and no policy is asked before they were answered", function()
         w:set { delay = { op = World.OPS.start, ms = 8000 } }
         w:queue(0, 0, 40)
