@@ -22,6 +22,23 @@ function M.shown(value, depth)
     return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
 end
 
+local KEYS = { "params", "given", "want" }
+local BALANCE_KEYS = { "params", "backends", "request", "want" }
+
+-- What is wrong with a key of an example, or nil: a misspelt `want` would be one that wants nothing.
+function M.odd_key(kind, example)
+    local known = kind == "balance" and BALANCE_KEYS or KEYS
+    for _, key in ipairs(check.sorted_keys(example)) do
+        local found = false
+        for _, name in ipairs(known) do
+            found = found or key == name
+        end
+        if not found then
+            return ("%s: %s"):format(tostring(key), check.unknown(tostring(key), known, "key"))
+        end
+    end
+end
+
 -- Whether an answer is the wanted one.
 function M.same(got, want)
     if type(got) == "number" and type(want) == "number" then

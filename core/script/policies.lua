@@ -499,6 +499,10 @@ local function example_step(policy, number)
             elseif type(example) ~= "table" then
                 return blame("expected a table, got " .. values.describe(example))
             end
+            local odd_key = examples.odd_key(policy.kind, example)
+            if odd_key then
+                return blame(odd_key)
+            end
             local before = load.errors.count()
             local function blame_part(path, text)
                 blame(path .. ": " .. text)

@@ -132,6 +132,8 @@ return { name = "own", doc = "A policy.", needs = { %s }, new = function()
         fails(policy { examples = "{ { params = { pre = 1 }, given = {} } }" }, at .. 'params.pre: unknown key: did you mean "per"?')
         fails(policy { examples = "{ { given = { in_fligth = 1 } } }" },
             at .. "the view has no field 'in_fligth': did you mean 'in_flight'?")
+        fails(policy { examples = "{ { given = { in_flight = 50 }, wnat = 1 } }" }, at .. 'wnat: unknown key: did you mean "want"?')
+        fails(policy { examples = "{ { { in_flight = 50 }, want = 1 } }" }, at .. "1: unknown key: there are params, given, want")
         fails(policy { examples = "{ 5 }" }, at .. "expected a table, got 5")
         fails(policy { new = "function() return function(s) return s.instnces end end", params = "{}",
             examples = "{ { given = {} } }" },
@@ -203,6 +205,7 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
             ["{ { backends = { { in_fligth = 2 } }, want = 1 } }"] =
                 'backends[1]: unknown field "in_fligth": did you mean "in_flight"?',
             ["{ { backends = 5 } }"] = "backends: expected a list, got 5",
+            ["{ { given = {} } }"] = "given: unknown key: there are params, backends, request, want",
             ["{ { backends = {}, request = { hsah = 1 } } }"] = 'request: unknown field "hsah": did you mean "hash"?',
         } do
             assert.equal(at .. want, select(2, balance(examples)))
