@@ -95,6 +95,18 @@ static bool read_field(struct str text, const struct field *f, uint64_t *bits)
     return *bits != 0;
 }
 
+/* Days go with months where one of the two fields of days is a star: 31 2 never comes. */
+static bool ever(const struct cron *c)
+{
+    static const unsigned char LONGEST[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool found = !c->any_day && !c->any_weekday;
+    for (int month = 1; month <= 12; month++) {
+        uint32_t days = (uint32_t)((UINT64_C(2) << LONGEST[month - 1]) - 2);
+        found = found || (c->months >> month & 1 && c->days & days);
+    }
+    return found;
+}
+
 int cron_parse(const char *text, struct cron *ret_cron, char ret_why[CRON_WHY_BYTES])
 {
     uint64_t bits[FIELDS] = {0};
@@ -133,6 +145,10 @@ int cron_parse(const char *text, struct cron *ret_cron, char ret_why[CRON_WHY_BY
         .any_day = stars[2],
         .any_weekday = stars[4],
     };
+    if (!ever(ret_cron)) {
+        snprintf(ret_why, CRON_WHY_BYTES, "never comes: no month that it names has such a day");
+        return -EINVAL;
+    }
     return 0;
 }
 

@@ -27,10 +27,13 @@ local function one(value, path, ctx)
         ctx.report(path, ("its max, which is %d, is less than its min or initial"):format(w.max))
     end
     if w.cron and w.zone then
-        local began, which, why = ctx.calendar(w.cron, w.zone)
-        if not began then
-            why = which == "zone" and values.describe(w.zone) .. ": " .. why or why
-            ctx.report(check.joined(path, which), why)
+        local _, which, why = ctx.calendar(w.cron, w.zone)
+        if which == "cron" then
+            ctx.report(check.joined(path, "cron"), why)
+            _, which, why = ctx.calendar("* * * * *", w.zone) -- one mistake is not to hide the other
+        end
+        if which == "zone" then
+            ctx.report(check.joined(path, "zone"), values.describe(w.zone) .. ": " .. why)
         end
     end
     return w

@@ -146,7 +146,8 @@ end)
 
 describe("base/cron", function()
     it("reads fields, and says which is wrong", function()
-        for _, good in ipairs { "* * * * *", "0 8 * * 1-5", "*/15 0,12 1-31/2 JAN-mar sun", "59 23 31 12 7", " 0\t8 * * *  " } do
+        for _, good in ipairs { "* * * * *", "0 8 * * 1-5", "*/15 0,12 1-31/2 JAN-mar sun", "59 23 31 12 7", "0 0 29 2 *",
+            "0 0 31 */2 *", "0 8 31 2 1", " 0\t8 * * *  " } do
             assert.truthy(parse(good), good)
         end
         local star = "such as 0, 0-59, or a star"
@@ -156,6 +157,8 @@ describe("base/cron", function()
             ["* * * feb-jan *"] = '"feb-jan" is no month: 1 to 12, ', ["* * * * 8"] = '"8" is no day of the week: 0 to 7, ',
             ["*/0 * * * *"] = '"*/0" is no minute', ["1, * * * *"] = '"1," is no minute', ["-1 * * * *"] = '"-1" is no minute',
             ["* * * *"] = "has 4 fields: minute, hour, ", ["* * * * * *"] = "has 6 fields", [""] = "has 0 fields",
+            ["0 8 31 2 *"] = "never comes: no month that it names has such a day", ["0 8 30-31 feb *"] = "never comes",
+            ["0 8 31 4,6,9,11 *"] = "never comes", ["0 8 31 2 */2"] = "never comes",
             [("9"):rep(300) .. " * * * *"] = "99999999999999999999\" is no minute",
         } do
             local c, sentence = parse(bad)

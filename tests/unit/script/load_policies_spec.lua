@@ -318,6 +318,12 @@ return { name = "b", doc = "d", params = { bias = { type = "number", default = 0
                 { '{ cron = "0 25 * * *",\nlasting = "1h", min = 1 }', 3, '[1].cron: "25" is no hour: 0 to 23, such as 0, 0-23, or a star' },
                 { '{ cron = "0 8 * * *", lasting = "1h", min = 1,\nzone = "Europe/Berlni" }', 4,
                     '[1].zone: "Europe/Berlni": no such time zone: expected one such as "Europe/Berlin" or "UTC"' },
+                { '{ cron = "0 8 31 4,6 *", lasting = "1h", min = 1 }', 3,
+                    "[1].cron: never comes: no month that it names has such a day" },
+                { '{ cron = "0 25 * * *", zone = "Europe/Berlni", lasting = "1h", min = 1 }', 3,
+                    '[1].cron: "25" is no hour: 0 to 23, such as 0, 0-23, or a star\n'
+                    .. 'tidegate.lua:3: service "web": scale.windows[1].zone: "Europe/Berlni": no such time zone: expected one such as '
+                    .. '"Europe/Berlin" or "UTC"' },
                 { '{ cron = "0 8 * * *", lasting = "1h" }', 3, "[1]: bounds nothing: give min, max or initial" },
                 { '{ cron = "0 8 * * *", lasting = "1h", initial = 3, max = 2 }', 3,
                     "[1]: its max, which is 2, is less than its min or initial" },
