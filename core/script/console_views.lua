@@ -41,8 +41,9 @@ end
 -- ---- Views ----------------------------------------------------------------------------------------
 
 local MADE_UP = {
-    now = 1000, starting = 0, cpu_percent = 50, memory_percent = 50, error_rate = 0, p50_ms = 5, p95_ms = 20,
-    p99_ms = 50, queue = 0, since_up_s = 3600, since_down_s = 3600, sample_age_s = 0, hash = 0.5,
+    now = 1000, time = 1790000000, starting = 0, cpu_percent = 50, memory_percent = 50, error_rate = 0,
+    p50_ms = 5, p95_ms = 20, p99_ms = 50, queue = 0,
+    since_up_s = 3600, since_down_s = 3600, sample_age_s = 0, hash = 0.5,
 }
 
 local function made_up(config)

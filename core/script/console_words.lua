@@ -46,7 +46,8 @@ local function place_of(c, word, service, kind, route)
     return of.balance, of
 end
 
--- What decides for a service: made = what new(params) returned, and where it comes from.
+-- What decides for a service: made = what new(params) returned (begin() makes another), and where it comes
+-- from.
 local function decider(c, word, service, kind, route)
     local place, of = place_of(c, word, service, kind, route)
     local draft = c.drafts[kind .. "/" .. service]
@@ -62,7 +63,10 @@ local function decider(c, word, service, kind, route)
         return c.host.module(found.origin, found.source).new(its, ...)
     end
     local own = c.host.given(c.plain(params or {}), draft and draft.make or make)
-    return { made = module.new(own, {}), origin = policy.origin, name = policy.name, params = params or {},
+    local function begin()
+        return module.new(own, {})
+    end
+    return { begin = begin, made = begin(), origin = policy.origin, name = policy.name, params = params or {},
         route = of, draft = draft ~= nil }
 end
 
@@ -154,6 +158,7 @@ function M.what_if(c, service, given)
         end
         here[field] = from + i * step
         local view = views.view(c, "what_if", service, here)
+        d.made = i > 0 and d.begin() or d.made -- else what it kept of one value would tell on the next
         local want, reason = ask_scale(c, d, view)
         local result = bounded(want, view)
         local before = rows[#rows]

@@ -145,6 +145,25 @@ describe("script/console", function()
         end
     end)
 
+    it("begins anew with each value of a range, so that none tells on the next", function()
+        new { files = { ["policies/scale/sums.lua"] = [[
+return { name = "sums", doc = "Adds up.", params = {}, new = function(_, state)
+    return function(s) state.sum = (state.sum or 0) + s.in_flight return state.sum end
+end, examples = { { given = { in_flight = 3 }, want = 3 } } }]] },
+            config = 'cluster { id = "shop", engine = "process" }\n'
+                .. 'service "catalog" { command = { "x" }, ports = { "80" }, scale = { policy = "sums", max = 9 } }' }
+        assert.equal("1\n2\n3\n", (c:eval [[(function()
+            local rows = what_if("catalog", { in_flight = { 1, 3, 1 } })
+            return rows[1].want, rows[2].want, rows[3].want end)()]]))
+    end)
+
+    it("knows a time of day without a daemon, for schedules", function()
+        new { config = [[cluster { id = "shop", engine = "process" }
+service "catalog" { command = { "x" }, ports = { "80" }, scale = { policy = "schedule",
+            of = "threshold", max = 9, windows = { { cron = "0 0 * * *", lasting = "1d", min = 4 } } } }]] }
+        assert.matches("^want 4 %(now 2%): at least 4 ", (c:eval 'decide "catalog"'))
+    end)
+
     it("scores backends for a request and marks the winner", function()
         new()
         local text = c:eval 'score("catalog", { dataset_id = "orders" })'
