@@ -103,8 +103,8 @@ struct cJSON *fleet_scale(struct fleet *f, const char *service, uint32_t instanc
                                  f->engine_text));
     }
     if (fleet_scale_barred(s, FLEET_BY_OPERATOR)) {
-        return refuse(mem_printf("%s is pinned to %u: change `mode` of its scale in the "
-                                 "configuration and reload",
+        return refuse(mem_printf("%s is pinned to %u: change `pinned` or `mode` of its scale in "
+                                 "the configuration and reload",
                                  service, s->spec.pinned));
     }
     record_by_hand(s, instances, hold_ms, who);

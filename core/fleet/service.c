@@ -300,8 +300,11 @@ void fleet_service_apply(struct service *s, const struct cJSON *config)
         s->settled = false;
         fleet_service_settle_desired(s);
     }
+    uint64_t ask_ms = f->now_ms + s->spec.scale_interval_ms;
+    if (!known || s->ask_ms > ask_ms) { /* a longer interval of before ends here */
+        s->ask_ms = ask_ms;
+    }
     if (!known) {
-        s->ask_ms = f->now_ms + s->spec.scale_interval_ms;
         s->sample_ms = f->now_ms + f->sample_interval_ms;
     }
     json_free(old);

@@ -48,6 +48,13 @@ describe("fleet's modes", function()
         assert.is_nil(w:service_status("shop").recommended)
     end)
 
+    it("ask as often as a new configuration says at once, not when a longer interval of before ends", function()
+        start("active", { interval_ms = 600000 })
+        want(3)
+        w:apply(config("active", { interval_ms = 1000 }))
+        w:until_(function() return desired() == 3 end, 5000)
+    end)
+
     for _, mode in ipairs { "shadow", "paused" } do
         it("keep what a policy wants from being done: " .. mode, function()
             start(mode)
@@ -113,7 +120,7 @@ describe("fleet's modes", function()
         assert.same({ 4, "pinned" }, { desired(), w:service_status("shop").mode })
         want(2)
         until_held "pinned"
-        assert.matches("shop is pinned to 4: change `mode`", w:operate("scale", "shop", 2, 1000).error, 1, true)
+        assert.matches("shop is pinned to 4: change `pinned` or `mode`", w:operate("scale", "shop", 2, 1000).error, 1, true)
         w:run(60000)
         assert.equal(4, desired())
         w:apply(config("pinned", { pinned = 2 }))
