@@ -78,10 +78,12 @@ static char *below(char *base, const char *cluster)
     return dir;
 }
 
+/* False with errno: EACCES when who asks may not know. */
 static bool answers(const char *path)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     if (!str_copy(to.sun_path, sizeof to.sun_path, path)) {
+        errno = ENAMETOOLONG;
         return false;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -90,17 +92,29 @@ static bool answers(const char *path)
     }
     /* A full backlog (EAGAIN) is a daemon too. */
     bool alive = !connect(fd, (struct sockaddr *)&to, sizeof to) || errno == EAGAIN;
+    int error = errno;
     close(fd);
+    errno = error;
     return alive;
 }
 
-/* Looks for BASE/<any>/control.sock that somebody answers on; counts, keeps the first, lists all.
- */
-static int find_below(const char *base, char **first, struct buf *list)
+static void note_denied(char **denied, const char *path)
+{
+    if (errno == EACCES && !*denied) {
+        *denied = mem_copy(path);
+    }
+}
+
+/* Looks for BASE/<any>/control.sock that somebody answers on; counts, keeps the first, lists all; keeps the first
+ * place where we may not look. */
+static int find_below(const char *base, char **first, struct buf *list, char **denied)
 {
     int count = 0;
     DIR *dir = opendir(base);
     struct dirent *entry;
+    if (!dir) {
+        note_denied(denied, base);
+    }
     while (dir && (entry = readdir(dir))) {
         if (entry->d_name[0] == '.') {
             continue;
@@ -113,6 +127,8 @@ static int find_below(const char *base, char **first, struct buf *list)
                 *first = path;
                 continue;
             }
+        } else {
+            note_denied(denied, path);
         }
         mem_free(path);
     }
@@ -126,10 +142,10 @@ static int find_only(char **bases, int base_count, char **ret_path, char **reter
 {
     struct buf list;
     buf_init(&list, MOST_LISTED_BYTES);
-    char *first = NULL;
+    char *first = NULL, *denied = NULL;
     int count = 0;
     for (int i = 0; i < base_count; i++) {
-        count += find_below(bases[i], &first, &list);
+        count += find_below(bases[i], &first, &list, &denied);
     }
     int rc = 0;
     if (count == 1) {
@@ -140,6 +156,12 @@ static int find_only(char **bases, int base_count, char **ret_path, char **reter
         *reterr =
             mem_printf("several daemons are running (%s): choose one with --cluster or --socket",
                        buf_str(&list));
+    } else if (denied) {
+        rc = -EACCES;
+        *reterr = mem_printf(
+            "whether a daemon is running cannot be seen: %s: permission denied: be the user who "
+            "runs it, or root",
+            denied);
     } else {
         rc = -ENOENT;
         *reterr =
@@ -148,6 +170,7 @@ static int find_only(char **bases, int base_count, char **ret_path, char **reter
                        bases[0], base_count > 1 ? " or " : "", base_count > 1 ? bases[1] : "");
     }
     mem_free(first);
+    mem_free(denied);
     buf_free(&list);
     return rc;
 }

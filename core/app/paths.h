@@ -23,7 +23,7 @@ int paths_make(const char *dir, char **reterr);
 
 /* The control socket that a client means. `socket` (--socket) wins, then `cluster` (--cluster),
  * then $TIDEGATE_SOCKET, then the only daemon there is; the first two may be NULL. 0: *ret_path is
- * the caller's. -ENOENT: no daemon; -ENOTUNIQ: several, the sentence names them; -EINVAL: a cluster
+ * the caller's. -ENOENT: no daemon; -EACCES: we may not look; -ENOTUNIQ: several, the sentence names them; -EINVAL: a cluster
  * that is no name. */
 int paths_find_socket(const char *socket, const char *cluster, char **ret_path, char **reterr);
 

@@ -426,6 +426,12 @@ int command_fail(int exit_code, const char *format, ...)
     return exit_code;
 }
 
+int command_no_socket(int rc, const char *sentence)
+{
+    bool usage = rc == -ENOTUNIQ || rc == -EINVAL;
+    return command_fail(usage ? COMMAND_WRONG_USAGE : COMMAND_NO_DAEMON, "%s", sentence);
+}
+
 int command_ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
                 struct cJSON **ret_answer)
 {
@@ -436,8 +442,7 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
     int rc = paths_find_socket(command_value(call, "socket"), command_value(call, "cluster"), &path,
                                &sentence);
     if (rc) {
-        code =
-            command_fail(rc == -ENOENT ? COMMAND_NO_DAEMON : COMMAND_WRONG_USAGE, "%s", sentence);
+        code = command_no_socket(rc, sentence);
         goto out;
     }
     rc = admin_ask(path, request, (uint32_t)(timeout_ms < UINT32_MAX ? timeout_ms : UINT32_MAX),

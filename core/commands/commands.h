@@ -139,6 +139,8 @@ int command_duration(const struct command_call *call, const char *option, uint64
                      uint64_t *ret_ms);
 /* Prints "tidegate: what is wrong: what to do" to stderr; returns `exit_code`. */
 int command_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says what paths_find_socket said; its exit code. */
+int command_no_socket(int rc, const char *sentence);
 /* Asks the daemon; takes `request`. COMMAND_FINE with *ret_answer: the caller owns it and prints.
  * COMMAND_FINE without: --json printed it already. Else everything is told: return the code. */
 int command_ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,

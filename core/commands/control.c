@@ -223,7 +223,8 @@ static void put_diff(struct buf *to, const struct cJSON *diff)
         (void)buf_text(to, "decisions were not all compared: that took too long\n");
     }
     if (views && !json_count(services)) {
-        (void)buf_printf(to, "no decision differs on the last %d views\n", views);
+        (void)buf_printf(to, "no decision differs on the last %d view%s\n", views,
+                         views == 1 ? "" : "s");
     }
     for (const struct cJSON *s = json_first(services); s; s = json_next(s)) {
         const struct cJSON *last = json_get(s, "last");

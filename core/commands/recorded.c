@@ -189,7 +189,8 @@ static int open_source(struct source *s, const struct recorded_place *place, cha
         if (rc) {
             mem_release(&s->socket);
         }
-        rc = (rc == -ENOENT || rc == -ECONNREFUSED) && !place->socket ? -ENOENT : rc;
+        bool none = rc == -ENOENT || rc == -ECONNREFUSED || rc == -EACCES;
+        rc = none && !place->socket ? -ENOENT : rc;
     }
     if (rc == -ENOENT && !place->socket) {
         rc = paths_find_history(place->state_dir, place->cluster, &dir, &no_history);

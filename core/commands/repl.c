@@ -37,7 +37,7 @@ static int run_repl(const struct command_call *call)
     if (attach) {
         int rc = paths_find_socket(socket, cluster, &path, &why);
         if (rc < 0) {
-            code = command_fail(rc == -ENOENT ? COMMAND_NO_DAEMON : COMMAND_WRONG_USAGE, "%s", why);
+            code = command_no_socket(rc, why);
             mem_free(why);
             return code;
         }

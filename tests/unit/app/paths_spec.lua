@@ -4,11 +4,12 @@ ffi.cdef [[
 int setenv(const char *name, const char *value, int overwrite);
 int unsetenv(const char *name);
 unsigned geteuid(void);
+int seteuid(unsigned uid);
 int admintest_silent(const char *path);
 int close(int fd);
 ]]
 
-local ENOENT, ENOTUNIQ, EINVAL, EPERM, ENOTDIR = -2, -76, -22, -1, -20
+local ENOENT, ENOTUNIQ, EINVAL, EPERM, ENOTDIR, EACCES = -2, -76, -22, -1, -20, -13
 
 local function owned(text)
     local copy = ffi.string(text)
@@ -112,6 +113,21 @@ describe("app/paths", function()
         for _, bad in ipairs { "", "../x", "a/b", "." } do
             assert.equal(EINVAL, (find(nil, bad)))
         end
+    end)
+
+    it("says when it may not look, instead of that there is none", function()
+        with("TIDEGATE_RUNTIME_DIR", dir)
+        local one, root = daemon "shop", C.geteuid() == 0
+        os.execute(root and "chmod 700 " .. dir or "chmod 000 " .. dir .. "/shop")
+        if root then
+            C.seteuid(65534)
+        end
+        local rc, why = find()
+        C.seteuid(root and 0 or C.geteuid())
+        os.execute("chmod -R 700 " .. dir)
+        assert.equal(EACCES, rc)
+        assert.truthy(why:find(dir, 1, true) and why:find("permission denied: be the user who runs it, or root", 1, true), why)
+        C.close(one)
     end)
 
     it("finds the only daemon, passing over dead sockets", function()
