@@ -119,6 +119,17 @@ function World:deploy_state(service) return value(C.world_deploy_state(self.w, s
 function World:decisions(service) return (value(C.world_decisions(self.w, service or "")) or {}).decisions end
 function World:tick_cost_us(count) return tonumber(C.world_tick_cost_us(self.w, count)) end
 
+-- The policy of the service "shop" wants n.
+function World:want(n, reason)
+    self:policy { shop = { want = n, reason = reason or "as told", policy = "threshold", origin = "t.lua" } }
+end
+
+-- Its last decision; {} when there is none.
+function World:last()
+    local all = self:decisions "shop"
+    return all and all[#all] or {}
+end
+
 function World:fault(op, t)
     t.op = World.OPS[op]
     self:set { fault = t }

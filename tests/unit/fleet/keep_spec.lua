@@ -41,10 +41,6 @@ describe("what the fleet keeps", function()
         return n
     end
 
-    local function want(n)
-        w:policy { shop = { want = n, reason = "as told", policy = "threshold", origin = "t.lua" } }
-    end
-
     local function until_last(action, held, limit_ms)
         return w:until_(function()
             local all = w:decisions "shop"
@@ -64,7 +60,7 @@ describe("what the fleet keeps", function()
         w:settled("shop", 4)
         local left = w:service_status("shop").manual_for_s
         assert.is_true(left > 395 and left <= 400, left)
-        want(3)
+        w:want(3)
         until_last("hold", "manual")
         away(1000)
         w:settled("shop", 4)
@@ -100,9 +96,9 @@ describe("what the fleet keeps", function()
     end)
 
     it("is a cooldown, and the time away counts", function()
-        want(3)
+        w:want(3)
         until_last("scale_up", "")
-        want(4)
+        w:want(4)
         until_last("hold", "cooldown")
         away(0)
         until_last("hold", "cooldown")
@@ -111,7 +107,7 @@ describe("what the fleet keeps", function()
     end)
 
     it("is a cooldown that began before the host booted", function()
-        want(3)
+        w:want(3)
         until_last("scale_up", "")
         w:policy()
         away(5000000) -- the monotonic clock began 1,000 s ago

@@ -23,17 +23,8 @@ describe("fleet's modes", function()
         w:close()
     end)
 
-    local function want(n)
-        w:policy { shop = { want = n, reason = "as told", policy = "threshold", origin = "t.lua" } }
-    end
-
-    local function last()
-        local all = w:decisions "shop"
-        return all[#all] or {}
-    end
-
     local function until_held(by)
-        w:until_(function() return last().held_by == by end, 20000, "held by " .. by)
+        w:until_(function() return w:last().held_by == by end, 20000, "held by " .. by)
     end
 
     local function desired()
@@ -43,14 +34,14 @@ describe("fleet's modes", function()
     it("are active by default, and shown", function()
         start()
         assert.equal("active", w:service_status("shop").mode)
-        want(3)
+        w:want(3)
         w:until_(function() return desired() == 3 end, 10000)
         assert.is_nil(w:service_status("shop").recommended)
     end)
 
     it("ask as often as a new configuration says at once, not when a longer interval of before ends", function()
         start("active", { interval_ms = 600000 })
-        want(3)
+        w:want(3)
         w:apply(config("active", { interval_ms = 1000 }))
         w:until_(function() return desired() == 3 end, 5000)
     end)
@@ -58,12 +49,12 @@ describe("fleet's modes", function()
     for _, mode in ipairs { "shadow", "paused" } do
         it("keep what a policy wants from being done: " .. mode, function()
             start(mode)
-            want(5)
+            w:want(5)
             until_held(mode)
             w:run(120000)
             assert.same({ 1, mode }, { desired(), w:service_status("shop").mode })
-            assert.same({ { rule = mode, before = 5, after = 1 } }, last().constraints)
-            assert.same({ 5, "hold" }, { last().want, last().action })
+            assert.same({ { rule = mode, before = 5, after = 1 } }, w:last().constraints)
+            assert.same({ 5, "hold" }, { w:last().want, w:last().action })
             assert.is_nil(w:service_status("shop").recommended)
             assert.matches("only what a service with mode = \"recommend\"", w:operate("approve", "shop").error, 1, true)
             assert.is_true(w:operate("scale", "shop", 3, 1000).ok) -- operators' word counts
@@ -78,12 +69,12 @@ describe("fleet's modes", function()
     it("show what is recommended until an operator approves it", function()
         start "recommend"
         assert.matches("nothing is recommended", w:operate("approve", "shop").error)
-        want(99)
+        w:want(99)
         until_held "recommend"
-        assert.same({ { rule = "max", before = 99, after = 9 }, { rule = "recommend", before = 9, after = 1 } }, last().constraints)
+        assert.same({ { rule = "max", before = 99, after = 9 }, { rule = "recommend", before = 9, after = 1 } }, w:last().constraints)
         w:run(60000)
         assert.same({ 1, 9, "recommend" }, { desired(), w:service_status("shop").recommended, w:service_status("shop").mode })
-        want(3)
+        w:want(3)
         w:until_(function() return w:service_status("shop").recommended == 3 end, 10000)
         assert.matches("decision shop : hold: 1 %-> 1: as told; held by recommend.*held by recommend", w:facts())
         w:forget()
@@ -92,7 +83,7 @@ describe("fleet's modes", function()
         local answer = w:operate("approve", "shop")
         assert.same({ true, 1, 3 }, { answer.ok, answer.was, answer.instances })
         assert.same({ "scale_up", "approved by uid 0: as told", "threshold", 1, 3, "" },
-            { last().action, last().reason, last().policy, last().was, last().result, last().held_by })
+            { w:last().action, w:last().reason, w:last().policy, w:last().was, w:last().result, w:last().held_by })
         assert.is_nil(w:service_status("shop").recommended)
         w:until_(function() return w:up "shop" == 3 end)
         assert.matches("nothing is recommended", w:operate("approve", "shop").error)
@@ -101,12 +92,12 @@ describe("fleet's modes", function()
     it("forget a recommendation that is none any more", function()
         start "recommend"
         for _, over in ipairs { { shop = { want = 1 } }, { shop = { error = "broken" } }, {} } do
-            want(3)
+            w:want(3)
             w:until_(function() return w:service_status("shop").recommended == 3 end, 20000)
             w:policy(next(over) and over or nil)
             w:until_(function() return not w:service_status("shop").recommended end, 20000)
         end
-        want(3)
+        w:want(3)
         w:until_(function() return w:service_status("shop").recommended == 3 end, 20000)
         w:apply(config("recommend", { max = 2 }))
         assert.is_nil(w:service_status("shop").recommended)
@@ -118,7 +109,7 @@ describe("fleet's modes", function()
     it("pin a service to a number, against operators too", function()
         start("pinned", { pinned = 4 })
         assert.same({ 4, "pinned" }, { desired(), w:service_status("shop").mode })
-        want(2)
+        w:want(2)
         until_held "pinned"
         assert.matches("shop is pinned to 4: change `pinned` or `mode`", w:operate("scale", "shop", 2, 1000).error, 1, true)
         w:run(60000)
@@ -129,7 +120,7 @@ describe("fleet's modes", function()
 
     it("change in place, and tell it", function()
         start "paused"
-        want(3)
+        w:want(3)
         until_held "paused"
         local generation = w:service_status("shop").generation
         w:forget()
@@ -148,7 +139,7 @@ describe("fleet's modes", function()
 
     it("hold from the start on", function()
         w = World.new(config("shadow", { min = 2 }))
-        want(7)
+        w:want(7)
         w:until_(function() return w:up "shop" == 2 end)
         w:run(60000)
         assert.equal(2, desired())

@@ -19,19 +19,10 @@ describe("fleet scaling", function()
         w:close()
     end)
 
-    local function want(n, reason)
-        w:policy { shop = { want = n, reason = reason or "as told", policy = "threshold", origin = "t.lua" } }
-    end
-
-    local function last()
-        local all = w:decisions "shop"
-        return all[#all]
-    end
-
     -- Runs until the last record has this outcome.
     local function until_last(action, held, limit_ms)
         return w:until_(function()
-            local d = last()
+            local d = w:last()
             return d and d.action == action and d.held_by == held
         end, limit_ms or 20000, action .. " " .. held)
     end
@@ -56,8 +47,8 @@ describe("fleet scaling", function()
         w:policy {}
         w:run(100)
         w:apply(config())
-        want(2)
-        w:until_(function() return last() and last().policy == "threshold" end, 20000)
+        w:want(2)
+        w:until_(function() return w:last() and w:last().policy == "threshold" end, 20000)
         for _, d in ipairs(w:decisions "shop") do
             assert.equal("as told", d.reason)
         end
@@ -81,11 +72,11 @@ describe("fleet scaling", function()
     end)
 
     it("follows the policy up, with the record of why", function()
-        want(3, "High resource usage - CPU: 91.0%, Memory: 40.1%")
+        w:want(3, "High resource usage - CPU: 91.0%, Memory: 40.1%")
         until_last("scale_up", "")
         w:policy()
         w:settled("shop", 3)
-        local d = last()
+        local d = w:last()
         for _, one in ipairs(w:decisions "shop") do
             d = one.action == "scale_up" and one or d
         end
@@ -97,44 +88,44 @@ describe("fleet scaling", function()
     end)
 
     it("keeps to max and min, and says so", function()
-        want(99)
+        w:want(99)
         until_last("scale_up", "max")
         w:until_(function() return w:up "shop" == 5 end)
         until_last("hold", "max")
         assert.equal(5, w:service_status("shop").desired)
-        want(0)
+        w:want(0)
         w:run(200000)
         until_last("hold", "min", 400000)
         assert.equal(2, w:up "shop")
     end)
 
     it("waits for the up cooldown after an up", function()
-        want(3)
+        w:want(3)
         until_last("scale_up", "")
-        want(4)
+        w:want(4)
         until_last("hold", "cooldown")
         local waited = until_last("scale_up", "", 70000)
         assert.is_true(waited > 40000, waited)
     end)
 
     it("waits before a down for its cooldown since any change, before an up since the last up", function()
-        want(4)
+        w:want(4)
         until_last("scale_up", "")
         w:until_(function() return w:up "shop" == 4 end)
-        want(3)
+        w:want(3)
         until_last("hold", "cooldown")
         assert.is_true(until_last("scale_down", "", 130000) > 100000)
         w:until_(function() return w:up "shop" == 3 end)
-        want(2)
+        w:want(2)
         until_last("hold", "cooldown")
-        want(4)
+        w:want(4)
         until_last("scale_up", "") -- although a down was just now
     end)
 
     it("holds while instances are being replaced", function()
         w:image("slow", { ready_ms = 9000 })
         w:apply(config({}, { image = "slow" }))
-        want(3)
+        w:want(3)
         until_last("hold", "rollout", 8000)
         until_last("scale_up", "", 60000)
     end)
@@ -143,16 +134,16 @@ describe("fleet scaling", function()
         w:run(10000)
         w:image("ok", { ready_ms = 8000 }) -- less than the others have run
         w:apply(config { up_cooldown_ms = 1, down_cooldown_ms = 1, step_limits = { after_up_ms = 0 } })
-        want(3)
+        w:want(3)
         until_last("scale_up", "")
-        want(4)
+        w:want(4)
         w:until_(function() return w:service_status("shop").desired == 4 end, 10000)
         assert.equal(2, w:up "shop")
-        want(3)
+        w:want(3)
         until_last("hold", "busy", 10000)
-        want(4)
+        w:want(4)
         w:until_(function() return w:up "shop" == 4 end)
-        want(3)
+        w:want(3)
         until_last("scale_down", "", 10000)
     end)
 
@@ -162,17 +153,17 @@ describe("fleet scaling", function()
             return { a.ok, a.was, a.instances, a.held_for_ms }
         end)())
         assert.same({ "scale_up", "manual", "set by hand by uid 0, held for 30 s" },
-            { last().action, last().policy, last().reason })
+            { w:last().action, w:last().policy, w:last().reason })
         w:settled("shop", 3)
         w:apply(config { up_cooldown_ms = 1 })
-        want(4)
+        w:want(4)
         until_last("hold", "manual", 10000)
         assert.is_true(w:service_status("shop").manual_for_s > 0)
         until_last("scale_up", "", 40000)
     end)
 
     it("holds when the engine is down", function()
-        want(3)
+        w:want(3)
         w:set { engine_up = false }
         until_last("hold", "engine_down", 20000)
         w:run(60000)
@@ -182,32 +173,32 @@ describe("fleet scaling", function()
     it("holds on a policy's error, nonsense and silence", function()
         w:policy { shop = { error = "policies/scale/x.lua:3: attempt to index nil" } }
         until_last("hold", "policy_error")
-        assert.equal("policies/scale/x.lua:3: attempt to index nil", last().reason)
+        assert.equal("policies/scale/x.lua:3: attempt to index nil", w:last().reason)
         w:policy { shop = { want = -3, reason = "" } }
-        w:until_(function() return last().reason == "the policy answered an impossible number" end, 10000)
+        w:until_(function() return w:last().reason == "the policy answered an impossible number" end, 10000)
         w:policy { shop = { want = 1e300, reason = "" } }
         w:run(10000)
-        assert.equal("policy_error", last().held_by)
+        assert.equal("policy_error", w:last().held_by)
         w:policy()
-        w:until_(function() return last().reason == "no answer from the policy" end, 20000)
+        w:until_(function() return w:last().reason == "no answer from the policy" end, 20000)
         assert.equal(2, w:service_status("shop").desired)
     end)
 
     it("takes no number for no opinion", function()
         w:policy { shop = { reason = "no data yet" } }
         until_last("no_change", "")
-        assert.equal("no data yet", last().reason)
-        assert.equal("userdata", type(last().want)) -- null
+        assert.equal("no data yet", w:last().reason)
+        assert.equal("userdata", type(w:last().want)) -- null
     end)
 
     it("merges what repeats, and tells only what is new", function()
-        want(2, "Resource usage within normal ranges")
+        w:want(2, "Resource usage within normal ranges")
         w:run(300000)
         local all = w:decisions "shop"
         assert.is_true(#all <= 2, #all)
-        assert.is_true(last().count >= 50)
+        assert.is_true(w:last().count >= 50)
         assert.is_nil(w:facts():find("no change", 1, true))
-        want(99)
+        w:want(99)
         until_last("hold", "max", 30000)
         w:forget()
         w:run(300000)
@@ -217,7 +208,7 @@ describe("fleet scaling", function()
     it("is not asked for a stopped service", function()
         w:operate("stop", "shop")
         w:run(20000)
-        want(4)
+        w:want(4)
         w:run(20000)
         assert.equal(0, #w:containers())
     end)

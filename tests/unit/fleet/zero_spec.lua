@@ -24,11 +24,6 @@ describe("fleet without instances", function()
         w:close()
     end)
 
-    local function last()
-        local all = w:decisions "shop"
-        return all[#all]
-    end
-
     local function slot_of(id)
         return w:backends "shop"[id].slot
     end
@@ -71,7 +66,7 @@ describe("fleet without instances", function()
         w:queue(0, 0, 40)
         w:queue(1, 0, 30)
         w:run(200)
-        local d = last()
+        local d = w:last()
         assert.same({ "scale to zero", "scale_up", 0, 1, 1 }, { d.policy, d.action, d.was, d.want, d.result })
         assert.equal("70 wait for the first instance; cold starts a day: 0 at 1m, 0 at 5m, 0 at 15m, 0 at 30m, 0 at 60m",
             d.reason)
@@ -108,7 +103,7 @@ describe("fleet without instances", function()
         w:run(50000)
         assert.equal(1, w:up "shop")
         asleep()
-        local d = last()
+        local d = w:last()
         assert.same({ "scale to zero", "scale_down", 1, 0 }, { d.policy, d.action, d.was, d.result })
         assert.matches("^no request for 60 s; cold starts a day by `idle`: ", d.reason)
     end)
@@ -134,8 +129,8 @@ describe("fleet without instances", function()
     it("leaves the policy one at least, and lets it size above that", function()
         w:policy { shop = { want = 0, reason = "nobody", policy = "threshold" } }
         wake()
-        w:until_(function() return last().want == 0 and last().policy == "threshold" end, 20000)
-        assert.same({ 1, "hold" }, { last().result, last().action })
+        w:until_(function() return w:last().want == 0 and w:last().policy == "threshold" end, 20000)
+        assert.same({ 1, "hold" }, { w:last().result, w:last().action })
         w:policy { shop = { want = 3, reason = "many", policy = "threshold" } }
         w:until_(function() return w:up "shop" == 3 end, 20000)
         w:policy()
