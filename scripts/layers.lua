@@ -56,6 +56,9 @@ local LIBRARIES = {
     { pattern = "^curl/", rooms = { net = true }, what = "libcurl" },
     { pattern = "^cjson/", rooms = { base = true }, what = "cJSON" },
     { pattern = "^sqlite3", rooms = { store = true }, what = "SQLite" },
+    { pattern = "^openssl/", rooms = { net = true }, what = "OpenSSL" },
+    { pattern = "^nghttp2/", rooms = { proxy = true }, what = "nghttp2" },
+    { pattern = "^brotli/", rooms = { edge = true }, what = "brotli" },
 }
 
 -- Written apart, so that this file has none itself.
