@@ -22,11 +22,12 @@
 
 enum {
     MAGIC = 0x74696465, /* "tide" */
-    VERSION = 7,
+    VERSION = 8,
     SUB_BITS = 4, /* 16 sub-buckets a power of two */
     SUBS = 1 << SUB_BITS,
     LINE = 64, /* bytes of a cache line: rows of different writers never share one */
-    CLIENT_BUCKET = BOARD_CLIENT_CELLS * sizeof(uint64_t)
+    CLIENT_BUCKET = BOARD_CLIENT_CELLS * sizeof(uint64_t),
+    RATE_BUCKET = BOARD_RATE_CELLS * 2 * sizeof(uint64_t)
 };
 
 struct header {
@@ -41,7 +42,7 @@ struct board {
     unsigned workers;
     size_t size;
     char *base;
-    size_t row_size, workers_at, routes_at, clients_at, circuits_at, recents_at, rows_at,
+    size_t row_size, workers_at, routes_at, clients_at, circuits_at, recents_at, rates_at, rows_at,
         histograms_at, traffic_at;
 };
 
@@ -60,7 +61,8 @@ static void lay_out(struct board *b, unsigned workers)
         b->routes_at + (size_t)workers * BOARD_ROUTES * to_line(sizeof(struct board_route));
     b->circuits_at = b->clients_at + (size_t)workers * BOARD_CLIENT_BUCKETS * CLIENT_BUCKET;
     b->recents_at = b->circuits_at + LIMIT_BACKENDS * to_line(sizeof(struct board_circuit));
-    b->rows_at = b->recents_at + LIMIT_BACKENDS * to_line(sizeof(struct board_recent));
+    b->rates_at = b->recents_at + LIMIT_BACKENDS * to_line(sizeof(struct board_recent));
+    b->rows_at = b->rates_at + (size_t)BOARD_RATE_BUCKETS * RATE_BUCKET;
     b->histograms_at = b->rows_at + (size_t)workers * LIMIT_BACKENDS * b->row_size;
     b->traffic_at = to_line(b->histograms_at +
                             (size_t)workers * LIMIT_BACKENDS * BOARD_BUCKETS * sizeof(uint64_t));
@@ -179,6 +181,12 @@ uint64_t *board_clients(struct board *b, unsigned worker, unsigned bucket)
     must(worker < b->workers && bucket < BOARD_CLIENT_BUCKETS);
     size_t at = ((size_t)worker * BOARD_CLIENT_BUCKETS + bucket) * CLIENT_BUCKET;
     return (uint64_t *)(void *)(b->base + b->clients_at + at);
+}
+
+uint64_t *board_rates(const struct board *b, unsigned bucket)
+{
+    must(bucket < BOARD_RATE_BUCKETS);
+    return (uint64_t *)(void *)(b->base + b->rates_at + (size_t)bucket * RATE_BUCKET);
 }
 
 uint64_t board_secret(const struct board *b)

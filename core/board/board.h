@@ -1,10 +1,10 @@
 /* board.h: the scoreboard, numbers that master and workers share without messages.
  *
- *   memfd:  header | worker[W] | route[W][R] | clients[W] | circuit[N] | recent[N] | row[W][N] | histogram[W][N] | traffic[W]
+ *   memfd:  header | worker[W] | route[W][R] | clients[W] | circuit[N] | recent[N] | rate[B] | row[W][N] | histogram[W][N] | traffic[W]
  *
- * Every field but those of `circuit` and `recent` has one writer: `row[w][*]`, `route[w][*]`,
- * `clients[w]`, `worker[w]` and `traffic[w]` belong to worker w, the header to the master; those two are written by
- * all (circuit.h); share.h is about routes and clients, traffic.h about what clients were answered. Readers sum over the workers, so what a reader
+ * Every field but those of `circuit`, `recent` and `rate` has one writer: `row[w][*]`, `route[w][*]`,
+ * `clients[w]`, `worker[w]` and `traffic[w]` belong to worker w, the header to the master; those three are written by
+ * all (circuit.h, rate.h); share.h is about routes and clients, traffic.h about what clients were answered. Readers sum over the workers, so what a reader
  * sees is never stale by more than the store in flight. A dead worker's gauges are zeroed by the master
  * (board_worker_reset); its counters stay, so sums never go back.
  *
@@ -38,6 +38,12 @@ enum {
     BOARD_BUDGET_RING = 16,
     BOARD_CLIENT_BUCKETS = 1024,
     BOARD_CLIENT_CELLS = 8 /* of a bucket */
+};
+
+/* Whom limits count, see rate.h. */
+enum {
+    BOARD_RATE_BUCKETS = 65536,
+    BOARD_RATE_CELLS = 4 /* of a bucket */
 };
 
 struct board_bucket {
@@ -165,6 +171,8 @@ struct board_circuit *board_circuit(const struct board *b, unsigned slot);
 /* `route` < BOARD_ROUTES, `bucket` (of BOARD_CLIENT_CELLS words) < BOARD_CLIENT_BUCKETS. */
 struct board_route *board_route(struct board *b, unsigned worker, unsigned route);
 uint64_t *board_clients(struct board *b, unsigned worker, unsigned bucket);
+/* A line of BOARD_RATE_CELLS pairs of words; `bucket` < BOARD_RATE_BUCKETS. */
+uint64_t *board_rates(const struct board *b, unsigned bucket);
 /* A random number, the same for all who have this board. */
 uint64_t board_secret(const struct board *b);
 /* Requests of a route that wait, at all workers. */
