@@ -38,6 +38,10 @@ void proxy_abort(struct proxy *p);
 int proxy_listen(struct proxy *p, const char *address, int fd);
 /* Applies a roster; -EINVAL when it is not one. Backends that left finish what they have. */
 int proxy_roster(struct proxy *p, const struct cJSON *roster);
+/* Takes certificates, keys of tickets and what TLS to backends needs (net/tls.h has the message): for connections that
+ * begin from now on. A listener whose port the configuration wants TLS on, and that has none here, closes its
+ * connections. On an error what was there goes on: -EINVAL, -ELIBACC, with a sentence. */
+int proxy_certificates(struct proxy *p, const struct cJSON *message, char **reterr);
 enum {
     /* So long the kernel may keep a connection that says nothing from a listener, and some more. */
     PROXY_PARKED_MS = 1300
