@@ -100,6 +100,11 @@ static void add_text(struct line *l, const char *key, struct str s)
     }
 }
 
+static const char *protocol_of(const struct session *s)
+{
+    return s->carrier ? s->carrier->protocol : "HTTP/1.1";
+}
+
 static void render_json(struct line *l, const struct entry *e)
 {
     uint64_t ms = clock_wall_ms();
@@ -112,6 +117,7 @@ static void render_json(struct line *l, const struct entry *e)
         when, (unsigned)(ms % 1000u), e->session->peer, e->status, (unsigned long long)e->bytes,
         (double)e->took_us / 1000.0);
     add_text(l, "method", e->method);
+    add_text(l, "protocol", str_of(protocol_of(e->session)));
     add_text(l, "host", e->host);
     add_text(l, "path", e->target);
     add_text(l, "service", str_of(e->service));
@@ -142,7 +148,7 @@ static void render_combined(struct line *l, const struct entry *e)
     add_escaped(l, e->method.len ? e->method : str_of("-"), "\\x", TEXT_BYTES);
     add(l, " ");
     add_escaped(l, e->target.len ? e->target : str_of("-"), "\\x", TARGET_BYTES);
-    add(l, " HTTP/1.1\" %d %llu", e->status, (unsigned long long)e->bytes);
+    add(l, " %s\" %d %llu", protocol_of(e->session), e->status, (unsigned long long)e->bytes);
     add_quoted(l, e->referer);
     add_quoted(l, e->agent);
     add_quoted(l, str_of(e->id));

@@ -62,15 +62,17 @@ int proxy_answer(struct session *s, int status, const char *id, const char *why,
     int len =
         snprintf(text, sizeof text,
                  "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                 "Content-Length: %d\r\n%s%s%s%s%sConnection: %s\r\n\r\n",
+                 "Content-Length: %d\r\n%s%s%s%s%s%s\r\n",
                  status, http1_reason(status), proxy_date(s->proxy), body_len,
                  has_id ? "X-Request-Id: " : "", id, has_id ? "\r\n" : "",
                  status == 503 ? "Retry-After: 1\r\n" : "",
                  status == 405 ? "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" : "",
-                 keep ? "keep-alive" : "close");
-    struct iovec iov[2] = {{text, (size_t)len}, {body, (size_t)body_len}};
+                 s->carrier ? ""
+                 : keep     ? "Connection: keep-alive\r\n"
+                            : "Connection: close\r\n");
     s->last = !keep;
-    int rc = proxy_session_send(s, iov, head_only ? 1 : 2);
+    int rc = proxy_session_tell(s, (struct str){text, (size_t)len},
+                                (struct str){body, head_only ? 0 : (size_t)body_len}, true);
     if (rc) {
         proxy_session_kill(s, true);
     } else {

@@ -211,9 +211,12 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->upgrade = wants_websocket(head);
     ex->te_trailers = !ex->upgrade && proxy_trailer_wanted(head);
     proxy_tally_request(ex);
-    ex->in = (struct body){.framing = head->framing,
-                           .left = head->content_length,
-                           .done = head->framing == HTTP1_NO_BODY};
+    ex->to_backend = head->framing;
+    ex->no_bulk = s->carrier != NULL;
+    ex->in = (struct body){
+        .framing = s->carrier && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing,
+        .left = head->content_length,
+        .done = head->framing == HTTP1_NO_BODY};
     const struct http1_field *f = http1_find(head, HTTP1_X_REQUEST_ID);
     if (f && id_valid(f->value)) {
         (void)str_put(ex->id, sizeof ex->id, f->value);
@@ -250,7 +253,7 @@ static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_tak
 {
     struct block *b = ex->request;
     char *at = (char *)(uintptr_t)rest.ptr; /* our own buffer: decoded in place */
-    ssize_t n = proxy_body_take(&ex->in, rest, at, ret_taken);
+    ssize_t n = proxy_body_came(ex, rest, ret_taken);
     if (n < 0) {
         return (int)n;
     }
@@ -258,7 +261,7 @@ static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_tak
     if (ex->route->rules.max_body && ex->body_bytes > ex->route->rules.max_body) {
         return -EFBIG;
     }
-    bool chunked = ex->in.framing == HTTP1_CHUNKED;
+    bool chunked = ex->to_backend == HTTP1_CHUNKED;
     /* `rest` has at most SCRATCH_BYTES less the received head, the block has room for both. */
     if (n && chunked) {
         b->len += (uint32_t)snprintf(b->bytes + b->len, 32, "%zx\r\n", (size_t)n);
@@ -276,20 +279,26 @@ static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_tak
     return 0;
 }
 
-void proxy_exchange_begin(struct session *s, const struct http1_head *head, struct str rest,
-                          size_t *ret_taken)
+static struct route *find_route(const struct session *s, const struct http1_head *head)
+{
+    const struct proxy *p = s->proxy;
+    const struct port *port = s->listener->port;
+    if (!port && p->draining && p->current) {
+        /* Its socket is closed, but who is connected is still served. */
+        port = proxy_generation_port(p->current, s->listener->address);
+    }
+    return port ? proxy_route_find(port, head) : NULL;
+}
+
+void proxy_exchange_begin(struct session *s, struct route *route, const struct http1_head *head,
+                          struct str rest, size_t *ret_taken)
 {
     struct proxy *p = s->proxy;
     *ret_taken = 0;
     if (refuse_early(s, head)) {
         return;
     }
-    const struct port *port = s->listener->port;
-    if (!port && p->draining && p->current) {
-        /* Its socket is closed, but who is connected is still served. */
-        port = proxy_generation_port(p->current, s->listener->address);
-    }
-    struct route *route = port ? proxy_route_find(port, head) : NULL;
+    route = route ? route : find_route(s, head);
     if (!route) {
         board_add(&p->numbers->no_route, 1);
         refuse(s, head, 404, "no service is here");
@@ -368,8 +377,8 @@ static int send_head(struct exchange *ex, const struct http1_head *head)
     if (n < 0) {
         return (int)n;
     }
-    struct iovec iov = {p->head_bytes, (size_t)n};
-    return proxy_session_send(ex->session, &iov, 1);
+    return proxy_session_tell(ex->session, (struct str){p->head_bytes, (size_t)n},
+                              (struct str){NULL, 0}, false);
 }
 
 static enum progress begin_tunnel(struct exchange *ex, const struct http1_head *head,
@@ -380,8 +389,8 @@ static enum progress begin_tunnel(struct exchange *ex, const struct http1_head *
     }
     proxy_tally_answer(ex, 101);
     ex->status = 101;
-    struct iovec iov = {(char *)(uintptr_t)rest.ptr, rest.len};
-    if (send_head(ex, head) || (rest.len && proxy_session_send(ex->session, &iov, 1))) {
+    if (send_head(ex, head) ||
+        (rest.len && proxy_session_tell(ex->session, (struct str){NULL, 0}, rest, false))) {
         return proxy_exchange_abort(ex);
     }
     ex->head_sent = true;
@@ -401,11 +410,12 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
                             .left = head->content_length,
                             .done = head->framing == HTTP1_NO_BODY};
     ex->up_keep = head->keep_alive && ex->in.done && !ex->up->broken;
-    ex->to_client = !streams                ? head->framing
-                    : ex->client_minor == 1 ? HTTP1_CHUNKED
-                                            : HTTP1_UNTIL_CLOSE;
-    ex->trailers = ex->te_trailers && head->framing == HTTP1_CHUNKED &&
-                   ex->to_client == HTTP1_CHUNKED && proxy_trailer_fits(head);
+    ex->to_client = !streams                               ? head->framing
+                    : ex->client_minor == 1 && !s->carrier ? HTTP1_CHUNKED
+                                                           : HTTP1_UNTIL_CLOSE;
+    ex->trailers = head->framing == HTTP1_CHUNKED &&
+                   (s->carrier || (ex->te_trailers && ex->to_client == HTTP1_CHUNKED)) &&
+                   proxy_trailer_fits(head);
     s->last = !ex->client_keep || !ex->in.done || ex->to_client == HTTP1_UNTIL_CLOSE || p->draining;
     if (!ex->in.done) {
         s->untidy = true;

@@ -122,7 +122,7 @@ struct exchange {
     bool client_end, up_end; /* tunnel: that side has ended */
     struct body in;          /* from the client */
     struct body out;         /* from the backend */
-    enum http1_framing to_client;
+    enum http1_framing to_client, to_backend;
     bool te_trailers;       /* the client takes trailers, */
     bool trailers;          /* and this answer's may go on */
     struct block *trailer;  /* the section so far; NULL: nothing yet */
@@ -141,10 +141,10 @@ struct exchange {
     char id[REQUEST_ID_BYTES + 1];
 };
 
-/* Begins an exchange for the head just parsed; `rest` is what was received behind it. Answers by
- * itself what it refuses. *ret_taken: bytes of `rest` that belonged to the request. */
-void proxy_exchange_begin(struct session *s, const struct http1_head *head, struct str rest,
-                          size_t *ret_taken);
+/* Begins an exchange for the head just parsed; `rest` is what was received behind it. `route`: NULL = by
+ * the head. Answers by itself what it refuses. *ret_taken: bytes of `rest` that belonged to the request. */
+void proxy_exchange_begin(struct session *s, struct route *route, const struct http1_head *head,
+                          struct str rest, size_t *ret_taken);
 /* Begins a tunnel for a connection to a TCP route. False: the session is gone. */
 bool proxy_exchange_begin_tcp(struct session *s);
 enum progress proxy_exchange_step(struct exchange *ex);
@@ -187,6 +187,8 @@ bool proxy_attempt_resume(struct exchange *ex);
 
 /* ---- stream.c, splice.c, tunnel.c -------------------------------------------------------- */
 
+/* What came of the request's body, decoded where it stands; *ret_used and the result as proxy_body_take. */
+ssize_t proxy_body_came(struct exchange *ex, struct str in, size_t *ret_used);
 /* Takes body bytes off `in`, decoded, and moves them together at `to` (may be in.ptr). *ret_used:
  * bytes of `in` consumed. Length of the decoded ones, or -EPROTO. */
 ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_used);

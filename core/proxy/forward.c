@@ -61,9 +61,14 @@ static void put_length(struct writer *w, uint64_t length)
     put_text(w, "\r\n");
 }
 
-static void put_via(struct writer *w, int minor)
+/* `carrier`: what the message came by; NULL: a connection of its own. */
+static void put_via(struct writer *w, const struct carrier *carrier, int minor)
 {
-    if (minor) {
+    if (carrier) {
+        put_text(w, "Via: ");
+        put_str(w, str_of(strchr(carrier->protocol, '/') + 1));
+        put_text(w, " tidegate\r\n");
+    } else if (minor) {
         put_text(w, "Via: 1.1 tidegate\r\n");
     } else {
         put_text(w, "Via: 1.0 tidegate\r\n");
@@ -252,7 +257,7 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
     put_forwarded(&w, ex, head);
     put_trace(&w, ex, trace);
     put_set(&w, &ex->route->rules.request);
-    put_via(&w, head->minor);
+    put_via(&w, ex->session->carrier, head->minor);
     if (head->framing == HTTP1_CHUNKED) {
         put_text(&w, "Transfer-Encoding: chunked\r\n");
     } else if (head->has_content_length) {
@@ -293,6 +298,9 @@ static void put_framing(struct writer *w, const struct exchange *ex, const struc
     } else if (head->has_content_length && !bodiless) {
         put_length(w, head->content_length);
     }
+    if (ex->session->carrier) {
+        return; /* these are about connections */
+    }
     if (head->status == 101) {
         put_text(w, "Connection: upgrade\r\nUpgrade: websocket\r\n");
     } else if (head->status >= 200 && ex->session->last) {
@@ -332,7 +340,7 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
     if (final) {
         w.at += proxy_view_cookie(ex, w.at, (size_t)(w.end - w.at));
         put_set(&w, change);
-        put_via(&w, head->minor);
+        put_via(&w, NULL, head->minor);
     }
     put_framing(&w, ex, head);
     return finish(&w, to);

@@ -59,14 +59,16 @@ void proxy_hold_drop(struct exchange *ex)
 
 static enum progress release(struct exchange *ex)
 {
-    struct iovec iov = {ex->held->bytes, ex->held->len};
+    struct str all = {ex->held->bytes, ex->held->len};
+    size_t head = all.len - ex->held_bytes;
     proxy_tally_answer(ex, ex->held_status);
     ex->status = ex->held_status;
     ex->head_sent = true;
     ex->sent_bytes += ex->held_bytes;
     board_add(&ex->backend->row->bytes_out, ex->held_bytes);
-    return proxy_session_send(ex->session, &iov, 1) ? proxy_exchange_abort(ex)
-                                                    : proxy_exchange_finish(ex);
+    return proxy_session_tell(ex->session, str_sub(all, 0, head), str_sub(all, head, all.len), true)
+               ? proxy_exchange_abort(ex)
+               : proxy_exchange_finish(ex);
 }
 
 enum progress proxy_hold_step(struct exchange *ex)

@@ -4,7 +4,7 @@
  *   pool.c      objects from memory that was sized at start
  *   timeout.c   one FIFO list for each length of time
  *   server.c    listeners, accepting
- *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER
+ *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER; or a client behind a carrier
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
  *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones

@@ -68,6 +68,30 @@ void proxy_session_new(struct proxy *p, struct listener *l, int fd,
     proxy_session_step(s);
 }
 
+struct session *proxy_session_carry(struct proxy *p, struct listener *l,
+                                    const struct carrier *carrier, void *carried, const char *peer,
+                                    uint32_t key)
+{
+    struct session *s = proxy_pool_take(&p->session_pool);
+    if (!s) {
+        return NULL;
+    }
+    memset(s, 0, sizeof *s);
+    proxy_conn_init(&s->conn, CONN_CLIENT, -1);
+    s->conn.registered = s->conn.readable = s->conn.writable = true;
+    s->proxy = p;
+    s->listener = l;
+    s->carrier = carrier;
+    s->carried = carried;
+    s->key = key;
+    (void)str_copy(s->peer, sizeof s->peer, peer);
+    list_init(&s->ready);
+    list_append(&p->sessions, &s->node);
+    l->sessions++;
+    p->session_count++;
+    return s;
+}
+
 void proxy_session_kill(struct session *s, bool reset)
 {
     struct proxy *p = s->proxy;
@@ -81,17 +105,23 @@ void proxy_session_kill(struct session *s, bool reset)
     s->state = SESSION_DEAD;
     proxy_block_give(p, &s->in);
     proxy_block_give(p, &s->out);
-    if (reset) {
-        struct linger hard = {.l_onoff = 1};
-        (void)setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    }
     list_remove(&s->node);
     list_remove(&s->ready);
-    proxy_conn_bury(p, &s->conn);
+    if (s->carrier) {
+        s->carrier->over(s, reset);
+        proxy_timeout_stop(&s->conn);
+        list_append(&p->grave, &s->conn.node);
+    } else {
+        if (reset) {
+            struct linger hard = {.l_onoff = 1};
+            (void)setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        }
+        proxy_conn_bury(p, &s->conn);
+        board_sub(&p->numbers->connections, 1);
+    }
     proxy_listener_leave(s->listener);
     s->listener = NULL;
     p->session_count--;
-    board_sub(&p->numbers->connections, 1);
 }
 
 static struct session *oldest_idle(const struct timeout *t)
@@ -128,7 +158,7 @@ void proxy_session_next(struct session *s)
     must(!s->ex);
     proxy_timeout_stop(&s->conn);
     s->starved = false;
-    s->state = s->last ? SESSION_CLOSING : SESSION_HEAD;
+    s->state = s->last || s->carrier ? SESSION_CLOSING : SESSION_HEAD;
 }
 
 /* Appends what lies behind the first `skip` bytes of iov. */
@@ -203,9 +233,35 @@ int proxy_session_send(struct session *s, const struct iovec *iov, int count)
     return send_or_keep(s->proxy, &s->conn, &s->out, iov, count);
 }
 
+ssize_t proxy_session_recv(struct session *s, void *to, size_t size)
+{
+    return s->carrier ? s->carrier->recv(s, to, size) : proxy_conn_recv(&s->conn, to, size);
+}
+
+int proxy_session_tell(struct session *s, struct str head, struct str data, bool last)
+{
+    if (s->carrier) {
+        return s->carrier->send(s, head, data, last, (struct str){NULL, 0});
+    }
+    struct iovec iov[2] = {{(char *)(uintptr_t)head.ptr, head.len},
+                           {(char *)(uintptr_t)data.ptr, data.len}};
+    return head.len ? proxy_session_send(s, iov, data.len ? 2 : 1)
+                    : proxy_session_send(s, iov + 1, 1);
+}
+
+void proxy_session_shut(struct session *s)
+{
+    if (s->carrier) {
+        struct str none = {NULL, 0};
+        s->conn.error |= s->carrier->send(s, none, none, true, none) < 0;
+    } else {
+        (void)shutdown(s->conn.fd, SHUT_WR);
+    }
+}
+
 int proxy_session_flush(struct session *s)
 {
-    return flush(s->proxy, &s->conn, &s->out);
+    return s->carrier ? s->carrier->flush(s) : flush(s->proxy, &s->conn, &s->out);
 }
 
 int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count)
@@ -305,7 +361,7 @@ static bool take_head(struct session *s, struct str bytes)
         if (!head_allowed(s, used, p->head.field_count)) {
             return refuse_head(s, 431, "the head is longer than allowed");
         }
-        proxy_exchange_begin(s, &p->head, str_sub(bytes, used, bytes.len), &taken);
+        proxy_exchange_begin(s, NULL, &p->head, str_sub(bytes, used, bytes.len), &taken);
         if (s->state == SESSION_DEAD) {
             return false;
         }
@@ -316,6 +372,27 @@ static bool take_head(struct session *s, struct str bytes)
         break;
     }
     return refuse_head(s, status, "the request could not be understood");
+}
+
+void proxy_session_request(struct session *s, struct str head, struct route *route)
+{
+    struct proxy *p = s->proxy;
+    size_t used = 0, taken = 0;
+    int status = 400;
+    ssize_t n = 0;
+    enum http1_result result = http1_parse_request(head, &p->head, &used, &status);
+    if (result != HTTP1_DONE || used != head.len) {
+        (void)refuse_head(s, status, "the request could not be understood");
+    } else if (!head_allowed(s, used, p->head.field_count)) {
+        (void)refuse_head(s, 431, "the head is longer than allowed");
+    } else {
+        if (p->head.framing != HTTP1_NO_BODY) {
+            n = s->carrier->recv(s, p->scratch, SCRATCH_BYTES);
+        }
+        proxy_exchange_begin(s, route, &p->head, (struct str){p->scratch, n > 0 ? (size_t)n : 0},
+                             &taken);
+    }
+    proxy_session_step(s);
 }
 
 /* Returns whether to go on. */
@@ -386,11 +463,11 @@ static bool step_closing(struct session *s)
         watch(s);
         return false;
     }
-    if (!s->untidy && !s->in && !s->conn.readable) {
+    if (s->carrier || (!s->untidy && !s->in && !s->conn.readable)) {
         proxy_session_kill(s, false);
         return false;
     }
-    (void)shutdown(s->conn.fd, SHUT_WR);
+    proxy_session_shut(s);
     s->state = SESSION_LINGER;
     proxy_timeout_start(s->proxy, &s->conn, s->proxy->linger_timeout);
     watch(s);

@@ -18,6 +18,7 @@ struct cJSON;
 struct exchange;
 struct port;
 struct proxy;
+struct route;
 struct sockaddr_storage;
 
 enum {
@@ -53,6 +54,25 @@ enum session_state {
     SESSION_STATES
 };
 
+/* The client of a session that has no socket of its own: a stream of a connection that carries many, or the proxy
+ * itself. Such a session has one exchange; conn.fd is -1, and conn.readable, conn.writable and time-outs work as those of
+ * a socket do. Heads are HTTP/1.1 text without Connection and Transfer-Encoding, bodies are bare, and their end is told. */
+struct carrier {
+    const char *protocol; /* as logs and Via tell it: "HTTP/2.0" */
+    /* Bytes of the request's body; 0: it has ended; -EAGAIN, with conn.readable false: none now; or another -errno. With the
+     * last bytes it may set session->ended already. When there is more it sets conn.readable and steps the session. */
+    ssize_t (*recv)(struct session *s, void *to, size_t size);
+    /* Takes all of it: a head (interim ones come alone; or empty), what follows of the body, and when `last` the end, with
+     * trailers (as they stand behind chunks; or empty). The strings are borrowed. -errno. */
+    int (*send)(struct session *s, struct str head, struct str data, bool last,
+                struct str trailers);
+    /* 1 = nothing waits for the client, 0 = some does: steps the session when that has changed, -errno. */
+    int (*flush)(struct session *s);
+    /* The session is over, with `reset` so that its client cannot take it for a clean end. What is lent to it is free;
+     * `s` is not to be used any more. */
+    void (*over)(struct session *s, bool reset);
+};
+
 struct session {
     struct conn conn;
     struct proxy *proxy;
@@ -66,18 +86,34 @@ struct session {
     bool starved;      /* what is in `in` is not a whole head */
     bool last;         /* ends with the present answer */
     bool untidy;       /* request bytes may still come: linger */
+    bool ended;        /* by a carrier: nothing follows what recv gave */
     uint32_t lingered; /* bytes thrown away since */
     uint32_t key;
     char peer[PEER_BYTES];
+    const struct carrier *carrier; /* NULL: the client is behind `conn` */
+    void *carried;                 /* the carrier's own */
 };
 
 void proxy_session_new(struct proxy *p, struct listener *l, int fd,
                        const struct sockaddr_storage *addr);
+/* A session without a socket, for one exchange; `peer` and `key` are those of whoever asks. NULL: out of sessions. */
+struct session *proxy_session_carry(struct proxy *p, struct listener *l,
+                                    const struct carrier *carrier, void *carried, const char *peer,
+                                    uint32_t key);
+/* Its request: `head` is HTTP/1.1 text, whole; "Transfer-Encoding: chunked" says that a body of unknown length comes.
+ * `route`: NULL = by the head. The session may be dead afterwards. */
+void proxy_session_request(struct session *s, struct str head, struct route *route);
 /* Does all that can be done now. The session may be dead afterwards. */
 void proxy_session_step(struct session *s);
 void proxy_session_timeout(struct session *s);
-/* Writes, and keeps in `out` what the kernel does not take. -errno. */
+/* Request bytes behind the head, as proxy_conn_recv. */
+ssize_t proxy_session_recv(struct session *s, void *to, size_t size);
+/* Writes to a socket, and keeps in `out` what the kernel does not take. -errno. */
 int proxy_session_send(struct session *s, const struct iovec *iov, int count);
+/* The same to any client: a head or nothing, body bytes as they are, and whether they are the last. */
+int proxy_session_tell(struct session *s, struct str head, struct str data, bool last);
+/* The client gets no more bytes, but may send some. */
+void proxy_session_shut(struct session *s);
 /* Writes what waits. 1 = none waits now, 0 = some still does, -errno. */
 int proxy_session_flush(struct session *s);
 /* Ends it now; with `reset` so that the client cannot take it for a clean end. */

@@ -66,6 +66,16 @@ ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_
     return (ssize_t)len;
 }
 
+ssize_t proxy_body_came(struct exchange *ex, struct str in, size_t *ret_used)
+{
+    char *at = (char *)(uintptr_t)in.ptr; /* our own buffer */
+    ssize_t n = proxy_body_take(&ex->in, in, at, ret_used);
+    if (ex->in.framing == HTTP1_UNTIL_CLOSE && (!in.len || ex->session->ended)) {
+        ex->in.done = true;
+    }
+    return n;
+}
+
 /* Adds a piece of body in the receiver's framing, at most 4 parts; `line` (20 bytes) must live as long
  * as iov. `trailers`: with the empty line behind them; or empty. */
 static int add_body(struct iovec *iov, int count, struct str data, bool chunked, bool last,
@@ -119,16 +129,16 @@ enum progress proxy_stream_in(struct exchange *ex)
         return PROGRESS_NONE;
     }
     char *scratch = s->proxy->scratch;
-    ssize_t n = proxy_conn_recv(&s->conn, scratch, SCRATCH_BYTES);
+    ssize_t n = proxy_session_recv(s, scratch, SCRATCH_BYTES);
     if (n == -EAGAIN) {
         return PROGRESS_NONE;
     }
-    if (n <= 0) {
+    if (n < 0 || (n == 0 && ex->in.framing != HTTP1_UNTIL_CLOSE)) {
         return proxy_exchange_abort(ex); /* the client left in the middle of its request */
     }
     struct str in = {scratch, (size_t)n};
     size_t used = 0;
-    ssize_t len = proxy_body_take(&ex->in, in, scratch, &used);
+    ssize_t len = proxy_body_came(ex, in, &used);
     uint64_t most = ex->route->rules.max_body;
     ex->body_bytes += len > 0 ? (uint64_t)len : 0;
     if (len < 0 || (most && ex->body_bytes > most)) {
@@ -143,7 +153,7 @@ enum progress proxy_stream_in(struct exchange *ex)
     struct iovec iov[4];
     char line[20]; /* a size_t in hexadecimal, CR LF and NUL */
     int count = add_body(iov, 0, (struct str){scratch, (size_t)len},
-                         ex->in.framing == HTTP1_CHUNKED, ex->in.done, (struct str){NULL, 0}, line);
+                         ex->to_backend == HTTP1_CHUNKED, ex->in.done, (struct str){NULL, 0}, line);
     ex->streamed = true;
     board_add(&ex->backend->row->bytes_in, (uint64_t)len);
     if (count && proxy_upstream_send(u, iov, count)) {
@@ -153,9 +163,26 @@ enum progress proxy_stream_in(struct exchange *ex)
     return PROGRESS_SOME;
 }
 
-enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct str bytes)
+/* Each client in its framing. */
+static int send_answer(struct exchange *ex, struct str head, struct str data, struct str trailers)
 {
     struct session *s = ex->session;
+    if (s->carrier) {
+        return s->carrier->send(s, head, data, ex->out.done, trailers);
+    }
+    struct iovec iov[5];
+    char line[20];
+    int count = 0;
+    if (head.len) {
+        iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
+    }
+    count =
+        add_body(iov, count, data, ex->to_client == HTTP1_CHUNKED, ex->out.done, trailers, line);
+    return count ? proxy_session_send(s, iov, count) : 0;
+}
+
+enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct str bytes)
+{
     char *at = (char *)(uintptr_t)bytes.ptr; /* our own buffer: decoded in place */
     size_t used = 0;
     ssize_t len = 0;
@@ -175,17 +202,9 @@ enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct s
         trailers = ex->out.done ? proxy_trailer_end(ex) : trailers;
     }
     ex->head_sent = true;
-    struct iovec iov[5];
-    char line[20];
-    int count = 0;
-    if (head.len) {
-        iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
-    }
-    count = add_body(iov, count, (struct str){at, (size_t)len}, ex->to_client == HTTP1_CHUNKED,
-                     ex->out.done, trailers, line);
     board_add(&ex->backend->row->bytes_out, (uint64_t)len);
     ex->sent_bytes += (uint64_t)len;
-    if (count && proxy_session_send(s, iov, count)) {
+    if (send_answer(ex, head, (struct str){at, (size_t)len}, trailers)) {
         return proxy_exchange_abort(ex);
     }
     return ex->out.done ? proxy_exchange_finish(ex) : PROGRESS_SOME;

@@ -62,7 +62,7 @@ static enum progress to_backend(struct exchange *ex)
     if (ex->client_end || !s->conn.readable) {
         return PROGRESS_NONE;
     }
-    ssize_t n = proxy_conn_recv(&s->conn, s->proxy->scratch, SCRATCH_BYTES);
+    ssize_t n = proxy_session_recv(s, s->proxy->scratch, SCRATCH_BYTES);
     if (n == -EAGAIN) {
         return PROGRESS_NONE;
     }
@@ -110,14 +110,15 @@ static enum progress to_client(struct exchange *ex)
     }
     if (n == 0) {
         ex->up_end = true;
-        (void)shutdown(s->conn.fd, SHUT_WR);
+        proxy_session_shut(s);
         return PROGRESS_SOME;
     }
-    struct iovec iov = {s->proxy->scratch, (size_t)n};
+    struct str data = {s->proxy->scratch, (size_t)n};
     board_add(&ex->backend->row->bytes_out, (uint64_t)n);
     ex->bulk_out = n == SCRATCH_BYTES && !ex->no_bulk;
     ex->sent_bytes += (uint64_t)n;
-    return proxy_session_send(s, &iov, 1) ? proxy_exchange_abort(ex) : PROGRESS_SOME;
+    return proxy_session_tell(s, (struct str){NULL, 0}, data, false) ? proxy_exchange_abort(ex)
+                                                                     : PROGRESS_SOME;
 }
 
 enum progress proxy_tunnel_step(struct exchange *ex)

@@ -60,8 +60,8 @@ describe("proxy, access log", function()
         assert.equal(head:match "\r\ntraceparent: 00%-(%x+)", first.trace_id)
         first.time, first.ms, first.trace_id = nil, nil, nil
         assert.same({
-            client = "127.0.0.1", method = "GET", host = "shop.example", path = '/a?b="c', status = 200, bytes = 5,
-            service = "shop", backend = "shop-1", request_id = "id-1", user_agent = 'x"y\\z\195\136', retries = 0,
+            client = "127.0.0.1", method = "GET", protocol = "HTTP/1.1", host = "shop.example", path = '/a?b="c',
+            status = 200, bytes = 5, service = "shop", backend = "shop-1", request_id = "id-1", user_agent = 'x"y\\z\195\136', retries = 0,
         }, first)
         local second = assert(dkjson.decode(got[2]))
         assert.same({ 400, "127.0.0.1" }, { second.status, second.client })

@@ -24,6 +24,7 @@
 #include "board/board.h"
 #include "net/net.h"
 #include "proxy/proxy.h"
+#include "unit/proxy/carrier_driver.h"
 
 enum {
     LINE_BYTES = 1 << 20,
@@ -174,7 +175,7 @@ static void obey(struct child *c, char *line)
         proxy_reopen(c->proxy);
     } else if (str_same(line, "stop")) {
         proxy_stop(c->proxy);
-    } else {
+    } else if (!carrierdriver_obey(c->proxy, line, rest, reply, sizeof reply)) {
         rc = -EINVAL;
     }
     if (rc) {
