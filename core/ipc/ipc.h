@@ -34,13 +34,19 @@ enum ipc_type {
     IPC_NOTIFIED, /* policy master   the answer, as script_cold_notify gives it                  */
     IPC_DRAIN,    /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
     IPC_READY,    /* child  master   {} started and listening to messages                       */
-    IPC_ACK, /* child  master   {"of":"config"|"prepare"|"commit"|"roster","version":N,"diff"?} */
-    IPC_NACK, /* child  master   {"of":"load"|"config"|"prepare","error":"text, may be many lines"} */
-    IPC_FACT,    /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
-    IPC_EXPLAIN, /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
+    IPC_ACK, /* child  master   {"of":"config"|"prepare"|"commit"|"roster"|"certificates","version":N,"diff"?} */
+    IPC_NACK, /* child  master   {"of":"load"|"config"|"prepare"|"certificates","error":"text, may be many lines"} */
+    IPC_FACT, /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
+    IPC_EXPLAIN,   /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
                                 or {"id":N,"request":"its X-Request-Id"}
                                 or {"id":N,"after":81920,"service"?:"...","route"?:"..."}     */
     IPC_EXPLAINED, /* worker master {"id":N,...} what proxy_explain, _past or _trace says of it */
+    IPC_CERTIFICATES, /* master worker {"version":N,"listeners":[{"listen":"0.0.0.0:8443","entries":[{"names":["a.example",
+                       "*.b.example","*" (whatever name no other has)],"chain":"PEM","key":"PEM","ocsp"?:"base64 of DER",
+                       "alpn"?:"acme-tls/1"}],"client_ca"?:"PEM","client":"none"|"request"|"require",
+                       "min_version":"1.2"|"1.3","http2":true}],"tickets":["base64 of 48 or 80 bytes", newest first]}
+                       Of a generation that is on its way: before its PREPARE, and it counts with its COMMIT.
+                       Of the one in force: at once. Wiped from memory once it is sent, and once it is read. */
     IPC_QUARANTINE, /* master child {"point":"scale","of":"catalog","place":0,"error":"file:line: ..."}: do not ask
                        that policy any more, in this generation */
     IPC_TYPES

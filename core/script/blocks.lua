@@ -5,6 +5,7 @@ local lines = require "script.lines"
 local rules = require "script.rules"
 local schema = require "script.schema"
 local service_types = require "script.service"
+local tls = require "script.tls"
 
 local M = {}
 
@@ -177,6 +178,7 @@ local function check_service(load, entry, shared)
     end
     rules.service(s, body, ctx, shared.ports, clean)
     rules.routes(ctx, shared.admin, shared.routes)
+    tls.listeners(ctx, shared.tls)
     return s
 end
 
@@ -228,7 +230,7 @@ function M.check(load)
     local cluster = check_cluster(load)
     local out = { service = check.array(), channel = check.array(), alert = check.array() }
     local first = {}
-    local shared = { ports = {}, routes = {}, admin = cluster.admin }
+    local shared = { ports = {}, routes = {}, admin = cluster.admin, tls = tls.new_shared() }
     for _, keyword in ipairs { "service", "channel", "alert" } do
         for _, entry in ipairs(load.declared) do
             if entry.keyword == keyword then
@@ -258,6 +260,7 @@ function M.check(load)
         directory = load.request.directory,
         cluster = cluster,
         services = out.service,
+        tls = tls.finish(shared.tls, load.settings.tls),
         channels = out.channel,
         alerting = settings,
         alerts = out.alert,

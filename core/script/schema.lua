@@ -53,6 +53,8 @@ S.cluster = {
     { "max_values", type = "integer", default = 100, min = 1, max = 100000,
       doc = "most values of a label whose values come from outside: more are \"other\"" },
   } },
+  { "tls", type = "tls", out = false, example = 'such as { folder = "certs" }',
+    doc = "certificates and settings of all https listeners, where their routes say nothing else" },
   { "docker", type = "record", doc = "the Docker engine", fields = {
     { "host", type = "docker_host", default = "",
       doc = "its address; by default $DOCKER_HOST, else unix:///var/run/docker.sock" },
@@ -187,9 +189,35 @@ S.sticky = {
     doc = "how long the cookie lives; 0 = as long as the browser" },
 }
 
+S.tls_pair = {
+  { "certificate", type = "pem", also = { "cert", "crt", "chain" },
+    doc = "PEM file: the certificate, behind it those of the authorities in between" },
+  { "key", type = "pem", also = { "private_key" },
+    doc = "PEM file of its key, which none but its owner may read; the certificate's file when absent" },
+  { "ocsp", type = "pem", doc = "DER file: what the authority last said of it, handed to clients" },
+}
+
+-- One certificate, or other sources of them, and settings of the listener.
+S.tls = {
+  S.tls_pair[1], S.tls_pair[2], S.tls_pair[3],
+  { "folder", type = "pem", also = { "directory", "path" },
+    doc = "folder of certificates: NAME.pem or NAME.crt with NAME.key, or both in one file" },
+  { "client_ca", type = "pem", also = { "ca" },
+    doc = "PEM file of the authorities that sign certificates of clients" },
+  { "client", type = "enum", values = { "none", "request", "require" },
+    doc = "whether clients are asked for one; require when there is a client_ca" },
+  { "min_version", type = "enum", values = { "1.2", "1.3" },
+    doc = "oldest TLS that is spoken; 1.2 when absent" },
+  { "default", type = "hostname",
+    doc = "name whose certificate is shown to clients that name one that none is for; they are refused when "
+      .. "absent. Those that name none at all get the first" },
+}
+
 S.route = {
   { "listen", type = "route_listen", required = 'listen = ":8080"', also = { "address", "port" },
-    doc = "where requests come in; with \"tcp://\" before it connections of any protocol" },
+    doc = "where requests come in; \"https://\" before it is TLS, \"tcp://\" connections of any protocol" },
+  { "tls", type = "tls", example = 'such as { certificate = "shop.pem", key = "shop.key" }',
+    doc = "certificates of an https listener: one pair, a list of them, or a folder" },
   { "host", type = "hostname", default = "",
     doc = "Host of the requests, or \"*.shop.example\" for all below it; any when absent" },
   { "path", type = "url_path", default = "/", doc = "their path, or what it begins with" },

@@ -54,7 +54,7 @@
  *         "function"?: "tidegate.lua:9" },              it says all of these, the lists are empty
  *       "sticky": { "cookie": "tidegate", "ttl_ms": 3600000 },                                              when given
  *       "max_retries": 3, "response_buffer": 16384, "backend_timeout_ms": 300000, "connect_timeout_ms": 2000,
- *       "client_timeout_ms": 60000, "at": "tidegate.lua:12",
+ *       "client_timeout_ms": 60000, "at": "tidegate.lua:12", "tls"?: true (https, see below),
  *       "circuit_breaker": { "failure_threshold": 5, "recovery_timeout_ms": 60000, "success_threshold": 3, "trials": 1,
  *         "failures_on": ["connect", "timeout", "reset", "5xx"], "window_ms": 10000, "failure_rate": 0.5,
  *         "minimum_requests": 20, "explicit": true (by the route itself, not a default) },      {} = off, here and below
@@ -69,6 +69,14 @@
  *     "collect": { "health"?: "/health", "performance"?: "/performance", "data"?: "/data", "prometheus"?: "/metrics",
  *       "interval_ms": 15000, "timeout_ms"?: 5000, "max_body_bytes": 4194304, "max_samples": 10000 }          when given
  *   } ],
+ *   "tls": [ { "listen": "0.0.0.0:8443", "at": "tidegate.lua:12",      one for each https listener: what its routes, and behind them
+ *     the cluster, say together; a route on one has "tls": true. Paths only: the master alone opens them (app/certificates.h)
+ *     "sources": [ { "certificate": "/etc/tidegate/shop.pem", "key": "/etc/tidegate/shop.key", "ocsp"?: "/...", "at": "tidegate.lua:13" } |
+ *       { "folder": "/etc/tidegate/certs", "at" } ],                      in order: the first is shown to who names none
+ *     "hosts": [ { "name": "shop.example" ("" = any), "at": "tidegate.lua:12" } ],       of its routes
+ *     "client": "none" | "request" | "require", "client_ca"?: { "path": "/...", "at" }, "min_version": "1.2" | "1.3",
+ *     "default"?: { "name": "shop.example" (its certificate is shown to who names an unknown one, else he is refused), "at" },
+ *     "http2": true } ],
  *   "alerting": { "channels": ["ops"] (absent: all), "interval_ms": 5000, "group_by": ["alertname", "service"],
  *     "group_wait_ms": 10000, "group_interval_ms": 300000, "repeat_interval_ms": 14400000, "maintenance": true,
  *     "inhibit": [ { "source": { "alertname": "InstanceDown" }, "target": { "severity": "warning" }, "equal": ["service"] } ],

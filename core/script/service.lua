@@ -6,6 +6,7 @@
 -- parameters of a policy, function_at(f) -> "file:line", run_again(): workers need a function of the files.
 local check = require "script.check"
 local schema = require "script.schema"
+local tls = require "script.tls"
 local values = require "script.values"
 
 local M = {}
@@ -452,7 +453,11 @@ end
 
 function types.route_listen(value, field, path, ctx)
     if type(value) == "string" then
-        value = value:gsub("^tcp://", "")
+        if value:find "^tls://" then
+            return ctx.report(path, 'TLS ends here for HTTP alone: "https://:8443"; "tcp://" passes '
+                .. "connections on as they are, encrypted ones too")
+        end
+        value = value:gsub("^tcp://", ""):gsub("^https://", "")
     end
     return types.listen(value, field, path, ctx)
 end
@@ -492,7 +497,8 @@ local function one_route(value, path, ctx)
     r.max_retries = r.max_retries or ctx.cluster.max_retries
     r.backend_timeout_ms = r.backend_timeout_ms or ctx.cluster.backend_timeout
     r.at = ctx.place(path)
-    ctx.routes[#ctx.routes + 1] = { route = r, path = path, given = value }
+    local own = tls.route(r, value, path, ctx)
+    ctx.routes[#ctx.routes + 1] = { route = r, path = path, given = value, tls = own }
     return r
 end
 

@@ -159,7 +159,7 @@ function M.listen(value)
     elseif value:find "^tcp://" then
         return not_yet(value, "balancing plain TCP")
     elseif value:find "^https://" then
-        return not_yet(value, "TLS on listeners")
+        return nil, "TLS is for routes, got " .. M.describe(value)
     end
     local text = value:gsub("^http://", ""):gsub("/$", "")
     if text:find "^:%d+$" then

@@ -204,8 +204,6 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "route = { listen = 'x' },", '3: service "web": route.listen: expected an address such as ":8080" or "127.0.0.1:8080", got "x"' },
             { "route = { listen = ':99999' },", '3: service "web": route.listen: port 99999 is out of range: 1 to 65535' },
             { "route = { listen = 'tcp://:1', path = '/a' },", '3: service "web": route.path: is for HTTP: this route listens on tcp://' },
-            { "route = { listen = 'https://:1' },", '3: service "web": route.listen: TLS on listeners comes later: not supported '
-                .. 'by this version, got "https://:1"' },
             { "route = { listen = ':1', path = 'x' },", '3: service "web": route.path: a path begins with /, got "x"' },
             { "route = { listen = ':1', path = '/?a' },", '3: service "web": route.path: the path of a route has no query, got "/?a"' },
             { "route = { listen = ':1', host = 'a:80' },", '3: service "web": route.host: expected a host name such as "shop.example" or '

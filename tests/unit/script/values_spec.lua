@@ -41,7 +41,7 @@ describe("script/values", function()
             { "[::]:80", "[::]:80" }, { "unix:/run/x.sock", "unix:/run/x.sock" }, { 8080, "0.0.0.0:8080" },
             { "http://127.0.0.1:80", "127.0.0.1:80" }, { "*:80", "0.0.0.0:80" }, { "[FE80::1]:1", "[fe80::1]:1" },
             { "tcp://:9000", nil, 'balancing plain TCP comes later: not supported by this version, got "tcp://:9000"' },
-            { "https://:443", nil, 'TLS on listeners comes later: not supported by this version, got "https://:443"' },
+            { "https://:443", nil, 'TLS is for routes, got "https://:443"' },
             { ":0", nil, "port 0 is out of range: 1 to 65535" }, { ":65536", nil, "port 65536 is out of range: 1 to 65535" },
             { "8080", nil, 'expected an address such as ":8080" or "127.0.0.1:8080", got "8080"' },
             { "localhost:80", nil, '"localhost" is not a numeric address: listen on one such as "127.0.0.1:8080"' },
