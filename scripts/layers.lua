@@ -17,6 +17,7 @@ local ROOMS = {
     engine = { may = { "base", "net" } },
     probe = { may = { "base", "net" } },
     store = { may = { "base" } },
+    acme = { may = { "base", "net/jose.h" } },
     proxy = { may = { "base", "board", "ipc", "net", "script" } },
     -- Of engine and probe only the interface: fleet starts work through a table and through ports.
     fleet = { may = { "base", "board", "engine/engine.h", "probe/probe.h" } },
@@ -26,7 +27,7 @@ local ROOMS = {
     app = {
         may = {
             "base", "board", "ipc", "net", "script", "engine", "probe", "store", "proxy", "fleet", "watch",
-            "admin",
+            "acme", "admin",
         },
     },
     commands = { may = "all" },
@@ -37,7 +38,7 @@ local PUBLIC = {
     ["board/circuit.h"] = true, ["board/rate.h"] = true, ["board/share.h"] = true, ["board/traffic.h"] = true,
     ["script/console.h"] = true, ["script/kit.h"] = true,
     ["app/children.h"] = true, ["app/paths.h"] = true, ["app/run.h"] = true,
-    ["net/http1.h"] = true, ["net/net.h"] = true, ["net/tls.h"] = true,
+    ["net/http1.h"] = true, ["net/jose.h"] = true, ["net/net.h"] = true, ["net/tls.h"] = true,
     ["watch/alerts.h"] = true, ["watch/catalog.h"] = true,
     ["watch/collect.h"] = true, ["watch/exposition.h"] = true, ["watch/families.h"] = true,
     ["watch/page.h"] = true, ["watch/view.h"] = true, ["watch/outbox.h"] = true,

@@ -79,6 +79,12 @@
 
 /* Of libcrypto. */
 #define OPENSSL_CRYPTO(X) \
+    X(ASN1_INTEGER_set_uint64) \
+    X(ASN1_OBJECT_free) \
+    X(ASN1_OCTET_STRING_free) \
+    X(ASN1_OCTET_STRING_new) \
+    X(ASN1_OCTET_STRING_set) \
+    X(ASN1_TIME_to_tm) \
     X(BIO_clear_flags) \
     X(BIO_ctrl) \
     X(BIO_free) \
@@ -91,23 +97,41 @@
     X(BIO_new) \
     X(BIO_new_mem_buf) \
     X(BIO_s_mem) \
+    X(BIO_s_secmem) \
     X(BIO_set_data) \
     X(BIO_set_flags) \
     X(BIO_set_init) \
+    X(BN_bn2binpad) \
+    X(BN_free) \
     X(CRYPTO_free) \
     X(CRYPTO_memdup) \
+    X(ECDSA_SIG_free) \
+    X(ECDSA_SIG_get0_r) \
+    X(ECDSA_SIG_get0_s) \
     X(ERR_clear_error) \
     X(ERR_get_error) \
     X(ERR_peek_error) \
     X(ERR_peek_last_error) \
     X(ERR_reason_error_string) \
     X(EVP_DecryptInit_ex) \
+    X(EVP_Digest) \
+    X(EVP_DigestSign) \
+    X(EVP_DigestSignInit) \
     X(EVP_EncryptInit_ex) \
     X(EVP_MAC_CTX_set_params) \
+    X(EVP_MD_CTX_free) \
+    X(EVP_MD_CTX_new) \
+    X(EVP_PKEY_Q_keygen) \
     X(EVP_PKEY_free) \
     X(EVP_PKEY_get_base_id) \
+    X(EVP_PKEY_get_bn_param) \
+    X(EVP_PKEY_get_utf8_string_param) \
+    X(EVP_PKEY_is_a) \
     X(EVP_aes_128_cbc) \
     X(EVP_aes_256_cbc) \
+    X(EVP_sha256) \
+    X(OBJ_txt2obj) \
+    X(OPENSSL_sk_free) \
     X(OPENSSL_sk_new_null) \
     X(OPENSSL_sk_pop_free) \
     X(OPENSSL_sk_push) \
@@ -116,10 +140,23 @@
     X(OSSL_PARAM_construct_utf8_string) \
     X(PEM_read_bio_PrivateKey) \
     X(PEM_read_bio_X509) \
+    X(PEM_write_bio_PrivateKey) \
+    X(PEM_write_bio_X509) \
     X(RAND_bytes) \
+    X(X509V3_EXT_conf_nid) \
+    X(X509_EXTENSION_create_by_OBJ) \
+    X(X509_EXTENSION_free) \
+    X(X509_NAME_add_entry_by_txt) \
     X(X509_NAME_dup) \
     X(X509_NAME_free) \
     X(X509_NAME_print_ex) \
+    X(X509_REQ_add_extensions) \
+    X(X509_REQ_free) \
+    X(X509_REQ_get_subject_name) \
+    X(X509_REQ_new) \
+    X(X509_REQ_set_pubkey) \
+    X(X509_REQ_set_version) \
+    X(X509_REQ_sign) \
     X(X509_STORE_add_cert) \
     X(X509_STORE_free) \
     X(X509_STORE_new) \
@@ -127,12 +164,27 @@
     X(X509_VERIFY_PARAM_set1_host) \
     X(X509_VERIFY_PARAM_set1_ip_asc) \
     X(X509_VERIFY_PARAM_set_hostflags) \
+    X(X509_add_ext) \
+    X(X509_check_host) \
     X(X509_check_private_key) \
     X(X509_cmp) \
     X(X509_free) \
+    X(X509_get0_notAfter) \
+    X(X509_get0_notBefore) \
     X(X509_get0_pubkey) \
+    X(X509_get_serialNumber) \
     X(X509_get_subject_name) \
-    X(X509_verify_cert_error_string)
+    X(X509_getm_notAfter) \
+    X(X509_getm_notBefore) \
+    X(X509_gmtime_adj) \
+    X(X509_new) \
+    X(X509_set_issuer_name) \
+    X(X509_set_pubkey) \
+    X(X509_set_version) \
+    X(X509_sign) \
+    X(X509_verify_cert_error_string) \
+    X(d2i_ECDSA_SIG) \
+    X(i2d_X509_REQ)
 
 #define OPENSSL_MEMBER(name) __typeof__(name) *name;
 struct openssl {
@@ -200,6 +252,12 @@ extern struct openssl openssl;
 #define SSL_write_ex openssl.SSL_write_ex
 #define TLS_client_method openssl.TLS_client_method
 #define TLS_server_method openssl.TLS_server_method
+#define ASN1_INTEGER_set_uint64 openssl.ASN1_INTEGER_set_uint64
+#define ASN1_OBJECT_free openssl.ASN1_OBJECT_free
+#define ASN1_OCTET_STRING_free openssl.ASN1_OCTET_STRING_free
+#define ASN1_OCTET_STRING_new openssl.ASN1_OCTET_STRING_new
+#define ASN1_OCTET_STRING_set openssl.ASN1_OCTET_STRING_set
+#define ASN1_TIME_to_tm openssl.ASN1_TIME_to_tm
 #define BIO_clear_flags openssl.BIO_clear_flags
 #define BIO_ctrl openssl.BIO_ctrl
 #define BIO_free openssl.BIO_free
@@ -212,23 +270,41 @@ extern struct openssl openssl;
 #define BIO_new openssl.BIO_new
 #define BIO_new_mem_buf openssl.BIO_new_mem_buf
 #define BIO_s_mem openssl.BIO_s_mem
+#define BIO_s_secmem openssl.BIO_s_secmem
 #define BIO_set_data openssl.BIO_set_data
 #define BIO_set_flags openssl.BIO_set_flags
 #define BIO_set_init openssl.BIO_set_init
+#define BN_bn2binpad openssl.BN_bn2binpad
+#define BN_free openssl.BN_free
 #define CRYPTO_free openssl.CRYPTO_free
 #define CRYPTO_memdup openssl.CRYPTO_memdup
+#define ECDSA_SIG_free openssl.ECDSA_SIG_free
+#define ECDSA_SIG_get0_r openssl.ECDSA_SIG_get0_r
+#define ECDSA_SIG_get0_s openssl.ECDSA_SIG_get0_s
 #define ERR_clear_error openssl.ERR_clear_error
 #define ERR_get_error openssl.ERR_get_error
 #define ERR_peek_error openssl.ERR_peek_error
 #define ERR_peek_last_error openssl.ERR_peek_last_error
 #define ERR_reason_error_string openssl.ERR_reason_error_string
 #define EVP_DecryptInit_ex openssl.EVP_DecryptInit_ex
+#define EVP_Digest openssl.EVP_Digest
+#define EVP_DigestSign openssl.EVP_DigestSign
+#define EVP_DigestSignInit openssl.EVP_DigestSignInit
 #define EVP_EncryptInit_ex openssl.EVP_EncryptInit_ex
 #define EVP_MAC_CTX_set_params openssl.EVP_MAC_CTX_set_params
+#define EVP_MD_CTX_free openssl.EVP_MD_CTX_free
+#define EVP_MD_CTX_new openssl.EVP_MD_CTX_new
+#define EVP_PKEY_Q_keygen openssl.EVP_PKEY_Q_keygen
 #define EVP_PKEY_free openssl.EVP_PKEY_free
 #define EVP_PKEY_get_base_id openssl.EVP_PKEY_get_base_id
+#define EVP_PKEY_get_bn_param openssl.EVP_PKEY_get_bn_param
+#define EVP_PKEY_get_utf8_string_param openssl.EVP_PKEY_get_utf8_string_param
+#define EVP_PKEY_is_a openssl.EVP_PKEY_is_a
 #define EVP_aes_128_cbc openssl.EVP_aes_128_cbc
 #define EVP_aes_256_cbc openssl.EVP_aes_256_cbc
+#define EVP_sha256 openssl.EVP_sha256
+#define OBJ_txt2obj openssl.OBJ_txt2obj
+#define OPENSSL_sk_free openssl.OPENSSL_sk_free
 #define OPENSSL_sk_new_null openssl.OPENSSL_sk_new_null
 #define OPENSSL_sk_pop_free openssl.OPENSSL_sk_pop_free
 #define OPENSSL_sk_push openssl.OPENSSL_sk_push
@@ -237,10 +313,23 @@ extern struct openssl openssl;
 #define OSSL_PARAM_construct_utf8_string openssl.OSSL_PARAM_construct_utf8_string
 #define PEM_read_bio_PrivateKey openssl.PEM_read_bio_PrivateKey
 #define PEM_read_bio_X509 openssl.PEM_read_bio_X509
+#define PEM_write_bio_PrivateKey openssl.PEM_write_bio_PrivateKey
+#define PEM_write_bio_X509 openssl.PEM_write_bio_X509
 #define RAND_bytes openssl.RAND_bytes
+#define X509V3_EXT_conf_nid openssl.X509V3_EXT_conf_nid
+#define X509_EXTENSION_create_by_OBJ openssl.X509_EXTENSION_create_by_OBJ
+#define X509_EXTENSION_free openssl.X509_EXTENSION_free
+#define X509_NAME_add_entry_by_txt openssl.X509_NAME_add_entry_by_txt
 #define X509_NAME_dup openssl.X509_NAME_dup
 #define X509_NAME_free openssl.X509_NAME_free
 #define X509_NAME_print_ex openssl.X509_NAME_print_ex
+#define X509_REQ_add_extensions openssl.X509_REQ_add_extensions
+#define X509_REQ_free openssl.X509_REQ_free
+#define X509_REQ_get_subject_name openssl.X509_REQ_get_subject_name
+#define X509_REQ_new openssl.X509_REQ_new
+#define X509_REQ_set_pubkey openssl.X509_REQ_set_pubkey
+#define X509_REQ_set_version openssl.X509_REQ_set_version
+#define X509_REQ_sign openssl.X509_REQ_sign
 #define X509_STORE_add_cert openssl.X509_STORE_add_cert
 #define X509_STORE_free openssl.X509_STORE_free
 #define X509_STORE_new openssl.X509_STORE_new
@@ -248,12 +337,27 @@ extern struct openssl openssl;
 #define X509_VERIFY_PARAM_set1_host openssl.X509_VERIFY_PARAM_set1_host
 #define X509_VERIFY_PARAM_set1_ip_asc openssl.X509_VERIFY_PARAM_set1_ip_asc
 #define X509_VERIFY_PARAM_set_hostflags openssl.X509_VERIFY_PARAM_set_hostflags
+#define X509_add_ext openssl.X509_add_ext
+#define X509_check_host openssl.X509_check_host
 #define X509_check_private_key openssl.X509_check_private_key
 #define X509_cmp openssl.X509_cmp
 #define X509_free openssl.X509_free
+#define X509_get0_notAfter openssl.X509_get0_notAfter
+#define X509_get0_notBefore openssl.X509_get0_notBefore
 #define X509_get0_pubkey openssl.X509_get0_pubkey
+#define X509_get_serialNumber openssl.X509_get_serialNumber
 #define X509_get_subject_name openssl.X509_get_subject_name
+#define X509_getm_notAfter openssl.X509_getm_notAfter
+#define X509_getm_notBefore openssl.X509_getm_notBefore
+#define X509_gmtime_adj openssl.X509_gmtime_adj
+#define X509_new openssl.X509_new
+#define X509_set_issuer_name openssl.X509_set_issuer_name
+#define X509_set_pubkey openssl.X509_set_pubkey
+#define X509_set_version openssl.X509_set_version
+#define X509_sign openssl.X509_sign
 #define X509_verify_cert_error_string openssl.X509_verify_cert_error_string
+#define d2i_ECDSA_SIG openssl.d2i_ECDSA_SIG
+#define i2d_X509_REQ openssl.i2d_X509_REQ
 #endif
 /* clang-format on */
 
