@@ -17,6 +17,7 @@ enum {
     LIMIT_ENGINE_LINE_BYTES = 256 << 10, /* one line of an engine stream */
     LIMIT_HEALTH_BODY_BYTES = 64 << 10,  /* kept of a health answer */
     LIMIT_HEAD_BYTES = 16 << 10,         /* head of an HTTP message */
+    LIMIT_PROXY_HEADER_BYTES = 4 << 10,  /* of the PROXY protocol */
     LIMIT_FIELDS = 100,                  /* fields in one HTTP head, and in one trailer section */
     LIMIT_CHUNK_EXTRA_BYTES = 8 << 10,   /* extensions and trailers of one chunked body */
     LIMIT_LOG_LINE_BYTES = 8 << 10,      /* one line of our log */

@@ -310,6 +310,9 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
         refuse(s, head, 413, "the body is longer than this route allows");
         return;
     }
+    if (route->trust || s->word) {
+        proxy_peer_find(s, route, head);
+    }
     struct exchange *ex = new_exchange(s, route, head);
     if (!ex) {
         board_add(&p->numbers->no_backend, 1);

@@ -232,7 +232,9 @@ struct upstream {
     struct block *out;   /* body bytes that the kernel would not take yet */
     bool reused;
     bool connecting;
-    bool broken; /* takes no more of the request; an answer may still be read */
+    bool broken;     /* takes no more of the request; an answer may still be read */
+    bool introduced; /* needs no PROXY header, or has sent it */
+    bool personal;   /* it has: the connection is this client's alone */
 };
 
 /* A connection for the exchange: an idle one unless `fresh`. -errno; proxy_upstream_ours tells whether that was for want

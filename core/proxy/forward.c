@@ -3,7 +3,8 @@
  * Nothing of a received head is copied but names and values that the codec took as valid: framing,
  * Connection and what it names, and every other hop-by-hop field are our own.
  * X-Forwarded-For is appended to what came; X-Forwarded-Proto and -Host say what we saw
- * ourselves, since nothing vouches for what a client claims. */
+ * ourselves, since nothing vouches for what a client claims. Where proxies are named that are believed
+ * (trusted_proxies), what these say goes on, and what others say is dropped. */
 #include "proxy/parts.h"
 
 #include <errno.h>
@@ -180,7 +181,8 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
         if (f->hop || proxy_change_drops(change, f->name) ||
-            (!traced && str_is_nocase(f->name, "tracestate"))) {
+            (!traced && str_is_nocase(f->name, "tracestate")) ||
+            (ex->session->word == PEER_DOUBTED && str_is_nocase(f->name, "forwarded"))) {
             continue;
         }
         switch (f->known) {
@@ -219,28 +221,76 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
     }
 }
 
-static void put_forwarded(struct writer *w, const struct exchange *ex,
-                          const struct http1_head *head)
+static void put_forwarded_for(struct writer *w, const struct exchange *ex,
+                              const struct http1_head *head)
 {
-    const struct change *change = &ex->route->rules.request;
+    const struct session *s = ex->session;
     put_text(w, "X-Forwarded-For: ");
-    for (uint32_t i = 0; i < head->field_count; i++) {
+    for (uint32_t i = 0; i < head->field_count && s->word != PEER_DOUBTED; i++) {
         const struct http1_field *f = &head->fields[i];
         if (f->known == HTTP1_X_FORWARDED_FOR && !f->hop && f->value.len &&
-            !proxy_change_drops(change, f->name)) {
+            !proxy_change_drops(&ex->route->rules.request, f->name)) {
             put_str(w, f->value);
             put_text(w, ", ");
         }
     }
-    put(w, ex->session->peer, strlen(ex->session->peer));
-    put_text(w, "\r\n");
-    if (!proxy_change_drops(change, str_of("X-Forwarded-Proto"))) {
-        put_text(w, "X-Forwarded-Proto: http\r\n");
+    char text[NET_IP_TEXT];
+    const char *from = s->peer;
+    if (s->borrowed) {
+        net_ip_text(&s->from, text);
+        from = text;
     }
-    if (head->host.len && !proxy_change_drops(change, str_of("X-Forwarded-Host"))) {
-        put_text(w, "X-Forwarded-Host: ");
+    put(w, from, strlen(from));
+    put_text(w, "\r\n");
+}
+
+/* What a proxy that is believed says under this name; empty: nothing. */
+static struct str said(const struct exchange *ex, const struct http1_head *head,
+                       enum http1_known known)
+{
+    const struct http1_field *f =
+        ex->session->word == PEER_BELIEVED ? http1_find(head, known) : NULL;
+    return f && !f->hop ? f->value : (struct str){NULL, 0};
+}
+
+/* One element of RFC 7239 on a line of its own, which goes on behind those that came. */
+static void put_rfc7239(struct writer *w, const struct exchange *ex, const struct http1_head *head)
+{
+    const struct session *s = ex->session;
+    char from[NET_IP_TEXT];
+    net_ip_text(&s->from, from);
+    put_text(w, "Forwarded: for=");
+    put_str(w, str_of(s->from.len == 16 ? "\"[" : ""));
+    put_str(w, str_of(from));
+    put_str(w, str_of(s->from.len == 16 ? "]\"" : ""));
+    if (head->host.len && str_find(head->host, '"') < 0 && str_find(head->host, '\\') < 0) {
+        put_text(w, ";host=\"");
         put_str(w, head->host);
+        put_text(w, "\"");
+    }
+    put_text(w, ";proto=http\r\n");
+}
+
+static void put_forwarded(struct writer *w, const struct exchange *ex,
+                          const struct http1_head *head)
+{
+    const struct change *change = &ex->route->rules.request;
+    struct str proto = said(ex, head, HTTP1_X_FORWARDED_PROTO);
+    struct str host = said(ex, head, HTTP1_X_FORWARDED_HOST);
+    put_forwarded_for(w, ex, head);
+    if (!proxy_change_drops(change, str_of("X-Forwarded-Proto"))) {
+        put_text(w, "X-Forwarded-Proto: ");
+        put_str(w, proto.len ? proto : str_of("http"));
         put_text(w, "\r\n");
+    }
+    host = host.len ? host : head->host;
+    if (host.len && !proxy_change_drops(change, str_of("X-Forwarded-Host"))) {
+        put_text(w, "X-Forwarded-Host: ");
+        put_str(w, host);
+        put_text(w, "\r\n");
+    }
+    if (ex->route->forwarded && !proxy_change_drops(change, str_of("Forwarded"))) {
+        put_rfc7239(w, ex, head);
     }
     put_text(w, "X-Request-Id: ");
     put(w, ex->id, strlen(ex->id));

@@ -190,6 +190,32 @@ static void shorter(struct timeout **of, struct timeout *other)
     }
 }
 
+/* Who in front of us is believed, and what backends are told of clients. */
+static int build_trust(struct route *r, struct port *port, const struct cJSON *service,
+                       const struct cJSON *json, char **reterr)
+{
+    const struct cJSON *list = json_get(json, "trusted_proxies");
+    r->forwarded = json_bool(json, "forwarded", false);
+    r->send_proxy = (uint8_t)json_num(service, "send_proxy", 0);
+    if (!list) {
+        return 0;
+    }
+    r->trust = mem_new(sizeof *r->trust);
+    r->trust->networks = mem_array(json_count(list) + 1, sizeof *r->trust->networks);
+    for (const struct cJSON *at = json_first(list); at; at = json_next(at)) {
+        const char *text = json_value_str(at, "");
+        if (net_network_parse(str_of(text), &r->trust->networks[r->trust->count++])) {
+            *reterr = mem_printf("service %s: not a network of proxies: %s",
+                                 json_str(service, "name", ""), text);
+            return -EINVAL;
+        }
+    }
+    if (json_bool(json, "proxy_protocol", false)) {
+        port->proxies = r->trust;
+    }
+    return 0;
+}
+
 /* What decides over it: the policy, and the request function where it has one. */
 static int build_scripts(struct generation *g, struct route *r, const struct cJSON *json,
                          uint32_t place, char **reterr)
@@ -268,6 +294,9 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->host = mem_copy(host);
     r->policy = mem_copy(json_str(balance, "policy", "least_connections"));
     r->params = json_copy(json_get(balance, "params"));
+    if (build_trust(r, port, service, json, reterr)) {
+        return -EINVAL;
+    }
     return g->builtin ? 0 : build_scripts(g, r, json, place, reterr);
 }
 
@@ -304,6 +333,10 @@ static void free_generation(struct generation *g)
         mem_free(r->host);
         mem_free(r->policy);
         json_free(r->params);
+        if (r->trust) {
+            mem_free(r->trust->networks);
+            mem_free(r->trust);
+        }
         proxy_rules_free(&r->rules);
     }
     for (uint32_t i = 0; i < g->port_count; i++) {

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "board/circuit.h"
 #include "net/http1.h"
+#include "net/peer.h"
 
 struct access;
 struct cJSON;
@@ -131,6 +132,12 @@ struct shadow {
     bool rests;        /* after too many of them */
 };
 
+/* Proxies in front of us whose word on their clients counts. */
+struct trust {
+    struct net_network *networks;
+    uint32_t count;
+};
+
 struct route {
     struct list node;              /* of its service */
     struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
@@ -165,6 +172,9 @@ struct route {
     uint32_t place;      /* in its service, from 1 */
     char *host, *policy; /* as configured; these three for explain.c */
     struct cJSON *params;
+    struct trust *trust; /* NULL: no proxies are named */
+    bool forwarded;      /* backends get a Forwarded field, too */
+    uint8_t send_proxy;  /* version of the PROXY header that backends get; 0: none */
 };
 
 struct site {              /* one host of one address */
@@ -180,6 +190,7 @@ struct port { /* one listening address */
     struct map exact;                                /* host -> struct site * */
     struct timeout *client_timeout, *header_timeout; /* before a route is known */
     struct route *tcp; /* its connections are tunnels to this route's backends; NULL: HTTP */
+    const struct trust *proxies; /* they begin with a PROXY header; NULL: nobody does */
 };
 
 struct access;

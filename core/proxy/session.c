@@ -1,6 +1,6 @@
 /* session.c: a client connection.
  *
- *   HEAD -> EXCHANGE -> HEAD -> ... -> CLOSING -> LINGER -> (gone)
+ *   (PROXIED ->) HEAD -> EXCHANGE -> HEAD -> ... -> CLOSING -> LINGER -> (gone)
  *
  * Invariants: one exchange at a time, so pipelined requests are answered in order; the next head is
  * looked at only when the answer before has left for the kernel. A connection is registered with
@@ -8,15 +8,12 @@
  * a bounded number of times in a row, then others have their turn. */
 #include "proxy/parts.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/ban.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "board/board.h"
 
 enum {
@@ -24,30 +21,6 @@ enum {
     LINGER_BYTES = 256 << 10,
     EVICT_LOOKS = 256 /* at connections with the same time-out, the oldest first */
 };
-
-static void write_peer(struct session *s, const struct sockaddr_storage *addr)
-{
-    const void *bytes = NULL;
-    size_t len = 0;
-    int family = addr->ss_family;
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)addr;
-    if (family == AF_INET) {
-        bytes = &((const struct sockaddr_in *)(const void *)addr)->sin_addr;
-        len = 4;
-    } else if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
-        bytes = six->sin6_addr.s6_addr + 12;
-        len = 4;
-        family = AF_INET;
-    } else if (family == AF_INET6) {
-        bytes = &six->sin6_addr;
-        len = 16;
-    }
-    if (!bytes || !inet_ntop(family, bytes, s->peer, sizeof s->peer)) {
-        (void)str_copy(s->peer, sizeof s->peer, "unknown");
-        return;
-    }
-    s->key = (uint32_t)hash_bytes(bytes, len);
-}
 
 void proxy_session_new(struct proxy *p, struct listener *l, int fd,
                        const struct sockaddr_storage *addr)
@@ -61,7 +34,9 @@ void proxy_session_new(struct proxy *p, struct listener *l, int fd,
     s->listener = l;
     list_init(&s->ready);
     list_append(&p->sessions, &s->node);
-    write_peer(s, addr);
+    net_ip_of((const struct sockaddr *)addr, &s->from, &s->from_port);
+    proxy_peer_set(s, &s->from);
+    s->state = proxy_peer_speaks_first(s) ? SESSION_PROXIED : SESSION_HEAD;
     l->sessions++;
     p->session_count++;
     board_add(&p->numbers->connections, 1);
@@ -69,8 +44,8 @@ void proxy_session_new(struct proxy *p, struct listener *l, int fd,
 }
 
 struct session *proxy_session_carry(struct proxy *p, struct listener *l,
-                                    const struct carrier *carrier, void *carried, const char *peer,
-                                    uint32_t key)
+                                    const struct carrier *carrier, void *carried,
+                                    const struct net_ip *from, uint16_t from_port)
 {
     struct session *s = proxy_pool_take(&p->session_pool);
     if (!s) {
@@ -83,8 +58,10 @@ struct session *proxy_session_carry(struct proxy *p, struct listener *l,
     s->listener = l;
     s->carrier = carrier;
     s->carried = carried;
-    s->key = key;
-    (void)str_copy(s->peer, sizeof s->peer, peer);
+    s->state = SESSION_HEAD;
+    s->from = *from;
+    s->from_port = from_port;
+    proxy_peer_set(s, from);
     list_init(&s->ready);
     list_append(&p->sessions, &s->node);
     l->sessions++;
@@ -396,6 +373,23 @@ void proxy_session_request(struct session *s, struct str head, struct route *rou
 }
 
 /* Returns whether to go on. */
+static bool step_proxied(struct session *s)
+{
+    int rc = s->conn.error ? -ECONNRESET : s->conn.readable ? proxy_peer_read(s) : 0;
+    if (rc < 0) {
+        proxy_session_kill(s, true);
+        return false;
+    }
+    if (rc) {
+        s->state = SESSION_HEAD;
+        return true;
+    }
+    s->conn.readable = false; /* a new edge comes with more of it */
+    proxy_timeout_keep(s->proxy, &s->conn, header_timeout(s), false);
+    watch(s);
+    return false;
+}
+
 static bool step_head(struct session *s)
 {
     struct proxy *p = s->proxy;
@@ -497,6 +491,9 @@ void proxy_session_step(struct session *s)
     list_remove(&s->ready);
     for (int i = 0; more && i < STEPS; i++) {
         switch ((enum session_state)s->state) {
+        case SESSION_PROXIED:
+            more = step_proxied(s);
+            break;
         case SESSION_HEAD:
             more = step_head(s);
             break;
@@ -523,6 +520,9 @@ void proxy_session_step(struct session *s)
 void proxy_session_timeout(struct session *s)
 {
     switch ((enum session_state)s->state) {
+    case SESSION_PROXIED:
+        proxy_session_kill(s, true);
+        break;
     case SESSION_HEAD:
         if (s->out || !s->in) {
             proxy_session_kill(s, s->out != NULL);

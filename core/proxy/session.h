@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "net/http1.h"
 #include "net/net.h"
+#include "net/peer.h"
 #include "proxy/loop.h"
 
 struct access;
@@ -20,10 +21,6 @@ struct port;
 struct proxy;
 struct route;
 struct sockaddr_storage;
-
-enum {
-    PEER_BYTES = 46 /* INET6_ADDRSTRLEN */
-};
 
 /* ---- server.c ---------------------------------------------------------------------------- */
 
@@ -46,6 +43,7 @@ void proxy_listeners_end(struct proxy *p);
 /* ---- session.c --------------------------------------------------------------------------- */
 
 enum session_state {
+    SESSION_PROXIED, /* a proxy that is believed first says for whom it comes */
     SESSION_HEAD,
     SESSION_EXCHANGE,
     SESSION_CLOSING, /* what waits is written, then it ends */
@@ -89,17 +87,23 @@ struct session {
     bool ended;        /* by a carrier: nothing follows what recv gave */
     uint32_t lingered; /* bytes thrown away since */
     uint32_t key;
-    char peer[PEER_BYTES];
+    uint16_t from_port;
+    uint8_t word;     /* enum peer_word: of `from`, for the present request */
+    bool borrowed;    /* peer and key are what a proxy said, for the present request */
+    bool said_secure; /* and it said that its client came by https */
+    struct net_ip
+        from; /* who connected; behind a proxy that speaks the PROXY protocol: its client */
+    char peer[NET_IP_TEXT];        /* the client, as all see it: policies, limits, logs, backends */
     const struct carrier *carrier; /* NULL: the client is behind `conn` */
     void *carried;                 /* the carrier's own */
 };
 
 void proxy_session_new(struct proxy *p, struct listener *l, int fd,
                        const struct sockaddr_storage *addr);
-/* A session without a socket, for one exchange; `peer` and `key` are those of whoever asks. NULL: out of sessions. */
+/* A session without a socket, for one exchange; `from` is who asks. NULL: out of sessions. */
 struct session *proxy_session_carry(struct proxy *p, struct listener *l,
-                                    const struct carrier *carrier, void *carried, const char *peer,
-                                    uint32_t key);
+                                    const struct carrier *carrier, void *carried,
+                                    const struct net_ip *from, uint16_t from_port);
 /* Its request: `head` is HTTP/1.1 text, whole; "Transfer-Encoding: chunked" says that a body of unknown length comes.
  * `route`: NULL = by the head. The session may be dead afterwards. */
 void proxy_session_request(struct session *s, struct str head, struct route *route);
@@ -123,6 +127,28 @@ void proxy_session_kill(struct session *s, bool reset);
 bool proxy_session_evict(struct proxy *p);
 /* The exchange is over: the next head, or the end. */
 void proxy_session_next(struct session *s);
+
+/* ---- peer.c ------------------------------------------------------------------------------ */
+
+/* Whether what a peer says of its own client counts. */
+enum peer_word {
+    PEER_UNASKED, /* no proxies are named: what it says goes on, and stands for nothing */
+    PEER_DOUBTED, /* it is none of them: what it says is dropped */
+    PEER_BELIEVED
+};
+
+/* The client is `ip`: peer and key follow. */
+void proxy_peer_set(struct session *s, const struct net_ip *ip);
+/* Whether a PROXY header comes first on a new connection. */
+bool proxy_peer_speaks_first(const struct session *s);
+/* Takes the PROXY header off the socket: 1 = there it is, 0 = it is not whole, -EPROTO or another -errno. */
+int proxy_peer_read(struct session *s);
+/* Before a request on that route: who its client is. */
+void proxy_peer_find(struct session *s, const struct route *r, const struct http1_head *head);
+/* Whether the client came by https, as far as we see or a believed proxy says. */
+bool proxy_peer_secure(const struct session *s);
+/* The PROXY header (version 1 or 2) that tells a backend of the client. Its length. */
+size_t proxy_peer_write(const struct session *s, int version, char to[NET_PROXIED_BYTES]);
 
 /* ---- answer.c ---------------------------------------------------------------------------- */
 

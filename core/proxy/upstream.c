@@ -111,6 +111,15 @@ bool proxy_upstream_ours(int rc)
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -ENOSPC;
 }
 
+/* Tells a backend that wants it for whom the connection is; a fresh one takes so few bytes at once. */
+static int introduce(const struct exchange *ex, struct upstream *u)
+{
+    char header[NET_PROXIED_BYTES];
+    size_t len = proxy_peer_write(ex->session, ex->route->send_proxy, header);
+    u->introduced = u->personal = true;
+    return send(u->conn.fd, header, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EPIPE;
+}
+
 int proxy_upstream_open(struct exchange *ex, bool fresh)
 {
     struct proxy *p = ex->session->proxy;
@@ -149,6 +158,11 @@ int proxy_upstream_open(struct exchange *ex, bool fresh)
         destroy(u);
         return rc;
     }
+    u->introduced = !ex->route->send_proxy;
+    if (!pending && !u->introduced && introduce(ex, u)) {
+        destroy(u);
+        return -EPIPE;
+    }
     u->ex = ex;
     ex->up = u;
     return 0;
@@ -161,7 +175,7 @@ void proxy_upstream_release(struct upstream *u, bool keep)
     u->ex->up = NULL;
     u->ex = NULL;
     proxy_timeout_stop(&u->conn);
-    if (!keep || u->conn.hup || u->out || u->broken || !b->service || b->draining ||
+    if (!keep || u->personal || u->conn.hup || u->out || u->broken || !b->service || b->draining ||
         b->idle_count >= IDLE_PER_BACKEND || (u->conn.readable && !proxy_conn_quiet(&u->conn))) {
         destroy(u);
         return;
@@ -176,6 +190,9 @@ void proxy_upstream_release(struct upstream *u, bool keep)
 void proxy_upstream_event(struct upstream *u)
 {
     if (u->ex) {
+        if (!u->introduced && u->conn.writable && !u->conn.error) {
+            (void)introduce(u->ex, u); /* when it fails, so does what is sent next */
+        }
         proxy_session_step(u->ex->session);
     } else if (u->conn.hup || (u->conn.readable && !proxy_conn_quiet(&u->conn))) {
         close_idle(u);

@@ -68,7 +68,8 @@ local function notation(parse)
     end
 end
 
-for _, name in ipairs { "duration", "size", "listen", "backend", "port", "volume", "restart_policy" } do
+for _, name in ipairs { "duration", "size", "listen", "backend", "port", "volume", "restart_policy",
+    "network" } do
     types[name] = notation(values[name])
 end
 
@@ -161,6 +162,11 @@ function types.list(value, field, path, ctx)
         out[#out + 1] = M.value(field.of, value[i], M.joined(path, i), ctx)
     end
     return out
+end
+
+function types.networks(value, field, path, ctx)
+    return types.list(type(value) == "string" and { value } or value,
+        { of = { type = "network" }, most = 64, example = field.example }, path, ctx)
 end
 
 function types.map(value, field, path, ctx)

@@ -153,6 +153,19 @@ local function conditions(r)
     return #out > 0 and out or { rest }
 end
 
+-- Connections begin before their route is known: all routes of an address agree on who sends PROXY headers.
+local function check_proxied(entry, ctx, seen)
+    local r = entry.route
+    local says = r.proxy_protocol and ("of %s"):format(table.concat(r.trusted_proxies or {}, ", ")) or "none"
+    local key = "proxied " .. r.listen
+    seen[key] = seen[key] or { says = says, at = r.at }
+    if seen[key].says ~= says then
+        ctx.report(check.joined(entry.path, "proxy_protocol"),
+            ("PROXY headers on %s: %s here, and %s at %s: they come before a route is known, so all of its "
+                .. "routes say the same"):format(r.listen, says, seen[key].says, seen[key].at))
+    end
+end
+
 -- No two routes on one address with the same host, path and conditions; none on the admin address. `seen`
 -- carries over services.
 function M.routes(ctx, admin, seen)
@@ -166,6 +179,7 @@ function M.routes(ctx, admin, seen)
                     kind, seen[kind]))
             end
             seen[sole] = seen[sole] or r.at
+            check_proxied(entry, ctx, seen)
             for _, condition in ipairs(conditions(r)) do
                 local key = r.listen .. " " .. r.host .. " " .. r.path .. condition
                 if seen[key] and not own[key] then

@@ -490,6 +490,11 @@ local function one_route(value, path, ctx)
         end
     end
     check_tcp(r, value, path, ctx)
+    r.trusted_proxies = r.trusted_proxies or ctx.cluster.trusted_proxies
+    if r.proxy_protocol and #(r.trusted_proxies or {}) == 0 then
+        ctx.report(check.joined(path, "proxy_protocol"),
+            'from whom? Write trusted_proxies = { "10.0.0.0/8" } beside it or in the cluster')
+    end
     if type(value.circuit_breaker) == "table" then
         r.circuit_breaker.explicit = true
     end

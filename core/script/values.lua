@@ -92,6 +92,20 @@ local function is_ipv6(text)
         groups <= 8 and (groups == 8 or text:find "::") and select(2, text:gsub("::", "")) <= 1
 end
 
+-- "10.0.0.0/8", "::1": a network of addresses, or one of them.
+function M.network(value)
+    local text = type(value) == "string" and value:lower() or ""
+    local host, bits = text:match "^([%x.:]+)/(%d%d?%d?)$"
+    host = host or text
+    local most = is_ipv4(host) and 32 or is_ipv6(host) and 128
+    if not most then
+        return M.expected('an address or a network such as "10.0.0.0/8"', value)
+    elseif bits and tonumber(bits) > most then
+        return nil, ("a prefix of %s has at most %d bits, got %s"):format(host, most, M.describe(value))
+    end
+    return text
+end
+
 function M.is_host(text)
     return #text <= 253 and text:find "^[%w]" and not text:find "[^%w.-]" and not text:find "%.%." and
         not text:find "[-.]$"

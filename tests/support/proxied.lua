@@ -154,7 +154,8 @@ function world_mt:must(line)
     return reply
 end
 
--- Routes are { service, path =, host =, ..., more = { key = of the JSON } }; policies' sources serve where the real script room is linked.
+-- Routes are { service, path =, host =, ..., more = { key = of the JSON }, of_service = { key = of its service } };
+-- policies' sources serve where the real script room is linked.
 function world_mt.configure(_, routes, cluster, builtin)
     local services, order = {}, { n = 0 }
     for _, route in ipairs(routes) do
@@ -162,6 +163,9 @@ function world_mt.configure(_, routes, cluster, builtin)
         if not services[name] then
             services[name] = { name = name, source = "backends", routes = {}, backends = { n = 0 } }
             order[#order + 1] = services[name]
+            for key, value in pairs(route.of_service or {}) do
+                services[name][key] = value
+            end
         end
         local json_route = {
             listen = route.listen or "front", host = route.host or "", path = route.path or "/",

@@ -95,7 +95,9 @@ static void begin(struct proxy *p, const char *head)
     static char text[TEXT_BYTES];
     struct listener *l = list_owner(p->listeners.next, struct listener, node);
     memset(&world, 0, sizeof world);
-    world.session = proxy_session_carry(p, l, &carrier, NULL, "192.0.2.7", 7);
+    struct net_ip from;
+    (void)net_ip_parse(str_of("192.0.2.7"), &from);
+    world.session = proxy_session_carry(p, l, &carrier, NULL, &from, 51000);
     if (world.session) {
         proxy_session_request(world.session, (struct str){text, unfold(head, text)}, NULL);
     }

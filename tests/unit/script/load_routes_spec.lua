@@ -55,6 +55,24 @@ min_body_rate = "1k" ]]
         assert.is_nil((load [[cluster { max_header_bytes = "32k" } service "w" { backends = { "127.0.0.1:9" } }]]))
     end)
 
+    it("takes proxies in front that are believed, and PROXY headers both ways", function()
+        local config = load [[cluster { trusted_proxies = { "10.0.0.0/8", "::1" } }
+            service "web" { backends = { "127.0.0.1:9" }, send_proxy = 2, route = {
+                { listen = ":8080", proxy_protocol = true, forwarded = true },
+                { listen = ":8081", trusted_proxies = "192.0.2.1" }, { listen = ":8082", trusted_proxies = {} } } }]]
+        local routes = config.services[1].routes
+        assert.same({ { "10.0.0.0/8", "::1" }, { "192.0.2.1" }, {} },
+            { routes[1].trusted_proxies, routes[2].trusted_proxies, routes[3].trusted_proxies })
+        assert.same({ true, true, 2 }, { routes[1].proxy_protocol, routes[1].forwarded, config.services[1].send_proxy })
+        assert.is_nil(route("").trusted_proxies)
+        refused('{ listen = ":80", proxy_protocol = true }', 'from whom? Write trusted_proxies = { "10.0.0.0/8" }')
+        refused('{ listen = ":80", trusted_proxies = { "10.0.0.0/33" } }',
+            'trusted_proxies[1]: a prefix of 10.0.0.0 has at most 32 bits, got "10.0.0.0/33"')
+        refused('{ listen = ":80", trusted_proxies = "proxy" }', 'expected an address or a network such as "10.0.0.0/8"')
+        refused('{ { listen = ":80", trusted_proxies = "::1", proxy_protocol = true }, { listen = ":80", path = "/a" } }',
+            "PROXY headers on 0.0.0.0:80: none here, and of ::1 at ")
+    end)
+
     it("takes TCP routes, which share no address with HTTP and have none of its keys", function()
         local config = with '{ listen = "tcp://:5432", balance = "least_connections", idle_timeout = "5m" }'
         local r = config.services[1].routes[1]
