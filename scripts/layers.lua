@@ -14,11 +14,12 @@ local ROOMS = {
     ipc = { may = { "base" } },
     net = { may = { "base" } },
     script = { may = { "base", "board" } },
+    edge = { may = { "base", "board", "net" } },
     engine = { may = { "base", "net" } },
     probe = { may = { "base", "net" } },
     store = { may = { "base" } },
     acme = { may = { "base", "net/jose.h" } },
-    proxy = { may = { "base", "board", "ipc", "net", "script" } },
+    proxy = { may = { "base", "board", "ipc", "net", "edge", "script" } },
     -- Of engine and probe only the interface: fleet starts work through a table and through ports.
     fleet = { may = { "base", "board", "engine/engine.h", "probe/probe.h" } },
     watch = { may = { "base", "board", "net", "store" } },

@@ -1,6 +1,7 @@
 /* answer.c: answers of our own, dates and chance. */
 #include "proxy/parts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -50,33 +51,66 @@ const char *proxy_date(struct proxy *p)
     return p->date;
 }
 
-int proxy_answer(struct session *s, int status, const char *id, const char *why, bool head_only,
-                 bool keep)
+/* The fields that an answer has by its status, unless its own lines have them. */
+static const char *usual_fields(const struct reply *r)
 {
-    /* `why` is one of our own short sentences, an id has at most REQUEST_ID_BYTES. */
-    char body[512], text[1024];
-    bool has_id = id[0] != '\0';
-    int body_len = snprintf(body, sizeof body, "%d %s: %s%s%s\n", status, http1_reason(status), why,
-                            has_id ? "\nrequest id: " : "", id);
-    keep = keep && !s->proxy->draining;
-    int len =
-        snprintf(text, sizeof text,
-                 "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                 "Content-Length: %d\r\n%s%s%s%s%s%s\r\n",
-                 status, http1_reason(status), proxy_date(s->proxy), body_len,
-                 has_id ? "X-Request-Id: " : "", id, has_id ? "\r\n" : "",
-                 status == 503 ? "Retry-After: 1\r\n" : "",
-                 status == 405 ? "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" : "",
-                 s->carrier ? ""
-                 : keep     ? "Connection: keep-alive\r\n"
-                            : "Connection: close\r\n");
+    struct str lines = r->fields, line;
+    if (r->status == 405) {
+        return "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n";
+    }
+    while (r->status == 503 && str_next(&lines, '\n', &line)) {
+        if (str_is_nocase(str_sub(line, 0, 12), "retry-after:")) {
+            return "";
+        }
+    }
+    return r->status == 503 ? "Retry-After: 1\r\n" : "";
+}
+
+int proxy_reply(struct session *s, const struct reply *r)
+{
+    char *bytes = s->proxy->head_bytes;
+    size_t size = sizeof s->proxy->head_bytes;
+    /* `why` is one of our own short sentences, an id has at most REQUEST_ID_BYTES, a type 255. */
+    char body[512], length[40] = "";
+    bool has_id = r->id[0] != '\0', bodiless = r->status == 204 || r->status == 304;
+    struct str type = r->type.len ? r->type : str_of("text/plain; charset=utf-8"),
+               content = r->body;
+    bool keep = r->keep && !s->proxy->draining;
+    if (!r->type.len && !bodiless) {
+        int n = snprintf(body, sizeof body, "%d %s: %s%s%s\n", r->status, http1_reason(r->status),
+                         r->why, has_id ? "\nrequest id: " : "", r->id);
+        content = (struct str){body, (size_t)n};
+    }
+    if (!bodiless) {
+        snprintf(length, sizeof length, "Content-Length: %zu\r\n", content.len);
+    }
+    int len = snprintf(bytes, size, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s%.*s%s%s%s%s%s%s%.*s%s\r\n",
+                       r->status, http1_reason(r->status), proxy_date(s->proxy),
+                       bodiless ? "" : "Content-Type: ", bodiless ? 0 : (int)type.len, type.ptr,
+                       bodiless ? "" : "\r\n", length, has_id ? "X-Request-Id: " : "", r->id,
+                       has_id ? "\r\n" : "", usual_fields(r), (int)r->fields.len, r->fields.ptr,
+                       s->carrier ? ""
+                       : keep     ? "Connection: keep-alive\r\n"
+                                  : "Connection: close\r\n");
     s->last = !keep;
-    int rc = proxy_session_tell(s, (struct str){text, (size_t)len},
-                                (struct str){body, head_only ? 0 : (size_t)body_len}, true);
+    if ((size_t)len >= size) { /* fields longer than any that steps make */
+        proxy_session_kill(s, true);
+        return -ENOBUFS;
+    }
+    content.len = r->head_only || bodiless ? 0 : content.len;
+    int rc = proxy_session_tell(s, (struct str){bytes, (size_t)len}, content, true);
     if (rc) {
         proxy_session_kill(s, true);
     } else {
         proxy_session_next(s);
     }
     return rc;
+}
+
+int proxy_answer(struct session *s, int status, const char *id, const char *why, bool head_only,
+                 bool keep)
+{
+    return proxy_reply(
+        s, &(struct reply){
+               .status = status, .why = why, .id = id, .head_only = head_only, .keep = keep});
 }

@@ -50,6 +50,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
     proxy_pipe_give(p, ex->in_pipe);
     proxy_block_give(p, &ex->request);
     proxy_block_give(p, &ex->trailer);
+    proxy_steps_end(ex);
     proxy_generation_unref(ex->generation);
     ex->session->ex = NULL;
     proxy_pool_give(&p->exchange_pool, ex);
@@ -76,31 +77,41 @@ enum progress proxy_exchange_abort(struct exchange *ex)
     return PROGRESS_OVER;
 }
 
-enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why)
+enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply)
 {
     struct session *s = ex->session;
+    char id[REQUEST_ID_BYTES + 1];
+    (void)str_copy(id, sizeof id, ex->id);
+    reply->id = id;
+    reply->head_only = ex->method == HTTP1_HEAD;
+    reply->keep = ex->client_keep && ex->in.done;
+    if (!ex->in.done) {
+        s->untidy = true;
+    }
+    if (ex->course) {
+        proxy_steps_reply(ex, reply);
+    }
+    ex->status = (uint16_t)reply->status;
+    ex->sent_bytes += reply->head_only ? 0 : reply->body.len;
+    proxy_access_exchange(ex, true);
+    drop(ex, false);
+    (void)proxy_reply(s, reply);
+    return PROGRESS_OVER;
+}
+
+enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why)
+{
     if (ex->head_sent || ex->tcp) {
         if (ex->backend && !ex->head_sent) {
             proxy_tally_failure(ex, false);
         }
         return proxy_exchange_abort(ex);
     }
-    char id[REQUEST_ID_BYTES + 1];
-    (void)str_copy(id, sizeof id, ex->id);
-    bool head_only = ex->method == HTTP1_HEAD;
-    bool keep = ex->client_keep && ex->in.done;
-    if (!ex->in.done) {
-        s->untidy = true;
-    }
     if (ex->backend && status >= 500) {
         ex->failure = status == 504 && !ex->failure ? FAILURE_TIMEOUT : ex->failure;
         proxy_tally_failure(ex, false);
     }
-    ex->status = (uint16_t)status;
-    proxy_access_exchange(ex, true);
-    drop(ex, false);
-    (void)proxy_answer(s, status, id, why, head_only, keep);
-    return PROGRESS_OVER;
+    return proxy_exchange_reply(ex, &(struct reply){.status = status, .why = why});
 }
 
 enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc)
@@ -319,6 +330,9 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
         board_add(&p->numbers->exhausted, 1);
         proxy_fact(p, "limit", "out of exchanges: a request was refused");
         refuse(s, head, 503, "too much is going on");
+        return;
+    }
+    if (route->steps && proxy_steps_request(ex, head) == STEPPED_ANSWERED) {
         return;
     }
     ssize_t n =

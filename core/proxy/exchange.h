@@ -17,7 +17,9 @@
 struct backend;
 struct board_times;
 struct generation;
+struct course;
 struct proxy;
+struct reply;
 struct route;
 struct session;
 
@@ -90,6 +92,7 @@ struct exchange {
     struct generation *generation;
     struct route *route;
     struct backend *backend; /* counted in flight there; NULL: between two attempts */
+    struct course *course;   /* what its route's steps noted; NULL: it has none */
     struct block *request;   /* head and first body bytes as sent: kept to be sent again */
     struct view view;        /* what policies see of the request */
     struct list waiting;     /* of the route's queue */
@@ -150,6 +153,8 @@ bool proxy_exchange_begin_tcp(struct session *s);
 enum progress proxy_exchange_step(struct exchange *ex);
 /* Gives up: answers with the status, or cuts the client when its answer has begun. */
 enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why);
+/* Ends it with this answer, of which id, head_only and keep are filled in. */
+enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply);
 /* The same for a request body: 413 for -EFBIG, else 400. */
 enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc);
 /* The answer is through. */

@@ -373,7 +373,8 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
     put_text(&w, "\r\n");
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
-        bool dropped = final && proxy_change_drops(change, f->name);
+        bool dropped = final && (proxy_change_drops(change, f->name) ||
+                                 (ex->course && proxy_steps_drops(ex, f->name)));
         if (!f->hop && !dropped && f->known != HTTP1_CONTENT_LENGTH) {
             put_field(&w, f);
             dated = dated || f->known == HTTP1_DATE;
@@ -390,6 +391,9 @@ ssize_t proxy_forward_answer(const struct exchange *ex, const struct http1_head 
     if (final) {
         w.at += proxy_view_cookie(ex, w.at, (size_t)(w.end - w.at));
         put_set(&w, change);
+        if (ex->course) {
+            put(&w, ex->course->fields, ex->course->fields_len);
+        }
         put_via(&w, NULL, head->minor);
     }
     put_framing(&w, ex, head);

@@ -14,12 +14,13 @@
  *   access.c    the access log
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits
+ *   steps.c     what else a route does to requests and answers: the steps of room edge, in their order
  *   view.c      what policies see of a request; sessions;  function.c  a route's own function for that
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
  *   explain.c   one decision told;  past.c  decisions of late;  past_told.c  those of a request told
  *   guard.c     circuits, comparison of backends, retry budget;  queue.c  waiting for a place
  *
- * Headers by what they are about: loop.h, session.h, exchange.h, route.h, balance.h.
+ * Headers by what they are about: loop.h, session.h, exchange.h, route.h, steps.h, balance.h.
  *
  * Everything happens in proxy_session_step: events only set flags on a connection and call it, and
  * it goes on until nothing moves. Memory of closed connections is reused only behind the batch of
@@ -42,6 +43,7 @@
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/session.h"
+#include "proxy/steps.h"
 #include "script/script.h"
 
 struct board_worker;
@@ -73,7 +75,7 @@ struct proxy {
     uint64_t queue_ms;                   /* last look */
     uint32_t holds;                      /* answers held */
     uint32_t backend_serial;             /* of the newest */
-    struct pool session_pool, exchange_pool, upstream_pool, block_pool;
+    struct pool session_pool, exchange_pool, upstream_pool, block_pool, course_pool;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;
     struct map services;
@@ -93,6 +95,8 @@ struct proxy {
     struct http1_head head;      /* of whatever is parsed just now */
     char head_bytes[LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES];
     char scratch[SCRATCH_BYTES];
+    char step_bytes[STEP_BYTES];  /* what steps write of the request, */
+    char reply_bytes[STEP_BYTES]; /* and of an answer of our own */
 };
 
 #endif

@@ -50,6 +50,7 @@ static int init_pools(struct proxy *p)
     uint32_t blocks = sessions * 2 < BLOCKS_MOST ? sessions * 2 : BLOCKS_MOST;
     int rc = proxy_pool_init(&p->session_pool, sizeof(struct session), sessions);
     rc = rc ? rc : proxy_pool_init(&p->exchange_pool, sizeof(struct exchange), sessions);
+    rc = rc ? rc : proxy_pool_init(&p->course_pool, sizeof(struct course), sessions);
     rc = rc ? rc
             : proxy_pool_init(&p->upstream_pool, sizeof(struct upstream),
                               sessions + UPSTREAMS_BESIDE);
@@ -121,6 +122,7 @@ void proxy_free(struct proxy *p)
     proxy_pool_free(&p->exchange_pool);
     proxy_pool_free(&p->upstream_pool);
     proxy_pool_free(&p->block_pool);
+    proxy_pool_free(&p->course_pool);
     proxy_past_close(p);
     board_traffic_free(p->traffic);
     while (p->timeouts) {

@@ -294,10 +294,9 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->host = mem_copy(host);
     r->policy = mem_copy(json_str(balance, "policy", "least_connections"));
     r->params = json_copy(json_get(balance, "params"));
-    if (build_trust(r, port, service, json, reterr)) {
-        return -EINVAL;
-    }
-    return g->builtin ? 0 : build_scripts(g, r, json, place, reterr);
+    int rc = build_trust(r, port, service, json, reterr);
+    rc = rc ? rc : proxy_steps_new(r, json, reterr);
+    return rc || g->builtin ? rc : build_scripts(g, r, json, place, reterr);
 }
 
 static void point_sites(struct generation *g)
@@ -338,6 +337,7 @@ static void free_generation(struct generation *g)
             mem_free(r->trust);
         }
         proxy_rules_free(&r->rules);
+        proxy_steps_free(r->steps);
     }
     for (uint32_t i = 0; i < g->port_count; i++) {
         struct port *port = &g->ports[i];

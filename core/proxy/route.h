@@ -22,6 +22,7 @@ struct script_picker;
 struct script_request;
 struct script_reader;
 struct service;
+struct steps;
 struct view_plan;
 
 enum {
@@ -166,6 +167,7 @@ struct route {
     struct script_reader *reader; /* its request function; NULL: none */
     struct lapses lapses, reader_lapses;
     struct rules rules;
+    struct steps *steps; /* NULL: it has none */
     uint64_t revived_ms; /* when one that waits could try all again */
     uint32_t asks;       /* of the policy, ever; wraps */
     bool interpreted;    /* LuaJIT gave its policy up */

@@ -152,7 +152,21 @@ size_t proxy_peer_write(const struct session *s, int version, char to[NET_PROXIE
 
 /* ---- answer.c ---------------------------------------------------------------------------- */
 
-/* An answer of our own. `id` may be "". `keep`: the connection may go on. -errno. */
+/* An answer of our own; what it names is lent. */
+struct reply {
+    int status;
+    const char
+        *why; /* a short sentence of ours: with the id it is the body when there is no type */
+    struct str type, body; /* of an operator's */
+    struct str fields;     /* more of them: whole lines */
+    const char *id;        /* of the request; "": it has none */
+    bool head_only;
+    bool keep; /* the connection may go on */
+};
+
+/* Sends it; -errno. */
+int proxy_reply(struct session *s, const struct reply *reply);
+/* A reply that is but a sentence. */
 int proxy_answer(struct session *s, int status, const char *id, const char *why, bool head_only,
                  bool keep);
 /* The present time as in a Date field. Lends: until the next call. */

@@ -83,6 +83,9 @@ local function context(load, entry)
         use.ctx = ctx
         load.uses[#load.uses + 1] = use
     end
+    function ctx.read(name)
+        return load.host.read(name)
+    end
     ctx.errors, ctx.function_at = load.errors.count, load.host.function_at
     function ctx.run_again()
         load.run_again = true

@@ -1,5 +1,6 @@
 -- rules.lua: what must hold between the keys of a service and between services.
 local check = require "script.check"
+local edge = require "script.edge"
 
 local M = {}
 
@@ -8,7 +9,9 @@ local DOCKER_LEAST_MEMORY = 6 * 2 ^ 20
 -- Which of image, command and backends makes the service: "image", "command", "backends" or nil.
 function M.source(body, engine, ctx)
     local image, command, backends = body.image ~= nil, body.command ~= nil, body.backends ~= nil
-    if not image and not command and not backends then
+    if not image and not command and not backends and edge.all_answer(body.route) then
+        return "backends" -- of which it needs none
+    elseif not image and not command and not backends then
         ctx.report("", engine == "docker" and
             'needs an image, such as image = "acme/catalog:1.4", or backends' or
             'needs a command, such as command = { "./catalog", "--port", "$PORT" }, or backends')

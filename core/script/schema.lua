@@ -1,5 +1,7 @@
 -- schema.lua: the configuration's keys: type, default, range, meaning. Drives validation, defaults,
 -- completion and documentation; check.lua tells what a field may say.
+local edge = require "script.schema_edge"
+
 local NAME = "^%w[%w_.-]*$"
 local NAME_DOC = 'letters, digits, "-", "_" and "." after a letter or digit'
 local MAX_INSTANCES = 1000
@@ -291,6 +293,10 @@ S.route = {
   { "slow_start", type = "duration", max = 86400, unit = "s",
     doc = "a new backend's share grows over so long; the service's when absent" },
 }
+
+for _, field in ipairs(edge.route) do
+  S.route[#S.route + 1] = field
+end
 
 -- Guard rails that have settings; the others (fleet.h) have none.
 S.step_limits = {

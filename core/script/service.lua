@@ -5,6 +5,7 @@
 -- place(path) -> "file:line", use(kind, policy, params, path, owner): notes that `owner.params` are the
 -- parameters of a policy, function_at(f) -> "file:line", run_again(): workers need a function of the files.
 local check = require "script.check"
+local edge = require "script.edge"
 local schema = require "script.schema"
 local tls = require "script.tls"
 local values = require "script.values"
@@ -490,6 +491,7 @@ local function one_route(value, path, ctx)
         end
     end
     check_tcp(r, value, path, ctx)
+    edge.route(r, value, path, ctx)
     r.trusted_proxies = r.trusted_proxies or ctx.cluster.trusted_proxies
     if r.proxy_protocol and #(r.trusted_proxies or {}) == 0 then
         ctx.report(check.joined(path, "proxy_protocol"),
