@@ -2,6 +2,7 @@
 #include "store/sql.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -129,9 +130,28 @@ static int open_with(const char *path, int flags, struct sqlite3 **ret_db)
     return 0;
 }
 
+/* Documents may hold keys: only its owner reads a database, wherever it is. SQLite gives the file's mode to those
+ * that it makes beside it. */
+static void keep_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (size_t i = 0; i < sizeof companions / sizeof companions[0]; i++) {
+        struct stat st;
+        char *name = mem_printf("%s%s", path, companions[i]);
+        if (!lstat(name, &st) && S_ISREG(st.st_mode) && st.st_mode & (S_IRWXG | S_IRWXO)) {
+            (void)chmod(name, st.st_mode & S_IRWXU);
+        }
+        mem_free(name);
+    }
+}
+
 int sql_open(const char *path, enum sql_sync sync, struct sqlite3 **ret_db)
 {
     struct sqlite3 *db;
+    keep_private(path);
     int code = open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
     if (code) {
         return code;

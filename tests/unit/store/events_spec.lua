@@ -97,6 +97,25 @@ describe("events and documents", function()
         assert.same({}, store:documents "outbox")
     end)
 
+    it("can be read by their owner alone, whatever the directory lets in", function()
+        C.store_put(store.store, "acme", "key", '"a private key"')
+        store:durable(store:event "reload")
+        local function modes()
+            local pipe = io.popen(("chmod 755 '%s'; stat -c '%%n %%a' '%s'/*.db* | sed 's,.*/,,'"):format(dir, dir))
+            local text = pipe:read "*a"
+            pipe:close()
+            assert.matches("events.db 600\n", text)
+            assert.matches("events.db%-wal 600\n", text)
+            assert.not_matches(" [0-7]*[1-7][0-7]?\n", (text:gsub(" 600\n", "\n")))
+        end
+        modes()
+        os.execute(("chmod 644 '%s'/*.db*"):format(dir))
+        again()
+        C.store_put(store.store, "acme", "key", '"another"')
+        store:durable(store:event "reload")
+        modes()
+    end)
+
     it("what is queued when it closes is written", function()
         for _ = 1, 3000 do
             store:event "decision"
