@@ -130,6 +130,14 @@ static void on_quarantine(struct worker *w, const struct ipc_message *m)
     json_free(said);
 }
 
+static void on_challenges(struct worker *w, const struct ipc_message *m)
+{
+    struct cJSON *said = json_parse(m->data, m->len);
+    proxy_challenges(w->proxy, json_get(said, "answers"));
+    acknowledge(w, m->generation, "challenges", (uint64_t)json_int(said, "version", 0));
+    json_free(said);
+}
+
 static void on_message(void *arg, const struct ipc_message *m)
 {
     struct worker *w = arg;
@@ -151,6 +159,8 @@ static void on_message(void *arg, const struct ipc_message *m)
         on_quarantine(w, m);
     } else if (m->type == IPC_EXPLAIN) {
         on_explain(w, m);
+    } else if (m->type == IPC_CHALLENGES) {
+        on_challenges(w, m);
     }
 }
 

@@ -34,7 +34,7 @@ enum ipc_type {
     IPC_NOTIFIED, /* policy master   the answer, as script_cold_notify gives it                  */
     IPC_DRAIN,    /* master worker   {"deadline_ms":30000} accept no more, finish, exit         */
     IPC_READY,    /* child  master   {} started and listening to messages                       */
-    IPC_ACK, /* child  master   {"of":"config"|"prepare"|"commit"|"roster"|"certificates","version":N,"diff"?} */
+    IPC_ACK, /* child  master   {"of":"config"|"prepare"|"commit"|"roster"|"challenges"|"certificates","version":N,"diff"?} */
     IPC_NACK, /* child  master   {"of":"load"|"config"|"prepare"|"certificates","error":"text, may be many lines"} */
     IPC_FACT, /* child  master   {"kind","service","backend","text"} news, as proxy.h has it   */
     IPC_EXPLAIN,   /* master worker {"id":N,"like":"GET /x Host: y","listen":"address or empty"}
@@ -49,6 +49,8 @@ enum ipc_type {
                        Of the one in force: at once. Wiped from memory once it is sent, and once it is read. */
     IPC_QUARANTINE, /* master child {"point":"scale","of":"catalog","place":0,"error":"file:line: ..."}: do not ask
                        that policy any more, in this generation */
+    IPC_CHALLENGES, /* master worker  {"version":N,"answers":{"TOKEN":"text"}} what ACME authorities are answered below
+                       /.well-known/acme-challenge/ (proxy.h); the worker ACKs "challenges"       */
     IPC_TYPES
 };
 

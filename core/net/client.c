@@ -33,6 +33,7 @@
 enum {
     POOLED_CONNECTIONS = 64, /* below the parallelism, reuse collapses */
     FIELD_BYTES = 128,       /* kept of a header field's value */
+    LONG_FIELD_BYTES = 1001, /* of one that names another place */
     CONNECT_TIMEOUT_MS = 1000
 };
 
@@ -67,6 +68,7 @@ struct net_call {
     int upload_fd;
     struct buf body;
     char api_version[FIELD_BYTES], content_type[FIELD_BYTES], retry_after[FIELD_BYTES];
+    char location[LONG_FIELD_BYTES], replay_nonce[LONG_FIELD_BYTES];
     struct mail mail;
     char error_text[CURL_ERROR_SIZE]; /* curl's */
     char refused_text[CURL_ERROR_SIZE];
@@ -149,6 +151,8 @@ static void finish(struct net_call *call, int error, const char *text)
         .api_version = call->api_version,
         .content_type = call->content_type,
         .retry_after = call->retry_after,
+        .location = call->location,
+        .replay_nonce = call->replay_nonce,
         .took_ms = (uint32_t)(clock_now_ms() - call->began_ms),
     };
     call->done(call->arg, &answer);
@@ -270,7 +274,7 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
 
 /* ---- Bytes of a call; these run inside curl ---- */
 
-static bool field(struct str line, const char *name, char *to)
+static bool field(struct str line, const char *name, char *to, size_t size)
 {
     size_t len = strlen(name);
     if (line.len <= len || line.ptr[len] != ':' || strncasecmp(line.ptr, name, len)) {
@@ -280,7 +284,7 @@ static bool field(struct str line, const char *name, char *to)
     while (value.len && (value.ptr[value.len - 1] == '\n' || value.ptr[value.len - 1] == '\r')) {
         value.len--;
     }
-    str_put(to, FIELD_BYTES, str_trim(value));
+    str_put(to, size, str_trim(value));
     return true;
 }
 
@@ -298,9 +302,11 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *arg)
     }
     bool blank = line.len == 2 && line.ptr[0] == '\r';
     if (call->headed || !blank) {
-        (void)(field(line, "Api-Version", call->api_version) ||
-               field(line, "Content-Type", call->content_type) ||
-               field(line, "Retry-After", call->retry_after));
+        (void)(field(line, "Api-Version", call->api_version, FIELD_BYTES) ||
+               field(line, "Content-Type", call->content_type, FIELD_BYTES) ||
+               field(line, "Retry-After", call->retry_after, FIELD_BYTES) ||
+               field(line, "Location", call->location, LONG_FIELD_BYTES) ||
+               field(line, "Replay-Nonce", call->replay_nonce, LONG_FIELD_BYTES));
         return line.len;
     }
     long status = 0;

@@ -309,6 +309,9 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     if (refuse_early(s, head)) {
         return;
     }
+    if (p->challenges && !route && proxy_challenge_answer(s, head)) {
+        return;
+    }
     route = route ? route : find_route(s, head);
     if (!route) {
         board_add(&p->numbers->no_route, 1);

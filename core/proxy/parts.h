@@ -79,6 +79,7 @@ struct proxy {
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;
     struct map services;
+    struct cJSON *challenges; /* NULL: none (challenge.c) */
     struct generation *current, *prepared;
     struct pipe *pipes;
     unsigned pipe_count;

@@ -116,6 +116,7 @@ void proxy_free(struct proxy *p)
     }
     proxy_abort(p);
     proxy_generation_unref(p->current);
+    proxy_challenges(p, NULL);
     proxy_roster_free(p);
     proxy_pipes_free(p);
     proxy_pool_free(&p->session_pool);

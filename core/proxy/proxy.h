@@ -80,6 +80,10 @@ struct cJSON *proxy_past(struct proxy *p, const char *id);
  * {"ok":true,"found":[{as above,"request":"its id"}],"after":81920 (for the next time),
  *  "left_out":0 (older ones since then),"lost":false (some were forgotten before they were asked for)}. */
 struct cJSON *proxy_trace(struct proxy *p, double after, const char *service, const char *route);
+/* What ACME authorities are answered: an object of tokens and texts. GET /.well-known/acme-challenge/TOKEN gets the text,
+ * whatever host and listener it comes to and before any route is looked for; other tokens go by the routes. NULL or
+ * none in it: nothing is answered. */
+void proxy_challenges(struct proxy *p, const struct cJSON *answers);
 /* Opens the access log's file again. */
 void proxy_reopen(struct proxy *p);
 /* Runs until drained or proxy_stop. */

@@ -175,6 +175,12 @@ const char *proxy_date(struct proxy *p);
 void proxy_request_id(struct proxy *p, char ret_id[33]);
 uint64_t proxy_random(struct proxy *p);
 
+/* ---- challenge.c ------------------------------------------------------------------------- */
+
+/* Answers the challenge of an ACME authority when it is one that we know; only while there are some. The session may
+ * be dead afterwards. */
+bool proxy_challenge_answer(struct session *s, const struct http1_head *head);
+
 /* ---- access.c ---------------------------------------------------------------------------- */
 
 /* A log as cluster.access_log (NULL when it names no path) wants it; -errno with a sentence. */

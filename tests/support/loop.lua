@@ -14,7 +14,7 @@ struct callrecord {
     struct net_client *again;
     const struct net_request *next;
     struct net_call *call;
-    char error_text[256], api_version[64], content_type[64];
+    char error_text[256], api_version[64], content_type[64], location[64], replay_nonce[64];
     struct net_addr addr;
     struct loop_buf body;
 };

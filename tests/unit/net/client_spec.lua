@@ -63,13 +63,16 @@ describe("net/client", function()
     end
 
     it("gets an answer with its fields", function()
-        server:answer("/a", 200, "hello", "Api-Version: 1.41\r\ncontent-type:  application/json \r\n")
+        server:answer("/a", 200, "hello", "Api-Version: 1.41\r\ncontent-type:  application/json \r\n"
+            .. "location: /b\r\nReplay-Nonce: oFvnlFP1wIhRlYS2jTaXbA\r\n")
         local r = call { url = server:url "/a" }
         assert.equal(0, r.error)
         assert.equal(200, r.status)
         assert.equal("hello", loop.body(r))
         assert.equal("1.41", loop.text(r.api_version))
         assert.equal("application/json", loop.text(r.content_type))
+        assert.equal("/b", loop.text(r.location))
+        assert.equal("oFvnlFP1wIhRlYS2jTaXbA", loop.text(r.replay_nonce))
         assert.equal("", loop.text(r.error_text))
         assert.is_truthy(server:last():find("GET /a HTTP/1.1\r\n", 1, true))
     end)

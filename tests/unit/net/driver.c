@@ -43,7 +43,7 @@ struct callrecord {
     struct net_client *again; /* when set, `done` starts `next` */
     const struct net_request *next;
     struct net_call *call;
-    char error_text[256], api_version[64], content_type[64];
+    char error_text[256], api_version[64], content_type[64], location[64], replay_nonce[64];
     struct net_addr addr;
     struct buf body;
 };
@@ -168,6 +168,8 @@ static void on_done(void *arg, const struct net_answer *answer)
     str_copy(r->error_text, sizeof r->error_text, answer->error_text);
     str_copy(r->api_version, sizeof r->api_version, answer->api_version);
     str_copy(r->content_type, sizeof r->content_type, answer->content_type);
+    str_copy(r->location, sizeof r->location, answer->location);
+    str_copy(r->replay_nonce, sizeof r->replay_nonce, answer->replay_nonce);
     if (answer->body_len) {
         (void)buf_append(&r->body, answer->body, answer->body_len);
     }

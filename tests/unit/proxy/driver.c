@@ -146,6 +146,10 @@ static void obey(struct child *c, char *line)
         char *more;
         uint32_t generation = (uint32_t)strtoul(rest, &more, 10);
         proxy_quarantine(c->proxy, generation, more + strspn(more, " "), "shop", 1);
+    } else if (str_same(line, "challenges")) {
+        struct cJSON *json = json_parse(rest, strlen(rest));
+        proxy_challenges(c->proxy, json);
+        json_free(json);
     } else if (str_same(line, "news")) {
         snprintf(reply, sizeof reply, "%s", c->news);
         c->news[0] = '\0';
