@@ -16,9 +16,11 @@ void buf_init(struct buf *b, size_t limit)
 
 void buf_free(struct buf *b)
 {
-    size_t limit = b->limit;
+    if (b->secret && b->data) {
+        mem_wipe(b->data, b->cap);
+    }
     mem_free(b->data);
-    buf_init(b, limit);
+    *b = (struct buf){.limit = b->limit, .secret = b->secret};
 }
 
 void buf_clear(struct buf *b)
@@ -27,6 +29,18 @@ void buf_clear(struct buf *b)
     if (b->data) {
         b->data[0] = '\0';
     }
+}
+
+/* A copy with more room; the old place is wiped, which growing in place might leave behind. */
+static char *moved(struct buf *b, size_t cap)
+{
+    char *data = mem_new(cap);
+    if (b->data) {
+        memcpy(data, b->data, b->len + 1);
+        mem_wipe(b->data, b->cap);
+        mem_free(b->data);
+    }
+    return data;
 }
 
 /* Makes room for `more` bytes and the NUL. */
@@ -41,7 +55,7 @@ static int reserve(struct buf *b, size_t more)
         while (cap < need) {
             cap *= 2;
         }
-        b->data = mem_resize(b->data, cap);
+        b->data = b->secret ? moved(b, cap) : mem_resize(b->data, cap);
         b->cap = cap;
     }
     return 0;
@@ -91,6 +105,9 @@ void buf_consume(struct buf *b, size_t len)
     }
     b->len -= len;
     memmove(b->data, b->data + len, b->len + 1);
+    if (b->secret) {
+        mem_wipe(b->data + b->len + 1, len); /* what was moved from there */
+    }
 }
 
 const char *buf_str(const struct buf *b)

@@ -2,6 +2,7 @@
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct buf {
@@ -9,6 +10,7 @@ struct buf {
     size_t len;
     size_t cap;
     size_t limit; /* most bytes that len may reach */
+    bool secret;  /* no byte of it is left behind in memory that is given back; set by its owner */
 };
 
 /* An empty buffer that never holds more than `limit` bytes. Allocates nothing. */

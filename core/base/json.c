@@ -56,6 +56,22 @@ void json_free(struct cJSON *value)
     cJSON_Delete(value);
 }
 
+static void wipe(cJSON *value)
+{
+    for (; value; value = value->next) {
+        wipe(value->child); /* as deep as json_parse allows */
+        if (value->valuestring) {
+            mem_wipe(value->valuestring, strlen(value->valuestring));
+        }
+    }
+}
+
+void json_free_secret(struct cJSON *value)
+{
+    wipe(value);
+    cJSON_Delete(value);
+}
+
 static char *printed(char *text)
 {
     must(text);

@@ -25,6 +25,8 @@ enum json_kind {
  * behind it. The caller owns it: json_free. */
 struct cJSON *json_parse(const char *bytes, size_t len);
 void json_free(struct cJSON *value); /* NULL is allowed */
+/* The same, and no text of it is left behind in memory. */
+void json_free_secret(struct cJSON *value);
 /* Compact text; the caller owns it: mem_free. */
 char *json_text(const struct cJSON *value);
 /* Indented text; the caller owns it. */

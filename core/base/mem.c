@@ -68,6 +68,19 @@ void mem_free(void *ptr)
     free(ptr);
 }
 
+void mem_wipe(void *ptr, size_t size)
+{
+    explicit_bzero(ptr, size);
+}
+
+void mem_free_secret(char *text)
+{
+    if (text) {
+        mem_wipe(text, strlen(text));
+        free(text);
+    }
+}
+
 void mem_release(void *ptr_to_ptr)
 {
     void **ptr = ptr_to_ptr;

@@ -19,6 +19,10 @@ char *mem_copy_bytes(const char *bytes, size_t len) __attribute__((returns_nonnu
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 /* NULL is allowed. */
 void mem_free(void *ptr);
+/* Overwrites what nobody is to find again: keys. */
+void mem_wipe(void *ptr, size_t size);
+/* Frees a text that holds such; NULL is allowed. */
+void mem_free_secret(char *text);
 /* Frees *ptr and clears it. */
 void mem_release(void *ptr_to_ptr);
 

@@ -36,7 +36,8 @@ struct frame_head {
 
 struct frame {
     struct list node;
-    int fd; /* -1 = none, or sent already */
+    int fd;      /* -1 = none, or sent already */
+    bool secret; /* has keys in it */
     size_t len, sent;
     char bytes[]; /* head and payload */
 };
@@ -94,6 +95,7 @@ static int deliver(struct ipc *c)
             rc = -EPROTO;
             break;
         }
+        c->in.secret = c->in.secret || h.type == IPC_CERTIFICATES;
         if (c->in.len - at - sizeof h < h.len) {
             break;
         }
@@ -109,6 +111,9 @@ static int deliver(struct ipc *c)
         struct ipc_message m = {(enum ipc_type)h.type, h.generation, data, h.len, fd};
         c->on_message(c->arg, &m);
         data[h.len] = saved;
+        if (h.type == IPC_CERTIFICATES) {
+            mem_wipe(data, h.len);
+        }
         at += sizeof h + h.len;
     }
     buf_consume(&c->in, at);
@@ -153,7 +158,10 @@ static ssize_t receive(struct ipc *c)
     }
     keep_fds(c, &msg);
     if (got > 0 && buf_append(&c->in, bytes, (size_t)got)) {
-        return -EPROTO;
+        got = -EPROTO;
+    }
+    if (c->in.secret) {
+        mem_wipe(bytes, sizeof bytes);
     }
     return got;
 }
@@ -177,6 +185,9 @@ static void frame_free(struct frame *f)
     list_remove(&f->node);
     if (f->fd >= 0) {
         close(f->fd);
+    }
+    if (f->secret) {
+        mem_wipe(f->bytes, f->len);
     }
     mem_free(f);
 }
@@ -277,6 +288,7 @@ int ipc_send(struct ipc *c, enum ipc_type type, uint32_t generation, const char 
     struct frame_head h = {(uint32_t)len, (uint16_t)type, fd >= 0, generation};
     struct frame *f = mem_new(sizeof *f + sizeof h + len);
     f->fd = copy;
+    f->secret = type == IPC_CERTIFICATES;
     f->len = sizeof h + len;
     memcpy(f->bytes, &h, sizeof h);
     if (len) {

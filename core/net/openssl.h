@@ -12,6 +12,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -79,12 +80,16 @@
 
 /* Of libcrypto. */
 #define OPENSSL_CRYPTO(X) \
+    X(ASN1_INTEGER_cmp) \
     X(ASN1_INTEGER_set_uint64) \
     X(ASN1_OBJECT_free) \
     X(ASN1_OCTET_STRING_free) \
     X(ASN1_OCTET_STRING_new) \
     X(ASN1_OCTET_STRING_set) \
+    X(ASN1_STRING_get0_data) \
+    X(ASN1_STRING_length) \
     X(ASN1_TIME_to_tm) \
+    X(AUTHORITY_INFO_ACCESS_free) \
     X(BIO_clear_flags) \
     X(BIO_ctrl) \
     X(BIO_free) \
@@ -117,6 +122,7 @@
     X(EVP_Digest) \
     X(EVP_DigestSign) \
     X(EVP_DigestSignInit) \
+    X(EVP_EncodeBlock) \
     X(EVP_EncryptInit_ex) \
     X(EVP_MAC_CTX_set_params) \
     X(EVP_MD_CTX_free) \
@@ -124,17 +130,33 @@
     X(EVP_PKEY_Q_keygen) \
     X(EVP_PKEY_free) \
     X(EVP_PKEY_get_base_id) \
+    X(EVP_PKEY_get_bits) \
     X(EVP_PKEY_get_bn_param) \
+    X(EVP_PKEY_get_group_name) \
+    X(EVP_PKEY_get_security_bits) \
     X(EVP_PKEY_get_utf8_string_param) \
     X(EVP_PKEY_is_a) \
     X(EVP_aes_128_cbc) \
     X(EVP_aes_256_cbc) \
     X(EVP_sha256) \
+    X(GENERAL_NAMES_free) \
+    X(OBJ_obj2nid) \
     X(OBJ_txt2obj) \
+    X(OCSP_BASICRESP_free) \
+    X(OCSP_RESPONSE_free) \
+    X(OCSP_SINGLERESP_get0_id) \
+    X(OCSP_id_get0_info) \
+    X(OCSP_resp_count) \
+    X(OCSP_resp_get0) \
+    X(OCSP_response_get1_basic) \
+    X(OCSP_response_status) \
+    X(OCSP_single_get0_status) \
     X(OPENSSL_sk_free) \
     X(OPENSSL_sk_new_null) \
+    X(OPENSSL_sk_num) \
     X(OPENSSL_sk_pop_free) \
     X(OPENSSL_sk_push) \
+    X(OPENSSL_sk_value) \
     X(OSSL_PARAM_construct_end) \
     X(OSSL_PARAM_construct_octet_string) \
     X(OSSL_PARAM_construct_utf8_string) \
@@ -143,12 +165,15 @@
     X(PEM_write_bio_PrivateKey) \
     X(PEM_write_bio_X509) \
     X(RAND_bytes) \
+    X(TLS_FEATURE_free) \
     X(X509V3_EXT_conf_nid) \
     X(X509_EXTENSION_create_by_OBJ) \
     X(X509_EXTENSION_free) \
     X(X509_NAME_add_entry_by_txt) \
+    X(X509_NAME_cmp) \
     X(X509_NAME_dup) \
     X(X509_NAME_free) \
+    X(X509_NAME_get_text_by_NID) \
     X(X509_NAME_print_ex) \
     X(X509_REQ_add_extensions) \
     X(X509_REQ_free) \
@@ -165,14 +190,21 @@
     X(X509_VERIFY_PARAM_set1_ip_asc) \
     X(X509_VERIFY_PARAM_set_hostflags) \
     X(X509_add_ext) \
+    X(X509_check_ca) \
     X(X509_check_host) \
     X(X509_check_private_key) \
     X(X509_cmp) \
+    X(X509_cmp_current_time) \
     X(X509_free) \
     X(X509_get0_notAfter) \
     X(X509_get0_notBefore) \
     X(X509_get0_pubkey) \
+    X(X509_get0_serialNumber) \
+    X(X509_get_ext_d2i) \
+    X(X509_get_extended_key_usage) \
+    X(X509_get_issuer_name) \
     X(X509_get_serialNumber) \
+    X(X509_get_signature_info) \
     X(X509_get_subject_name) \
     X(X509_getm_notAfter) \
     X(X509_getm_notBefore) \
@@ -184,6 +216,7 @@
     X(X509_sign) \
     X(X509_verify_cert_error_string) \
     X(d2i_ECDSA_SIG) \
+    X(d2i_OCSP_RESPONSE) \
     X(i2d_X509_REQ)
 
 #define OPENSSL_MEMBER(name) __typeof__(name) *name;
@@ -252,12 +285,16 @@ extern struct openssl openssl;
 #define SSL_write_ex openssl.SSL_write_ex
 #define TLS_client_method openssl.TLS_client_method
 #define TLS_server_method openssl.TLS_server_method
+#define ASN1_INTEGER_cmp openssl.ASN1_INTEGER_cmp
 #define ASN1_INTEGER_set_uint64 openssl.ASN1_INTEGER_set_uint64
 #define ASN1_OBJECT_free openssl.ASN1_OBJECT_free
 #define ASN1_OCTET_STRING_free openssl.ASN1_OCTET_STRING_free
 #define ASN1_OCTET_STRING_new openssl.ASN1_OCTET_STRING_new
 #define ASN1_OCTET_STRING_set openssl.ASN1_OCTET_STRING_set
+#define ASN1_STRING_get0_data openssl.ASN1_STRING_get0_data
+#define ASN1_STRING_length openssl.ASN1_STRING_length
 #define ASN1_TIME_to_tm openssl.ASN1_TIME_to_tm
+#define AUTHORITY_INFO_ACCESS_free openssl.AUTHORITY_INFO_ACCESS_free
 #define BIO_clear_flags openssl.BIO_clear_flags
 #define BIO_ctrl openssl.BIO_ctrl
 #define BIO_free openssl.BIO_free
@@ -290,6 +327,7 @@ extern struct openssl openssl;
 #define EVP_Digest openssl.EVP_Digest
 #define EVP_DigestSign openssl.EVP_DigestSign
 #define EVP_DigestSignInit openssl.EVP_DigestSignInit
+#define EVP_EncodeBlock openssl.EVP_EncodeBlock
 #define EVP_EncryptInit_ex openssl.EVP_EncryptInit_ex
 #define EVP_MAC_CTX_set_params openssl.EVP_MAC_CTX_set_params
 #define EVP_MD_CTX_free openssl.EVP_MD_CTX_free
@@ -297,17 +335,33 @@ extern struct openssl openssl;
 #define EVP_PKEY_Q_keygen openssl.EVP_PKEY_Q_keygen
 #define EVP_PKEY_free openssl.EVP_PKEY_free
 #define EVP_PKEY_get_base_id openssl.EVP_PKEY_get_base_id
+#define EVP_PKEY_get_bits openssl.EVP_PKEY_get_bits
 #define EVP_PKEY_get_bn_param openssl.EVP_PKEY_get_bn_param
+#define EVP_PKEY_get_group_name openssl.EVP_PKEY_get_group_name
+#define EVP_PKEY_get_security_bits openssl.EVP_PKEY_get_security_bits
 #define EVP_PKEY_get_utf8_string_param openssl.EVP_PKEY_get_utf8_string_param
 #define EVP_PKEY_is_a openssl.EVP_PKEY_is_a
 #define EVP_aes_128_cbc openssl.EVP_aes_128_cbc
 #define EVP_aes_256_cbc openssl.EVP_aes_256_cbc
 #define EVP_sha256 openssl.EVP_sha256
+#define GENERAL_NAMES_free openssl.GENERAL_NAMES_free
+#define OBJ_obj2nid openssl.OBJ_obj2nid
 #define OBJ_txt2obj openssl.OBJ_txt2obj
+#define OCSP_BASICRESP_free openssl.OCSP_BASICRESP_free
+#define OCSP_RESPONSE_free openssl.OCSP_RESPONSE_free
+#define OCSP_SINGLERESP_get0_id openssl.OCSP_SINGLERESP_get0_id
+#define OCSP_id_get0_info openssl.OCSP_id_get0_info
+#define OCSP_resp_count openssl.OCSP_resp_count
+#define OCSP_resp_get0 openssl.OCSP_resp_get0
+#define OCSP_response_get1_basic openssl.OCSP_response_get1_basic
+#define OCSP_response_status openssl.OCSP_response_status
+#define OCSP_single_get0_status openssl.OCSP_single_get0_status
 #define OPENSSL_sk_free openssl.OPENSSL_sk_free
 #define OPENSSL_sk_new_null openssl.OPENSSL_sk_new_null
+#define OPENSSL_sk_num openssl.OPENSSL_sk_num
 #define OPENSSL_sk_pop_free openssl.OPENSSL_sk_pop_free
 #define OPENSSL_sk_push openssl.OPENSSL_sk_push
+#define OPENSSL_sk_value openssl.OPENSSL_sk_value
 #define OSSL_PARAM_construct_end openssl.OSSL_PARAM_construct_end
 #define OSSL_PARAM_construct_octet_string openssl.OSSL_PARAM_construct_octet_string
 #define OSSL_PARAM_construct_utf8_string openssl.OSSL_PARAM_construct_utf8_string
@@ -316,12 +370,15 @@ extern struct openssl openssl;
 #define PEM_write_bio_PrivateKey openssl.PEM_write_bio_PrivateKey
 #define PEM_write_bio_X509 openssl.PEM_write_bio_X509
 #define RAND_bytes openssl.RAND_bytes
+#define TLS_FEATURE_free openssl.TLS_FEATURE_free
 #define X509V3_EXT_conf_nid openssl.X509V3_EXT_conf_nid
 #define X509_EXTENSION_create_by_OBJ openssl.X509_EXTENSION_create_by_OBJ
 #define X509_EXTENSION_free openssl.X509_EXTENSION_free
 #define X509_NAME_add_entry_by_txt openssl.X509_NAME_add_entry_by_txt
+#define X509_NAME_cmp openssl.X509_NAME_cmp
 #define X509_NAME_dup openssl.X509_NAME_dup
 #define X509_NAME_free openssl.X509_NAME_free
+#define X509_NAME_get_text_by_NID openssl.X509_NAME_get_text_by_NID
 #define X509_NAME_print_ex openssl.X509_NAME_print_ex
 #define X509_REQ_add_extensions openssl.X509_REQ_add_extensions
 #define X509_REQ_free openssl.X509_REQ_free
@@ -338,14 +395,21 @@ extern struct openssl openssl;
 #define X509_VERIFY_PARAM_set1_ip_asc openssl.X509_VERIFY_PARAM_set1_ip_asc
 #define X509_VERIFY_PARAM_set_hostflags openssl.X509_VERIFY_PARAM_set_hostflags
 #define X509_add_ext openssl.X509_add_ext
+#define X509_check_ca openssl.X509_check_ca
 #define X509_check_host openssl.X509_check_host
 #define X509_check_private_key openssl.X509_check_private_key
 #define X509_cmp openssl.X509_cmp
+#define X509_cmp_current_time openssl.X509_cmp_current_time
 #define X509_free openssl.X509_free
 #define X509_get0_notAfter openssl.X509_get0_notAfter
 #define X509_get0_notBefore openssl.X509_get0_notBefore
 #define X509_get0_pubkey openssl.X509_get0_pubkey
+#define X509_get0_serialNumber openssl.X509_get0_serialNumber
+#define X509_get_ext_d2i openssl.X509_get_ext_d2i
+#define X509_get_extended_key_usage openssl.X509_get_extended_key_usage
+#define X509_get_issuer_name openssl.X509_get_issuer_name
 #define X509_get_serialNumber openssl.X509_get_serialNumber
+#define X509_get_signature_info openssl.X509_get_signature_info
 #define X509_get_subject_name openssl.X509_get_subject_name
 #define X509_getm_notAfter openssl.X509_getm_notAfter
 #define X509_getm_notBefore openssl.X509_getm_notBefore
@@ -357,6 +421,7 @@ extern struct openssl openssl;
 #define X509_sign openssl.X509_sign
 #define X509_verify_cert_error_string openssl.X509_verify_cert_error_string
 #define d2i_ECDSA_SIG openssl.d2i_ECDSA_SIG
+#define d2i_OCSP_RESPONSE openssl.d2i_OCSP_RESPONSE
 #define i2d_X509_REQ openssl.i2d_X509_REQ
 #endif
 /* clang-format on */

@@ -30,6 +30,21 @@ describe("base/buf", function()
         assert.equal(0, tonumber(b.len))
         C.mem_free(taken)
     end)
+
+    it("leaves nothing of a secret behind its end, growing and shrinking", function()
+        local b = buf(100000)
+        b.secret = true
+        for i = 1, 2000 do
+            assert.equal(0, C.buf_text(b, ("secret %5d "):format(i)))
+        end
+        assert.equal("secret     1 ", ffi.string(C.buf_str(b), 13))
+        assert.equal(26000, tonumber(b.len))
+        C.buf_consume(b, 13 * 1999)
+        assert.equal("secret  2000 ", ffi.string(C.buf_str(b)))
+        assert.is_nil(ffi.string(b.data + 13, tonumber(b.cap) - 13):find("[^%z]"))
+        C.buf_free(b)
+        assert.is_true(b.secret)
+    end)
 end)
 
 describe("base/map", function()

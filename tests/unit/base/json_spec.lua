@@ -36,6 +36,13 @@ describe("base/json", function()
         assert.equal(4294967296, tonumber(C.json_int(v, "ok", 1)))
     end)
 
+    it("frees what is secret, however it is nested", function()
+        for _, text in ipairs { "null", '"key"', '{"a":["x",{"b":"y"}],"c":"z","d":1}' } do
+            C.json_free_secret(C.json_parse(text, #text))
+        end
+        C.json_free_secret(nil)
+    end)
+
     it("builds and replaces members", function()
         local o = ffi.gc(C.json_object(), C.json_free)
         C.json_set_str(o, "a", "1")

@@ -37,6 +37,17 @@ describe("ipc", function()
         assert.equal(0, C.ipc_test_free(t))
     end)
 
+    it("carries certificates, which it wipes, between others", function()
+        local t, big = C.ipc_test_new(0), ("x"):rep(3000000)
+        for _, m in ipairs { { C.IPC_ROSTER, "first" }, { C.IPC_CERTIFICATES, big }, { C.IPC_CERTIFICATES, "y" }, { C.IPC_ROSTER, "last" } } do
+            assert.equal(0, C.ipc_test_send(t, m[1], 1, m[2], #m[2], -1))
+        end
+        C.ipc_test_run(t, 4, 0)
+        assert.equal(3000010, tonumber(C.ipc_test_seen(t).bytes))
+        assert.equal("last", ffi.string(C.ipc_test_seen(t).text))
+        assert.equal(0, C.ipc_test_free(t))
+    end)
+
     it("passes descriptors with the message they belong to", function()
         local t, fds = C.ipc_test_new(0), ffi.new "int[2]"
         C.pipe(fds)
