@@ -128,7 +128,8 @@ struct board_worker {
     uint64_t queue_refused;  /* answered 503: the queue was full, or the wait too long */
     uint64_t retries_denied; /* not repeated, since too many are */
     uint64_t panics;         /* picks that ignored the circuits */
-    uint64_t exhausted; /* connections and requests refused for want of descriptors or memory */
+    uint64_t exhausted;    /* connections and requests refused for want of descriptors or memory */
+    uint64_t rate_limited; /* requests refused since a route is asked too often */
 };
 
 /* A second of a route. */

@@ -4,7 +4,7 @@
  * to say into the caller's memory. The proxy asks them in a fixed order, each only where the route has it
  * (core/proxy/steps.c):
  *
- *   redirect -> static answer -> backend
+ *   redirect -> rate limits -> static answer -> backend
  *
  * Owns nothing but what `_new` read. No sockets, no sessions, no clock, no allocation while a request is
  * looked at. The JSON comes from script/edge.lua, which has refused what is not sound; what is said here of

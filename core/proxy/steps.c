@@ -1,6 +1,6 @@
 /* steps.c: the one place where the steps of room `edge` meet requests.
  *
- *   redirect -> fixed answer -> backend
+ *   redirect -> rate limits -> fixed answer -> backend
  *
  * Adding one: its pointer in `struct steps`, a line in proxy_steps_new and in proxy_steps_free, a function
  * here and its place in ORDER. A step that has something for the answer, whoever makes it, puts it into
@@ -16,10 +16,13 @@
 #include "base/ban.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "board/board.h"
 #include "edge/edge.h"
+#include "edge/limit.h"
 
 struct steps {
     struct edge_redirect *redirect;
+    struct edge_limits *limits;
     struct edge_fixed *fixed;
 };
 
@@ -77,6 +80,42 @@ static enum stepped redirect(struct walk *w)
                              "path as long as this");
 }
 
+/* Lines for the answer, whoever makes it; those that do not fit are left out. */
+static void note_fields(struct exchange *ex, struct str lines)
+{
+    struct course *c = ex->course;
+    if (sizeof c->fields - c->fields_len >= lines.len) {
+        memcpy(c->fields + c->fields_len, lines.ptr, lines.len);
+        c->fields_len += (uint32_t)lines.len;
+    }
+}
+
+static enum stepped limit(struct walk *w)
+{
+    const struct edge_limits *limits = w->steps->limits;
+    struct proxy *p = w->ex->session->proxy;
+    struct edge_limited limited;
+    char bytes[EDGE_LIMIT_FIELD_BYTES];
+    if (!limits) {
+        return STEPPED_ON;
+    }
+    bool may = edge_limits_ask(limits, p->options.board, w->request.head, w->request.peer,
+                               p->now_us, &limited);
+    if (may && !edge_limits_told(limits)) {
+        return STEPPED_ON;
+    }
+    struct str fields = edge_limits_fields(limits, &limited, bytes);
+    if (may) {
+        note_fields(w->ex, fields);
+        return STEPPED_ON;
+    }
+    board_add(&p->numbers->rate_limited, 1);
+    struct reply reply = {.status = edge_limits_status(limits, &limited),
+                          .why = "this is asked too often",
+                          .fields = fields};
+    return reply_with(w, &reply);
+}
+
 static enum stepped fixed(struct walk *w)
 {
     if (!w->steps->fixed) {
@@ -88,7 +127,7 @@ static enum stepped fixed(struct walk *w)
 
 typedef enum stepped step_fn(struct walk *w);
 
-static step_fn *const ORDER[] = {redirect, fixed};
+static step_fn *const ORDER[] = {redirect, limit, fixed};
 
 enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head)
 {
@@ -149,6 +188,7 @@ void proxy_steps_free(struct steps *steps)
 {
     if (steps) {
         edge_redirect_free(steps->redirect);
+        edge_limits_free(steps->limits);
         edge_fixed_free(steps->fixed);
         mem_free(steps);
     }
@@ -169,6 +209,9 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
     int rc = 0;
     if (!rc && (at = part(json, "redirect", &any))) {
         rc = edge_redirect_new(at, &steps.redirect, reterr);
+    }
+    if (!rc && (at = part(json, "rate_limit", &any))) {
+        steps.limits = edge_limits_new(at, r->identity);
     }
     if (!rc && (at = part(json, "answer", &any))) {
         rc = edge_fixed_new(at, &steps.fixed, reterr);

@@ -5,6 +5,7 @@
 local check = require "script.check"
 local schema = require "script.schema_edge"
 local values = require "script.values"
+require "script.guarding"
 
 local M = {}
 local types = check.types

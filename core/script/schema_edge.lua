@@ -1,5 +1,7 @@
 -- schema_edge.lua: the keys of a route that change or answer its requests; schema.lua adds them.
 -- Their types are in edge.lua. All of them are for HTTP.
+local guarding = require "script.schema_guarding"
+
 local E = {}
 
 E.redirect = {
@@ -27,5 +29,9 @@ E.route = {
   { "answer", type = "answer", fields = E.answer,
     doc = "answers every request itself: a text, or { status = 200, body = ..., type = ... }" },
 }
+
+for _, field in ipairs(guarding.route) do
+  E.route[#E.route + 1] = field
+end
 
 return E

@@ -188,6 +188,8 @@ static const struct family_kind KINDS[FAMILIES] = {
          "Connections and requests refused for want of file descriptors or memory.", NULL, false},
     [FAMILY_ACCESS_LOG_LOST] = {"tidegate_access_log_lost_total", FAMILY_COUNTER, "worker",
                                 "Lines of the access log that could not be written.", NULL, false},
+    [FAMILY_RATE_LIMITED] = {"tidegate_rate_limited_total", FAMILY_COUNTER, "worker",
+                             "Requests refused because a route was asked too often.", NULL, false},
     [FAMILY_PICKS] = {"tidegate_picks_total", FAMILY_COUNTER, "worker",
                       "Backends picked by balance policies.", NULL, false},
     [FAMILY_PICK_SECONDS] = {"tidegate_pick_seconds_total", FAMILY_COUNTER, "worker",

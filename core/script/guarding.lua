@@ -1,0 +1,59 @@
+-- guarding.lua: the types of schema_guarding.lua: who is let through a route.
+local check = require "script.check"
+local values = require "script.values"
+
+local types = check.types
+
+local MOST_LIMITS = 8
+local YEAR_MS = 365 * 86400000
+
+local function fail(ctx, path, what, value)
+    ctx.report(path, select(2, values.expected(what, value)))
+end
+
+-- ---- Rate limits ------------------------------------------------------------------------------
+
+function types.limit_by(value, _, path, ctx)
+    local text = tostring(value)
+    local place, name = text:match "^(%a+):([%w!#$%%&'*+.^_`|~-]+)$"
+    local good = type(value) == "string" and (value == "address" or value == "route" or
+        ((place == "header" or place == "cookie") and #name <= 128))
+    if not good then
+        return fail(ctx, path, '"address", "route", "header:NAME" or "cookie:NAME"', value)
+    end
+    return value
+end
+
+local function one_limit(value, field, path, ctx)
+    if type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { rate = 100, per = "1s", burst = 50 }', value)
+    end
+    local before = ctx.errors()
+    local l = check.record(field.fields, value, path, ctx)
+    if ctx.errors() > before then
+        return nil
+    end
+    l.burst = l.burst or math.ceil(l.rate)
+    local full_ms = l.burst * l.per_ms / l.rate
+    if l.rate / l.per_ms > 1000 then
+        ctx.report(path, "is more than a million a second: that is no limit")
+    elseif full_ms > YEAR_MS then
+        ctx.report(path, ("who has used up burst = %d waits %d days for all of it: at most a year"):format(
+            l.burst, full_ms / 86400000))
+    end
+    return l
+end
+
+function types.rate_limit(value, field, path, ctx)
+    local list = type(value) == "table" and value[1] ~= nil and check.list_length(value) and value
+    if not list then
+        return check.array { one_limit(value, field, path, ctx) }
+    elseif #list > MOST_LIMITS then
+        return ctx.report(path, ("has %d limits: at most %d"):format(#list, MOST_LIMITS))
+    end
+    local out = check.array()
+    for i, item in ipairs(list) do
+        out[#out + 1] = one_limit(item, field, check.joined(path, i), ctx)
+    end
+    return out
+end

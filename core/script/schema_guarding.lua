@@ -1,0 +1,23 @@
+-- schema_guarding.lua: the keys of a route that decide who is let through, and how answers go out;
+-- schema_edge.lua adds them. Their types are in guarding.lua.
+local G = {}
+
+G.rate_limit = {
+  { "rate", type = "number", min = 0.001, max = 1000000, required = "rate = 100", doc = "requests in `per`" },
+  { "per", type = "duration", default = "1s", min = 0.001, max = 2592000, unit = "s",
+    doc = "the time that rate is for" },
+  { "burst", type = "integer", min = 1, max = 1000000,
+    doc = "requests that may come at once; as many as rate when absent" },
+  { "by", type = "limit_by", default = "address",
+    doc = '"address" of the client (IPv6: its /64), "header:NAME", "cookie:NAME", or "route": all together' },
+  { "status", type = "status", least = 400, most = 599, default = 429, doc = "what the others are answered" },
+  { "headers", type = "boolean", default = false,
+    doc = "whether answers that passed have RateLimit fields, too" },
+}
+
+G.route = {
+  { "rate_limit", type = "rate_limit", fields = G.rate_limit,
+    doc = 'how often it may be asked: { rate = 100, per = "1s", burst = 50, by = "address" }, or a list' },
+}
+
+return G

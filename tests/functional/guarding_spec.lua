@@ -1,0 +1,115 @@
+-- Who is let through routes, with the real binary.
+local readme = require "readme"
+local socket = require "socket"
+local tidegate = require "tidegate"
+
+describe("Guarding routes", function()
+    it("README.md shows what check takes", tidegate.test(function(t)
+        t:write("users.htpasswd", "alice:$2y$05$iMimRCOTlJmZrFSqWyVT.eBVdmxKrBwGCBihbXuqPvA6n7YOwjf0W\n")
+        for i, text in ipairs(readme.configurations "Guarding routes") do
+            t:write("shown.lua", (text:gsub("@", "@@")))
+            local result = t:cli("check", t.dir .. "/shown.lua")
+            assert.equal(0, result.code, ("block %d: %s\n%s"):format(i, result.err, text))
+        end
+    end))
+end)
+
+describe("a rate limit", function()
+    local LIMITED = [[
+service "limited" {
+  route = {
+    { listen = "127.0.0.1:@PORT@", path = "/often", answer = "ok", rate_limit = { rate = @RATE@, burst = 100, by = "route" } },
+    { listen = "127.0.0.1:@PORT@", path = "/seldom", answer = "ok", rate_limit = { rate = 1, per = "1h", burst = 40, by = "address" } },
+  },
+}]]
+
+    -- So many requests at once on each of 8 connections: how many of them were let through.
+    local function volley(conns, path, each)
+        local request, through = ("GET %s HTTP/1.1\r\nHost: a\r\n\r\n"):format(path):rep(each), 0
+        for _, conn in ipairs(conns) do
+            assert(conn:send(request))
+        end
+        for _, conn in ipairs(conns) do
+            for _ = 1, each do
+                local status, length = assert(conn:receive "*l"):match "^HTTP/1.1 (%d+)", 0
+                assert(status == "200" or status == "429", status)
+                through = through + (status == "200" and 1 or 0)
+                repeat
+                    local line = assert(conn:receive "*l")
+                    length = tonumber(line:match "^Content%-Length: (%d+)") or length
+                until line == ""
+                assert(conn:receive(length))
+            end
+        end
+        return through
+    end
+
+    local function connect(t, count)
+        local conns = {}
+        for i = 1, count do
+            conns[i] = assert(socket.connect("127.0.0.1", t:port()))
+            conns[i]:settimeout(10)
+        end
+        return conns
+    end
+
+    it("lets burst and rate through within 1 %, over four workers", tidegate.test(function(t)
+        t:write("tidegate.lua", 'cluster { id = "@ID@", engine = "process", workers = 4, admin = false }\n' .. LIMITED, { RATE = 1000 })
+        t:start()
+        local conns = connect(t, 16)
+        local began, through, asked = socket.gettime(), 0, 0
+        while socket.gettime() - began < 2 do
+            through = through + volley(conns, "/often", 20)
+            asked = asked + 16 * 20
+        end
+        local took = socket.gettime() - began
+        local want = 100 + 1000 * took
+        assert.is_true(asked > 1.5 * want, asked .. " asked")
+        assert.is_true(math.abs(through - want) <= 0.01 * want + 2, ("%d, not %d in %.3f s"):format(through, want, took))
+        local used = 0
+        for _, worker in ipairs(t:status().workers) do
+            used = used + (worker.pid > 0 and 1 or 0)
+        end
+        assert.equal(4, used)
+        for _, conn in ipairs(conns) do
+            conn:close()
+        end
+    end))
+
+    it("goes on counting over a reload and the death of a worker", tidegate.test(function(t)
+        local admin = { RATE = 1000, CLUSTER = ('admin = "127.0.0.1:%d"'):format(t:port "ADMIN") }
+        t:write("tidegate.lua", 'cluster { id = "@ID@", engine = "process", workers = 2, @CLUSTER@ }\n' .. LIMITED, admin)
+        t:start()
+        local conns = connect(t, 4)
+        assert.equal(20, volley(conns, "/seldom", 5))
+        admin.RATE = 900
+        t:write("tidegate.lua", 'cluster { id = "@ID@", engine = "process", workers = 2, @CLUSTER@ }\n' .. LIMITED, admin)
+        assert.equal(0, t:cli("reload").code)
+        assert.equal(12, volley(conns, "/seldom", 3))
+        local pid = t:status().workers[1].pid
+        t:kill(pid)
+        t:wait("another worker", function()
+            local now = t:status().workers[1].pid
+            return now > 0 and now ~= pid
+        end)
+        for _, conn in ipairs(conns) do
+            conn:close()
+        end
+        conns = connect(t, 4)
+        assert.equal(8, volley(conns, "/seldom", 4)) -- of 40 in all
+        assert.equal(0, volley(conns, "/seldom", 2))
+        for _, conn in ipairs(conns) do
+            conn:close()
+        end
+        local answer = t:get "/seldom"
+        assert.same({ 429, "40", "0", "1;w=3600;burst=40" }, { answer.status, answer.headers["ratelimit-limit"],
+            answer.headers["ratelimit-remaining"], answer.headers["ratelimit-policy"] })
+        assert.is_true(tonumber(answer.headers["retry-after"]) > 3500)
+        local page = t:get("/metrics", { port = t:port "ADMIN" }).body
+        local counted = 0
+        for number in page:gmatch "tidegate_rate_limited_total{[^}]*} (%d+)" do
+            counted = counted + tonumber(number)
+        end
+        assert.is_true(counted > 0, page)
+    end))
+end)

@@ -1,0 +1,68 @@
+-- What routes may say of who is let through, and what it becomes.
+local configuration = require "configuration"
+local load = configuration.load
+
+local function with(route, files)
+    files = files or {}
+    files["tidegate.lua"] = ([[
+service "web" {
+  backends = { "127.0.0.1:9" },
+  route = { listen = ":8080",
+    %s },
+}]]):format(route)
+    return load(files)
+end
+
+local function route(text, files)
+    local config, why = with(text, files)
+    assert.is_not_nil(config, why)
+    return config.services[1].routes[1]
+end
+
+local function refused(text, sentence, files)
+    local config, why = with(text, files)
+    assert.is_nil(config, "was taken: " .. text)
+    assert.truthy(why:find(sentence, 1, true), why)
+    assert.truthy(why:find("tidegate.lua:4: ", 1, true), why)
+end
+
+describe("script_load, who is let through", function()
+    after_each(configuration.clean)
+
+    it("takes rate limits, one or a list", function()
+        assert.same({ { rate = 100, per_ms = 1000, burst = 100, by = "address", status = 429, headers = false } },
+            route("rate_limit = { rate = 100 }").rate_limit)
+        assert.same({
+            { rate = 0.5, per_ms = 60000, burst = 1, by = "header:X-Api-Key", status = 503, headers = true },
+            { rate = 1000, per_ms = 1000, burst = 50, by = "route", status = 429, headers = false },
+        }, route([[rate_limit = {
+            { rate = 0.5, per = "1m", by = "header:X-Api-Key", status = 503, headers = true },
+            { rate = 1000, burst = 50, by = "route" } }]]).rate_limit)
+        assert.is_nil(route("").rate_limit)
+    end)
+
+    it("refuses rate limits that are none", function()
+        refused("rate_limit = 5", "rate_limit: expected a table such as { rate = 100")
+        refused("rate_limit = {}", "rate_limit: rate is missing: rate = 100")
+        refused("rate_limit = { rate = 0 }", "rate_limit.rate: must be between 0.001 and 1000000, got 0")
+        refused('rate_limit = { rate = 1, pre = "1s" }', 'rate_limit.pre: unknown key: did you mean "per"?')
+        refused('rate_limit = { rate = 1, per = "soon" }', "rate_limit.per: expected a duration")
+        refused('rate_limit = { rate = 1, by = "ip" }', 'rate_limit.by: expected "address", "route"')
+        refused('rate_limit = { rate = 1, by = "header:" }', "rate_limit.by: expected")
+        refused('rate_limit = { rate = 1, by = "query:x" }', "rate_limit.by: expected")
+        refused("rate_limit = { rate = 1, burst = 0 }", "rate_limit.burst: must be between 1")
+        refused("rate_limit = { rate = 1, status = 200 }", "rate_limit.status: expected a status from 400 to 599")
+        refused('rate_limit = { rate = 1000000, per = "1ms" }', "rate_limit: is more than a million a second")
+        refused('rate_limit = { rate = 1, per = "30d", burst = 1000 }', "waits 30000 days for all of it: at most a year")
+        refused("rate_limit = { { rate = 1 }, { rate = 0 } }", "rate_limit[2].rate: must be")
+        refused("rate_limit = { { rate = 1 }, 7 }", "rate_limit[2]: expected a table")
+        refused("rate_limit = {" .. ("{ rate = 1 },"):rep(9) .. "}", "has 9 limits: at most 8")
+    end)
+
+    it("is for HTTP", function()
+        local config, why =
+            load 'service "w" { backends = { "127.0.0.1:9" }, route = { listen = "tcp://:80", rate_limit = { rate = 1 } } }'
+        assert.is_nil(config)
+        assert.truthy(why:find("rate_limit: is for HTTP: this route listens on tcp://", 1, true), why)
+    end)
+end)
