@@ -73,7 +73,9 @@
     X(SSL_set_connect_state) \
     X(SSL_set_ex_data) \
     X(SSL_set_session) \
+    X(SSL_set_shutdown) \
     X(SSL_shutdown) \
+    X(SSL_version) \
     X(SSL_write_ex) \
     X(TLS_client_method) \
     X(TLS_server_method)
@@ -118,6 +120,7 @@
     X(ERR_peek_error) \
     X(ERR_peek_last_error) \
     X(ERR_reason_error_string) \
+    X(EVP_DecodeBlock) \
     X(EVP_DecryptInit_ex) \
     X(EVP_Digest) \
     X(EVP_DigestSign) \
@@ -185,6 +188,7 @@
     X(X509_STORE_add_cert) \
     X(X509_STORE_free) \
     X(X509_STORE_new) \
+    X(X509_STORE_set_flags) \
     X(X509_STORE_up_ref) \
     X(X509_VERIFY_PARAM_set1_host) \
     X(X509_VERIFY_PARAM_set1_ip_asc) \
@@ -281,7 +285,9 @@ extern struct openssl openssl;
 #define SSL_set_connect_state openssl.SSL_set_connect_state
 #define SSL_set_ex_data openssl.SSL_set_ex_data
 #define SSL_set_session openssl.SSL_set_session
+#define SSL_set_shutdown openssl.SSL_set_shutdown
 #define SSL_shutdown openssl.SSL_shutdown
+#define SSL_version openssl.SSL_version
 #define SSL_write_ex openssl.SSL_write_ex
 #define TLS_client_method openssl.TLS_client_method
 #define TLS_server_method openssl.TLS_server_method
@@ -323,6 +329,7 @@ extern struct openssl openssl;
 #define ERR_peek_error openssl.ERR_peek_error
 #define ERR_peek_last_error openssl.ERR_peek_last_error
 #define ERR_reason_error_string openssl.ERR_reason_error_string
+#define EVP_DecodeBlock openssl.EVP_DecodeBlock
 #define EVP_DecryptInit_ex openssl.EVP_DecryptInit_ex
 #define EVP_Digest openssl.EVP_Digest
 #define EVP_DigestSign openssl.EVP_DigestSign
@@ -390,6 +397,7 @@ extern struct openssl openssl;
 #define X509_STORE_add_cert openssl.X509_STORE_add_cert
 #define X509_STORE_free openssl.X509_STORE_free
 #define X509_STORE_new openssl.X509_STORE_new
+#define X509_STORE_set_flags openssl.X509_STORE_set_flags
 #define X509_STORE_up_ref openssl.X509_STORE_up_ref
 #define X509_VERIFY_PARAM_set1_host openssl.X509_VERIFY_PARAM_set1_host
 #define X509_VERIFY_PARAM_set1_ip_asc openssl.X509_VERIFY_PARAM_set1_ip_asc
