@@ -138,6 +138,7 @@ static void close_all(struct master *m)
     /* No more news... */
     deciders_close(m);
     telling_close(m);
+    tracing_close(m);
     services_close(m);
     watching_close(m);
     collecting_close(m);
@@ -232,6 +233,7 @@ static void serve_tick(struct master *m, uint64_t now_ms)
     collecting_tick(m, now_ms);
     watching_tick(m, now_ms);
     telling_tick(m, now_ms);
+    tracing_tick(m, now_ms);
     learned_tick(m, now_ms);
     history_tick(m, now_ms);
     control_tick(m, now_ms);

@@ -18,6 +18,7 @@
  *   watching.c  alerts: when they are evaluated, and with what
  *   metrics.c   the /metrics page
  *   telling.c   messages of alerts on their way to channels; telling_ask.c what is asked of that; heartbeat.c
+ *   tracing.c   spans of requests on their way to a collector
  *   collecting.c  what services tell of themselves, and the views of it
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
@@ -215,6 +216,7 @@ struct master {
     struct history *history; /* NULL: nothing is kept */
     struct watching *watching;
     struct telling *telling;
+    struct tracing *tracing; /* NULL: no span ever came */
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
@@ -283,6 +285,12 @@ void workers_drain(struct master *m, uint32_t deadline_ms);
 void workers_kill(struct master *m);
 unsigned workers_alive(const struct master *m);
 void workers_close_listeners(struct master *m);
+
+/* ---- tracing.c ---- */
+/* Spans of a worker (IPC_SPANS). Takes `told`, which may be NULL. */
+void tracing_take(struct master *m, struct cJSON *told);
+void tracing_tick(struct master *m, uint64_t now_ms);
+void tracing_close(struct master *m); /* what waits is lost */
 
 /* ---- deciders.c ---- */
 /* A policy process that has been told nothing yet; messages go to `on_message`, its exit to `on_exited`. */

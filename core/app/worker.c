@@ -232,6 +232,14 @@ static void on_fault(void *arg, const struct proxy_fault *f)
     tell(arg, IPC_FACT, f->generation, fault);
 }
 
+static void on_spans(void *arg, struct cJSON *spans, uint64_t left_out)
+{
+    struct cJSON *told = json_object();
+    json_add(told, "spans", spans);
+    json_set_num(told, "left_out", (double)left_out);
+    tell(arg, IPC_SPANS, 0, told);
+}
+
 static void on_reopen(uv_signal_t *handle, int signum)
 {
     struct worker *w = handle->data;
@@ -264,6 +272,7 @@ static int start(struct worker *w)
     }
     proxy_on_fact(w->proxy, on_fact, w);
     proxy_on_fault(w->proxy, on_fault, w);
+    proxy_on_spans(w->proxy, on_spans, w);
     return ipc_send_text(w->channel, IPC_READY, 0, "{}");
 }
 

@@ -307,6 +307,8 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
             facts_on_worker(m, w, fact);
         }
         json_free(fact);
+    } else if (message->type == IPC_SPANS) {
+        tracing_take(m, json_parse(message->data, message->len));
     } else if (message->type == IPC_EXPLAINED) {
         explain_on_worker(m, w, json_parse(message->data, message->len));
     }

@@ -47,6 +47,7 @@ enum ipc_type {
                        "min_version":"1.2"|"1.3","http2":true}],"tickets":["base64 of 48 or 80 bytes", newest first]}
                        Of a generation that is on its way: before its PREPARE, and it counts with its COMMIT.
                        Of the one in force: at once. Wiped from memory once it is sent, and once it is read. */
+    IPC_SPANS,        /* worker master   {"spans":[...],"left_out":0} as proxy.h tells them */
     IPC_QUARANTINE, /* master child {"point":"scale","of":"catalog","place":0,"error":"file:line: ..."}: do not ask
                        that policy any more, in this generation */
     IPC_CHALLENGES, /* master worker  {"version":N,"answers":{"TOKEN":"text"}} what ACME authorities are answered below

@@ -56,10 +56,19 @@ static void drop(struct exchange *ex, bool keep_upstream)
     proxy_pool_give(&p->exchange_pool, ex);
 }
 
+/* How it ended, for who looks at it later; `whole`: its answer did not break off. */
+static void record(struct exchange *ex, bool whole)
+{
+    proxy_access_exchange(ex, whole);
+    if (ex->sampled) {
+        proxy_span_end(ex, whole);
+    }
+}
+
 enum progress proxy_exchange_finish(struct exchange *ex)
 {
     struct session *s = ex->session;
-    proxy_access_exchange(ex, true);
+    record(ex, true);
     drop(ex, ex->up_keep && !unsent(ex) && !ex->in_pipe);
     proxy_session_next(s);
     return PROGRESS_OVER;
@@ -71,7 +80,7 @@ enum progress proxy_exchange_abort(struct exchange *ex)
     if (ex->head_sent) {
         board_add(&s->proxy->numbers->aborted, 1);
     }
-    proxy_access_exchange(ex, false);
+    record(ex, false);
     drop(ex, false);
     proxy_session_kill(s, true);
     return PROGRESS_OVER;
@@ -93,7 +102,7 @@ enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply)
     }
     ex->status = (uint16_t)reply->status;
     ex->sent_bytes += reply->head_only ? 0 : reply->body.len;
-    proxy_access_exchange(ex, true);
+    record(ex, true);
     drop(ex, false);
     (void)proxy_reply(s, reply);
     return PROGRESS_OVER;
@@ -334,6 +343,9 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
         proxy_fact(p, "limit", "out of exchanges: a request was refused");
         refuse(s, head, 503, "too much is going on");
         return;
+    }
+    if (ex->generation->trace_share >= 0) {
+        proxy_span_begin(ex, head);
     }
     if (route->steps && proxy_steps_request(ex, head) == STEPPED_ANSWERED) {
         return;

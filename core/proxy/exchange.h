@@ -26,6 +26,9 @@ struct session;
 enum {
     REQUEST_ID_BYTES = 128, /* longest X-Request-Id that is kept */
     TRIES = 16,             /* backends that one request may see */
+    TRACE_DIGITS = 32,
+    SPAN_DIGITS = 16,
+    TRACEPARENT_BYTES = 55, /* of version 00 */
     SPLICE_BYTES = 1 << 20
 };
 
@@ -55,6 +58,21 @@ void proxy_trailer_keep(struct exchange *ex, struct str piece);
 /* The whole section as the client gets it, its empty line included; empty: no field of it goes on. Lends: as long
  * as the exchange. */
 struct str proxy_trailer_end(struct exchange *ex);
+
+/* ---- span.c ------------------------------------------------------------------------------ */
+
+/* The trace that a request is part of, as its only and valid traceparent tells (W3C Trace Context, version 00); empty:
+ * it begins here. */
+struct str proxy_span_of(const struct http1_head *head);
+/* Begins a span of ours: of a generation that traces. */
+void proxy_span_begin(struct exchange *ex, const struct http1_head *head);
+/* The traceparent that the backend gets: what came, or ours. Lends: `to`. */
+struct str proxy_span_text(const struct exchange *ex, struct str came,
+                           char to[TRACEPARENT_BYTES + 1]);
+/* The exchange is over: its span is told, if it is one of the sample. `whole` as in proxy_access_exchange. */
+void proxy_span_end(const struct exchange *ex, bool whole);
+struct spans;
+void proxy_spans_free(struct spans *spans); /* tells what waits; NULL is allowed */
 
 /* ---- exchange.c -------------------------------------------------------------------------- */
 
@@ -133,6 +151,8 @@ struct exchange {
     struct pipe *in_pipe;   /* the same of what goes to the backend */
     bool bulk_in, bulk_out; /* tunnel: much comes that way, it goes through a pipe */
     bool no_bulk;           /* pipes are not to be had: all is copied */
+    bool traced;            /* has a span of its own: what stands at the end */
+    bool sampled;           /* that is told */
     bool client_shared;     /* counted on the board for its client, under client_key */
     uint64_t client_key;
     struct list client;   /* of its client's bucket: counted there instead */
@@ -142,6 +162,9 @@ struct exchange {
     uint64_t body_bytes;           /* of the request's body, decoded, so far */
     uint64_t await_ms, awaited_ms; /* waits for the client since (0: does not); so long before */
     char id[REQUEST_ID_BYTES + 1];
+    /* Only where `traced`, in hexadecimal digits. */
+    char trace_id[TRACE_DIGITS], span_id[SPAN_DIGITS], parent_id[SPAN_DIGITS];
+    bool has_parent;
 };
 
 /* Begins an exchange for the head just parsed; `rest` is what was received behind it. `route`: NULL = by

@@ -123,55 +123,6 @@ static void put_set(struct writer *w, const struct change *change)
     }
 }
 
-/* Version 00 of the trace context: "00-" 32 digits "-" 16 digits "-" 2 digits, neither id all zeros. */
-static bool trace_valid(struct str s)
-{
-    uint8_t seen[2] = {0, 0};
-    if (s.len != 55 || s.ptr[0] != '0' || s.ptr[1] != '0') {
-        return false;
-    }
-    for (size_t i = 2; i < s.len; i++) {
-        char c = s.ptr[i];
-        bool dash = i == 2 || i == 35 || i == 52;
-        bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        if (dash ? c != '-' : !digit) {
-            return false;
-        }
-        seen[i > 35] |= !dash && c != '0' && i < 52;
-    }
-    return seen[0] && seen[1];
-}
-
-/* The trace that the request is part of; empty: it begins here. */
-static struct str trace_of(const struct http1_head *head)
-{
-    struct str trace = {0};
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http1_field *f = &head->fields[i];
-        if (f->known == HTTP1_TRACEPARENT) {
-            trace = f->value;
-            count++;
-        }
-    }
-    return count == 1 && trace_valid(trace) ? trace : (struct str){0};
-}
-
-static void put_trace(struct writer *w, const struct exchange *ex, struct str trace)
-{
-    char text
-        [64]; /* version, 32 digits of the trace, 16 of the span, flags: 55, written over each other */
-    if (!trace.len) {
-        proxy_request_id(ex->session->proxy, text + 20);
-        proxy_request_id(ex->session->proxy, text + 3);
-        memcpy(text, "00-", 3);
-        text[35] = '-';
-        memcpy(text + 52, "-01", 3);
-        trace = (struct str){text, 55};
-    }
-    put_field(w, &(struct http1_field){.name = str_of("traceparent"), .value = trace});
-}
-
 /* `traced`: the request is part of a trace. What vendors wrote of another one (tracestate) does not
  * belong to that which begins here: W3C Trace Context, 3.2.2. */
 static void put_request_fields(struct writer *w, const struct exchange *ex,
@@ -301,11 +252,13 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
                               size_t size)
 {
     struct writer w = {to, to + size, false};
-    struct str trace = trace_of(head);
+    struct str trace = proxy_span_of(head);
+    char traceparent[TRACEPARENT_BYTES + 1];
     put_request_line(&w, ex, head);
     put_request_fields(&w, ex, head, trace.len != 0);
     put_forwarded(&w, ex, head);
-    put_trace(&w, ex, trace);
+    put_field(&w, &(struct http1_field){.name = str_of("traceparent"),
+                                        .value = proxy_span_text(ex, trace, traceparent)});
     put_set(&w, &ex->route->rules.request);
     put_via(&w, ex->session->carrier, head->minor);
     if (head->framing == HTTP1_CHUNKED) {

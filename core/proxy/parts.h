@@ -11,7 +11,7 @@
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
  *   forward.c   heads written anew;  answer.c  our own answers
- *   access.c    the access log
+ *   access.c    the access log;  span.c  traces
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits
  *   steps.c     what else a route does to requests and answers: the steps of room edge, in their order
@@ -90,6 +90,9 @@ struct proxy {
     void *fact_arg;
     proxy_fault_fn *on_fault;
     void *fault_arg;
+    proxy_spans_fn *on_spans;
+    void *spans_arg;
+    struct spans *spans; /* that wait to be told; NULL: there never were any */
     struct log_limit fact_limit;
     struct pasts pasts;
     struct script_request asked; /* what the policy was asked last */

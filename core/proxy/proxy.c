@@ -125,6 +125,7 @@ void proxy_free(struct proxy *p)
     proxy_pool_free(&p->block_pool);
     proxy_pool_free(&p->course_pool);
     proxy_past_close(p);
+    proxy_spans_free(p->spans);
     board_traffic_free(p->traffic);
     while (p->timeouts) {
         struct timeout *t = p->timeouts;
@@ -156,6 +157,12 @@ void proxy_on_fault(struct proxy *p, proxy_fault_fn *fn, void *arg)
 {
     p->on_fault = fn;
     p->fault_arg = arg;
+}
+
+void proxy_on_spans(struct proxy *p, proxy_spans_fn *fn, void *arg)
+{
+    p->on_spans = fn;
+    p->spans_arg = arg;
 }
 
 void proxy_fact(struct proxy *p, const char *kind, const char *text)

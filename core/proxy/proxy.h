@@ -113,6 +113,10 @@ struct proxy_fault {
 
 typedef void proxy_fault_fn(void *arg, const struct proxy_fault *fault);
 void proxy_on_fault(struct proxy *p, proxy_fault_fn *fn, void *arg);
+/* Spans of requests, as OTLP's JSON has them, at most a second after they ended. `left_out`: more that were not kept, since
+ * it was told last. Takes `spans`, an array. */
+typedef void proxy_spans_fn(void *arg, struct cJSON *spans, uint64_t left_out);
+void proxy_on_spans(struct proxy *p, proxy_spans_fn *fn, void *arg);
 /* What decides for a route is not asked any more in this generation: C decides, or nothing is known of its
  * requests' data. */
 void proxy_quarantine(struct proxy *p, uint32_t generation, const char *point, const char *service,

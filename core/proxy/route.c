@@ -394,6 +394,7 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     g->head_bytes = (uint32_t)json_num(cluster, "max_header_bytes", LIMIT_HEAD_BYTES);
     g->head_fields = (uint32_t)json_num(cluster, "max_headers", LIMIT_FIELDS);
     g->spin_us = (uint32_t)json_num(cluster, "spin_us", 0);
+    g->trace_share = json_num(json_get(cluster, "tracing"), "sample", -1);
     g->builtin = json_bool(config, "builtin_balance", false);
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);

@@ -203,7 +203,9 @@ struct generation {
     uint32_t head_bytes, head_fields; /* most in the head of a request */
     uint32_t spin_us;      /* looks on without sleeping for so long; 0 = sleeps at once */
     struct access *access; /* NULL: none */
-    bool builtin;          /* its policies are set aside: C decides */
+    double
+        trace_share; /* of the requests that are part of no trace, whose spans are told; below 0: none has one */
+    bool builtin; /* its policies are set aside: C decides */
     struct script_hot *hot;
     struct route *routes;
     uint32_t route_count;

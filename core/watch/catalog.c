@@ -218,6 +218,8 @@ static const struct family_kind KINDS[FAMILIES] = {
     [FAMILY_RELOAD_LAST_SUCCESS] = {"tidegate_reload_last_success_timestamp_seconds", FAMILY_GAUGE,
                                     "", "When the configuration in force was loaded, since 1970.",
                                     NULL, false},
+    [FAMILY_SPANS] = {"tidegate_spans_total", FAMILY_COUNTER, "result",
+                      "Spans of requests: exported, failed to be, or dropped before.", NULL, false},
     [FAMILY_DECISIONS] = {"tidegate_decisions_total", FAMILY_COUNTER, "action",
                           "Scaling decisions by outcome.", NULL, false},
     [FAMILY_EVENTS] = {"tidegate_events_total", FAMILY_COUNTER, "kind",

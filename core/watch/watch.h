@@ -44,6 +44,7 @@ struct watch_counters {
     uint64_t worker_deaths, policy_deaths;
     uint64_t policy_errors; /* cold ones; hot ones are on the board */
     uint64_t decisions, decisions_up, decisions_down, decisions_held;
+    uint64_t spans_exported, spans_failed, spans_dropped;
     uint64_t anomalies_high, anomalies_medium;
     uint64_t loop_lag_us_max; /* since the last scrape */
     uint64_t started_wall_ms, reloaded_wall_ms;

@@ -1,38 +1,13 @@
 -- Channels against receivers that really listen: scripted ones (tests/support/receiver.lua) and Debian's Alertmanager.
 local cjson = require "cjson"
+local receivers = require "receivers"
 local tidegate = require "tidegate"
+
+local receiver, got, wait_got = receivers.start, receivers.got, receivers.wait_got
 
 local SERVICE = [[
 service "shop" { command = { "@SERVICE@" }, scale = { min = 1, max = 1 } }
 ]]
-
--- Starts a receiver; its answers are words of its script.
-local function receiver(t, kind, port, ...)
-    local process = t:run_beside("/usr/bin/luajit", "tests/support/receiver.lua", kind, t:port(port), ...)
-    t:wait("the receiver to listen", function()
-        local client = require("socket").tcp4()
-        local ok = client:connect("127.0.0.1", t:port(port))
-        client:close()
-        return ok
-    end)
-    return process
-end
-
--- What it got so far.
-local function got(process)
-    local list = {}
-    for line in (tidegate.read_file(process.out) or ""):gmatch "[^\n]+" do
-        list[#list + 1] = cjson.decode(line)
-    end
-    return list
-end
-
-local function wait_got(t, process, count)
-    t:wait(count .. " messages at the receiver", function()
-        return #got(process) >= count
-    end)
-    return got(process)
-end
 
 local function channels(t)
     local answer = cjson.decode(t:cli("alert", "channels", "--json").out)
