@@ -21,7 +21,8 @@ function M.configurations(section)
                 whole = 'service "shown" {\n  backends = { "127.0.0.1:9" },\n' .. whole .. "\n}"
             end
             if whole:find "^%l+ [{\"]" then
-                out[#out + 1] = 'cluster { engine = "process" }\n' .. whole
+                local cluster = whole:find "^cluster " and "" or 'cluster { engine = "process" }\n'
+                out[#out + 1] = cluster .. whole
             end
         end
     end
