@@ -64,6 +64,7 @@ static void watch(struct instance *i)
         .kind = http ? PROBE_HTTP : PROBE_TCP,
         .address = address,
         .path = http ? spec->check_path : NULL,
+        .http2 = spec->http2,
         .interval_ms = spec->check_interval_ms,
         .timeout_ms = spec->check_timeout_ms,
         .start_period_ms = spec->check_start_period_ms,

@@ -133,6 +133,7 @@ struct spec {
     char hash[17];       /* of what only a new instance can take over */
     uint64_t check_hash; /* of the health check, to see that it changed */
     const char *check_kind, *check_path;
+    bool http2; /* its instances speak it */
     bool check_explicit;
     uint32_t check_port, check_interval_ms, check_timeout_ms, check_retries, check_rise;
     uint32_t check_start_period_ms;

@@ -80,7 +80,7 @@ static uint32_t at_least(uint32_t value, uint32_t least)
 
 static void read_check(struct spec *spec, const struct cJSON *check)
 {
-    spec->check_hash = fleet_spec_hash(check);
+    spec->check_hash = fleet_spec_hash(check) + spec->http2;
     spec->check_kind = json_str(check, "kind", "http");
     spec->check_path = json_str(check, "path", "/health");
     spec->check_explicit = json_bool(check, "explicit", false);
@@ -164,6 +164,7 @@ void fleet_spec_read(struct spec *spec, const struct cJSON *config)
     spec->weight = json_num(config, "weight", 1);
     spec->max_connections = json_num(config, "max_connections", 100);
     spec->capacity = json_num(config, "capacity", 1000);
+    spec->http2 = !strcmp(json_str(config, "protocol", "http"), "h2c");
     read_check(spec, json_get(config, "health_check"));
     read_scale(spec, json_get(config, "scale"));
     hash_spec(spec, config);

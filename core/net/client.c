@@ -482,7 +482,9 @@ static void set_options(struct net_call *call, const struct net_request *r)
     curl->easy_set(easy, CURLOPT_PRIVATE, call);
     curl->easy_set(easy, CURLOPT_URL, r->url);
     curl->easy_set(easy, CURLOPT_PROTOCOLS_STR, r->mail ? "smtp,smtps" : "http,https");
-    curl->easy_set(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl->easy_set(easy, CURLOPT_HTTP_VERSION,
+                   r->http2 ? (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                            : (long)CURL_HTTP_VERSION_1_1);
     curl->easy_set(easy, CURLOPT_PROXY, "");
     curl->easy_set(easy, CURLOPT_USERAGENT, "tidegate/" TIDEGATE_VERSION);
     curl->easy_set(easy, CURLOPT_NOSIGNAL, 1L);

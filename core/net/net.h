@@ -81,6 +81,7 @@ struct net_request {
     uint32_t silence_ms;         /* longest pause between bytes once sent; 0 = any */
     size_t body_limit;           /* collected body; beyond it the call fails with -EMSGSIZE; 0 =
                           LIMIT_ENGINE_BODY_BYTES */
+    bool http2;                  /* HTTP/2 from the first byte on, instead of HTTP/1.1 */
     bool fresh;                  /* do not reuse a pooled connection, nor leave one */
     net_head_fn *on_head;        /* final status line seen, before any body; may be NULL */
     net_data_fn *on_data;        /* streams the body instead of collecting it; may be NULL */

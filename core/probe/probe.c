@@ -44,6 +44,7 @@ struct check {
     char *address; /* without scheme */
     char *unix_path;
     enum probe_kind kind;
+    bool http2;
     uint32_t interval_ms, timeout_ms, start_period_ms, retries, rise;
     uv_timer_t timer;
     bool closed;  /* the timer */
@@ -283,6 +284,7 @@ static void attempt_http(struct check *c)
         .connect_timeout_ms = c->timeout_ms,
         .timeout_ms = c->timeout_ms,
         .body_limit = LIMIT_HEALTH_BODY_BYTES,
+        .http2 = c->http2,
         .fresh = true,
     };
     int rc = net_call(c->set->client, &request, on_answer, c, &c->call);
@@ -345,6 +347,7 @@ int probe_add(struct probe_set *set, const char *id, const struct probe_spec *sp
         .set = set,
         .id = mem_copy(id),
         .kind = spec->kind,
+        .http2 = spec->http2,
         .interval_ms = spec->interval_ms,
         .timeout_ms = spec->timeout_ms,
         .start_period_ms = spec->start_period_ms,

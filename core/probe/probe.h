@@ -27,6 +27,7 @@ struct probe_spec { /* borrowed */
     const char *address; /* as net_addr_parse takes it; may also be "name:port" */
     const char *path;    /* HTTP: "/health" */
     const char *host;    /* HTTP: Host field; NULL = the address */
+    bool http2;          /* HTTP: version 2, from the first byte on */
     uint32_t interval_ms, timeout_ms, start_period_ms;
     uint32_t retries; /* failures in a row before it is unhealthy, >= 1 */
     uint32_t rise;    /* successes in a row before it is healthy, >= 1 */

@@ -9,7 +9,8 @@
 #include "board/board.h"
 
 enum {
-    REVIVE_MS = 100 /* between two that wait for any backend and try all again */
+    REVIVE_MS = 100, /* between two that wait for any backend and try all again */
+    AGAIN_MOST = 3   /* in a row at one backend, which never saw the request */
 };
 
 static struct proxy *proxy_of(const struct exchange *ex)
@@ -143,20 +144,36 @@ bool proxy_attempt_resume(struct exchange *ex)
     return true;
 }
 
+/* Whether this backend may have it once more on a connection that is not this one: it was closing while we took it
+ * from the pool, or its backend leaves it, or refused a stream of it and there is no other backend. */
+static bool stale(const struct exchange *ex, bool untouched)
+{
+    const struct upstream *u = ex->up;
+    if (ex->timed_out || ex->answered || u->connecting) {
+        return false;
+    }
+    if (u->shared && untouched) {
+        return ex->again < AGAIN_MOST &&
+               (!u->lane.link || u->lane.link->leaving || ex->route->service->count == 1);
+    }
+    return u->reused && !ex->again;
+}
+
 enum progress proxy_attempt_failed(struct exchange *ex)
 {
-    bool untouched = ex->request->at == 0 && !ex->answered;
-    bool reused = ex->up->reused && !ex->timed_out && !ex->answered;
+    bool untouched =
+        (ex->request->at == 0 || (ex->up->shared && proxy_lane_untouched(ex->up))) && !ex->answered;
+    bool here = stale(ex, untouched);
     bool may = !ex->streamed && (untouched || http1_idempotent(ex->method));
     ex->failure = ex->up->connecting ? FAILURE_CONNECT
                   : ex->timed_out    ? FAILURE_TIMEOUT
                                      : FAILURE_RESET;
     proxy_upstream_release(ex->up, false);
     proxy_hold_drop(ex);
+    proxy_block_give(ex->session->proxy, &ex->trailer);
     ex->answered = false;
-    if (may && reused && !ex->again) {
-        /* It was closing while we took it from the pool: no fault of the backend. */
-        ex->again = true;
+    if (may && here) {
+        ex->again++;
         ex->failure = FAILURE_NONE;
         ex->request->at = 0;
         board_add(&ex->backend->row->retries, 1);

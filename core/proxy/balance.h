@@ -43,6 +43,7 @@ struct backend {
     struct board_row *row;
     struct board_circuit *circuit;
     struct list idle;                 /* upstreams, last used first */
+    struct list links;                /* connections of HTTP/2 */
     uint32_t idle_count, connections; /* connections: idle ones too */
     uint32_t slot, index;             /* index: place in its service */
     uint32_t serial;                  /* no other backend of this proxy ever had it */

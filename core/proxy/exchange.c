@@ -229,9 +229,10 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->client_minor = (uint8_t)head->minor;
     ex->client_keep = head->keep_alive;
     ex->upgrade = wants_websocket(head);
+    ex->bare = route->protocol == PROTOCOL_H2C;
     ex->te_trailers = !ex->upgrade && proxy_trailer_wanted(head);
     proxy_tally_request(ex);
-    ex->to_backend = head->framing;
+    ex->to_backend = ex->bare && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing;
     ex->no_bulk = s->carrier != NULL;
     ex->in = (struct body){
         .framing = s->carrier && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing,
@@ -373,10 +374,29 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
 
 /* ---- going on ---------------------------------------------------------------------------- */
 
+/* The same on a stream, which takes the body by itself as it may. */
+static enum progress ask(struct exchange *ex)
+{
+    struct upstream *u = ex->up;
+    if (u->lane.id || u->lane.error) {
+        return PROGRESS_NONE;
+    }
+    int rc = proxy_lane_ask(u);
+    if (rc) {
+        u->lane.error = rc;
+        u->lane.untouched = true;
+        u->conn.readable = u->conn.error = true;
+    }
+    return PROGRESS_SOME;
+}
+
 static enum progress send_request(struct exchange *ex)
 {
     struct upstream *u = ex->up;
     struct block *b = ex->request;
+    if (u->shared) {
+        return ask(ex);
+    }
     if (!u->conn.writable || u->broken) {
         return PROGRESS_NONE;
     }
@@ -445,7 +465,7 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
     ex->to_client = !streams                               ? head->framing
                     : ex->client_minor == 1 && !s->carrier ? HTTP1_CHUNKED
                                                            : HTTP1_UNTIL_CLOSE;
-    ex->trailers = head->framing == HTTP1_CHUNKED &&
+    ex->trailers = (ex->bare ? streams : head->framing == HTTP1_CHUNKED) &&
                    (s->carrier || (ex->te_trailers && ex->to_client == HTTP1_CHUNKED)) &&
                    proxy_trailer_fits(head);
     s->last = !ex->client_keep || !ex->in.done || ex->to_client == HTTP1_UNTIL_CLOSE || p->draining;
@@ -523,8 +543,8 @@ static enum progress wait_head(struct exchange *ex)
     }
     struct block *b = u->in;
     struct proxy *p = proxy_of(ex);
-    ssize_t n = b ? proxy_conn_recv(&u->conn, b->bytes + b->len, SCRATCH_BYTES - b->len)
-                  : proxy_conn_recv(&u->conn, p->scratch, SCRATCH_BYTES);
+    ssize_t n = b ? proxy_upstream_recv(u, b->bytes + b->len, SCRATCH_BYTES - b->len)
+                  : proxy_upstream_recv(u, p->scratch, SCRATCH_BYTES);
     if (n == -EAGAIN) {
         return u->broken ? proxy_attempt_failed(ex) : PROGRESS_NONE;
     }

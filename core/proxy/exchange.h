@@ -12,12 +12,14 @@
 #include "board/circuit.h"
 #include "net/http1.h"
 #include "proxy/balance.h"
+#include "proxy/link.h"
 #include "proxy/loop.h"
 
 struct backend;
 struct board_times;
 struct generation;
 struct course;
+struct net_addr;
 struct proxy;
 struct reply;
 struct route;
@@ -131,10 +133,11 @@ struct exchange {
     uint8_t client_minor;
     uint16_t status; /* told to the client; 0: nothing yet */
     bool client_keep;
-    bool tcp;                /* no HTTP: from connecting on a tunnel */
-    bool upgrade;            /* a WebSocket is wanted: nothing follows the head before the 101 */
-    bool streamed;           /* bytes went out that `request` does not hold */
-    bool again;              /* had its fresh connection after a reused one failed */
+    bool tcp;      /* no HTTP: from connecting on a tunnel */
+    bool upgrade;  /* a WebSocket is wanted: nothing follows the head before the 101 */
+    bool streamed; /* bytes went out that `request` does not hold */
+    uint8_t
+        again; /* other connections to the same backend, after one failed that is no fault of it */
     bool timed_out;          /* the last failure was a time-out */
     bool answered;           /* a byte of an answer came */
     bool tallied;            /* the attempt's outcome is counted */
@@ -153,6 +156,7 @@ struct exchange {
     bool no_bulk;           /* pipes are not to be had: all is copied */
     bool traced;            /* has a span of its own: what stands at the end */
     bool sampled;           /* that is told */
+    bool bare;              /* its backends speak HTTP/2: no chunks on the way there */
     bool client_shared;     /* counted on the board for its client, under client_key */
     uint64_t client_key;
     struct list client;   /* of its client's bucket: counted there instead */
@@ -263,18 +267,24 @@ struct upstream {
     bool broken;     /* takes no more of the request; an answer may still be read */
     bool introduced; /* needs no PROXY header, or has sent it */
     bool personal;   /* it has: the connection is this client's alone */
+    bool shared;     /* a stream of a link: it has no socket, and `lane` counts */
+    struct lane lane;
 };
 
 /* A connection for the exchange: an idle one unless `fresh`. -errno; proxy_upstream_ours tells whether that was for want
  * of something of our own, descriptors or memory, and no fault of the backend. */
 int proxy_upstream_open(struct exchange *ex, bool fresh);
 bool proxy_upstream_ours(int rc);
+/* A socket that connects, or (*ret_pending) will have; -errno. */
+int proxy_upstream_connect(struct proxy *p, const struct net_addr *addr, bool *ret_pending);
 /* Gives up the connection that is idle longest; false: none is. */
 bool proxy_upstream_evict(struct proxy *p);
 /* Gives it back; it is kept when it may be used again. */
 void proxy_upstream_release(struct upstream *u, bool keep);
 void proxy_upstream_event(struct upstream *u);
 void proxy_upstream_timeout(struct upstream *u);
+/* As proxy_conn_recv. */
+ssize_t proxy_upstream_recv(struct upstream *u, void *to, size_t size);
 /* As proxy_session_send and proxy_session_flush. */
 int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count);
 int proxy_upstream_flush(struct upstream *u);

@@ -79,7 +79,7 @@ enum progress proxy_hold_step(struct exchange *ex)
         return PROGRESS_NONE;
     }
     char *at = b->bytes + b->len;
-    ssize_t n = proxy_conn_recv(&u->conn, at, sizeof b->bytes - b->len);
+    ssize_t n = proxy_upstream_recv(u, at, sizeof b->bytes - b->len);
     if (n == -EAGAIN) {
         return PROGRESS_NONE;
     }

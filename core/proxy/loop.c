@@ -39,7 +39,7 @@ int proxy_conn_register(struct proxy *p, struct conn *c)
     if (c->registered) {
         return 0;
     }
-    uint32_t events = c->kind == CONN_CLIENT || c->kind == CONN_UPSTREAM
+    uint32_t events = c->kind == CONN_CLIENT || c->kind == CONN_UPSTREAM || c->kind == CONN_LINK
                           ? EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
                           : EPOLLIN;
     struct epoll_event event = {.events = events, .data.ptr = c};
@@ -117,6 +117,8 @@ static void empty_grave(struct proxy *p)
         list_remove(&c->node);
         if (c->kind == CONN_CLIENT) {
             proxy_pool_give(&p->session_pool, list_owner(c, struct session, conn));
+        } else if (c->kind == CONN_LINK) {
+            proxy_pool_give(&p->link_pool, list_owner(c, struct link, conn));
         } else {
             proxy_pool_give(&p->upstream_pool, list_owner(c, struct upstream, conn));
         }
@@ -154,6 +156,9 @@ static void dispatch(struct proxy *p, const struct epoll_event *event)
     case CONN_UPSTREAM:
         proxy_upstream_event(list_owner(c, struct upstream, conn));
         break;
+    case CONN_LINK:
+        proxy_link_event(list_owner(c, struct link, conn));
+        break;
     case CONN_DEADLINE:
     case CONN_KINDS:
         break;
@@ -180,7 +185,7 @@ static void run_ready(struct proxy *p)
 
 static int wait_ms(struct proxy *p)
 {
-    if (!list_empty(&p->ready) || p->uv_due) {
+    if (!list_empty(&p->ready) || !list_empty(&p->links_due) || p->uv_due) {
         return 0;
     }
     int wait = proxy_timeout_next(p);
@@ -238,6 +243,9 @@ void proxy_run(struct proxy *p)
         run_ready(p);
         proxy_timeout_run(p);
         proxy_queue_run(p);
+        if (!list_empty(&p->links_due)) {
+            proxy_links_run(p);
+        }
         if (p->uv_due || n <= 0 || ++p->rounds >= UV_ROUNDS) {
             run_uv(p);
         }

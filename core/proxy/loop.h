@@ -56,6 +56,7 @@ enum conn_kind {
     CONN_LISTENER,
     CONN_CLIENT,
     CONN_UPSTREAM,
+    CONN_LINK,
     CONN_DEADLINE, /* no socket: the end of an exchange's time */
     CONN_KINDS
 };

@@ -10,6 +10,7 @@
  *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
+ *   link.c      those of HTTP/2, which exchanges share;  lane.c  a stream of one
  *   forward.c   heads written anew;  answer.c  our own answers
  *   access.c    the access log;  span.c  traces
  *   route.c     generations: listen + host + path + method + headers -> route
@@ -20,7 +21,7 @@
  *   explain.c   one decision told;  past.c  decisions of late;  past_told.c  those of a request told
  *   guard.c     circuits, comparison of backends, retry budget;  queue.c  waiting for a place
  *
- * Headers by what they are about: loop.h, session.h, exchange.h, route.h, steps.h, balance.h.
+ * Headers by what they are about: loop.h, session.h, exchange.h, link.h, route.h, steps.h, balance.h.
  *
  * Everything happens in proxy_session_step: events only set flags on a connection and call it, and
  * it goes on until nothing moves. Memory of closed connections is reused only behind the batch of
@@ -38,6 +39,7 @@
 #include "net/http1.h"
 #include "proxy/balance.h"
 #include "proxy/exchange.h"
+#include "proxy/link.h"
 #include "proxy/loop.h"
 #include "proxy/past.h"
 #include "proxy/proxy.h"
@@ -75,9 +77,11 @@ struct proxy {
     uint64_t queue_ms;                   /* last look */
     uint32_t holds;                      /* answers held */
     uint32_t backend_serial;             /* of the newest */
-    struct pool session_pool, exchange_pool, upstream_pool, block_pool, course_pool;
+    struct list links_due;               /* with something to do behind this batch of events */
+    struct pool session_pool, exchange_pool, upstream_pool, link_pool, block_pool, course_pool;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;
+    struct timeout *silence_timeout, *pong_timeout;
     struct map services;
     struct cJSON *challenges; /* NULL: none (challenge.c) */
     struct generation *current, *prepared;

@@ -19,8 +19,13 @@
 enum {
     SESSIONS_MOST = 32768,
     BLOCKS_MOST = 16384,
-    OTHER_FDS = 64,         /* epoll, listeners, libuv's, pipes */
-    UPSTREAMS_BESIDE = 1024 /* idle ones beside one for each session */
+    OTHER_FDS = 64,          /* epoll, listeners, libuv's, pipes */
+    UPSTREAMS_BESIDE = 1024, /* idle ones beside one for each session */
+    LINKS_MOST = 4096,
+    /* Links with streams open that say nothing. gRPC's servers count pings that come sooner than five minutes
+     * apart as abuse. */
+    SILENCE_MS = 310000, /* until we ask whether the backend is there, */
+    PONG_MS = 15000      /* and how long it may take to answer */
 };
 
 /* Sessions that our descriptors suffice for, with some left for backends: idle clients, most of many, need
@@ -54,6 +59,7 @@ static int init_pools(struct proxy *p)
     rc = rc ? rc
             : proxy_pool_init(&p->upstream_pool, sizeof(struct upstream),
                               sessions + UPSTREAMS_BESIDE);
+    rc = rc ? rc : proxy_pool_init(&p->link_pool, sizeof(struct link), LINKS_MOST);
     return rc ? rc : proxy_pool_init(&p->block_pool, sizeof(struct block), blocks);
 }
 
@@ -67,10 +73,13 @@ static void init_lists(struct proxy *p)
         list_init(&p->clients[i]);
     }
     list_init(&p->queues);
+    list_init(&p->links_due);
     p->register_timeout = proxy_timeout_of(p, 10);
     p->drain_timeout = proxy_timeout_of(p, 1000);
     p->linger_timeout = proxy_timeout_of(p, 2000);
     p->idle_timeout = proxy_timeout_of(p, 30000);
+    p->silence_timeout = proxy_timeout_of(p, SILENCE_MS);
+    p->pong_timeout = proxy_timeout_of(p, PONG_MS);
 }
 
 int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
@@ -122,6 +131,7 @@ void proxy_free(struct proxy *p)
     proxy_pool_free(&p->session_pool);
     proxy_pool_free(&p->exchange_pool);
     proxy_pool_free(&p->upstream_pool);
+    proxy_pool_free(&p->link_pool);
     proxy_pool_free(&p->block_pool);
     proxy_pool_free(&p->course_pool);
     proxy_past_close(p);

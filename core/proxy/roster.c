@@ -96,6 +96,7 @@ static struct backend *new_backend(struct proxy *p, const char *id, const struct
     b->row = board_row(p->options.board, p->options.worker, slot);
     b->circuit = board_circuit(p->options.board, slot);
     list_init(&b->idle);
+    list_init(&b->links);
     return b;
 }
 

@@ -255,6 +255,8 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     }
     r->path_len = strlen(r->path);
     proxy_rules_read(json, &r->rules);
+    r->protocol =
+        strcmp(json_str(service, "protocol", "http"), "h2c") ? PROTOCOL_HTTP : PROTOCOL_H2C;
     r->max_retries = (uint32_t)json_num(json, "max_retries", 3);
     double buffer = json_num(json, "response_buffer", RESPONSE_BUFFER);
     r->response_buffer = buffer < SCRATCH_BYTES ? (uint64_t)buffer : SCRATCH_BYTES;

@@ -139,6 +139,13 @@ struct trust {
     uint32_t count;
 };
 
+/* What the backends of a service speak. */
+enum protocol {
+    PROTOCOL_HTTP, /* HTTP/1.1 */
+    PROTOCOL_H2C,  /* HTTP/2, from the first byte on */
+    PROTOCOLS
+};
+
 struct route {
     struct list node;              /* of its service */
     struct list queue, queue_node; /* exchanges that wait; of the proxy's queues while some do */
@@ -146,6 +153,7 @@ struct route {
     struct service *service;
     char *path;
     size_t path_len;
+    enum protocol protocol;
     uint32_t max_retries;
     uint64_t response_buffer; /* longest body of an answer that is held until it is whole */
     struct timeout *connect_timeout, *client_timeout;

@@ -243,12 +243,13 @@ int proxy_session_flush(struct session *s)
 
 int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count)
 {
-    return send_or_keep(u->proxy, &u->conn, &u->out, iov, count);
+    return u->shared ? proxy_lane_send(u, iov, count)
+                     : send_or_keep(u->proxy, &u->conn, &u->out, iov, count);
 }
 
 int proxy_upstream_flush(struct upstream *u)
 {
-    return flush(u->proxy, &u->conn, &u->out);
+    return u->shared ? proxy_lane_flush(u) : flush(u->proxy, &u->conn, &u->out);
 }
 
 static void watch(struct session *s)
@@ -515,6 +516,12 @@ void proxy_session_step(struct session *s)
     if (more && s->state != SESSION_DEAD) {
         list_append(&s->proxy->ready, &s->ready);
     }
+}
+
+void proxy_session_soon(struct session *s)
+{
+    list_remove(&s->ready);
+    list_append(&s->proxy->ready, &s->ready);
 }
 
 void proxy_session_timeout(struct session *s)

@@ -109,6 +109,8 @@ struct session *proxy_session_carry(struct proxy *p, struct listener *l,
 void proxy_session_request(struct session *s, struct str head, struct route *route);
 /* Does all that can be done now. The session may be dead afterwards. */
 void proxy_session_step(struct session *s);
+/* Has it stepped behind the present batch of events. */
+void proxy_session_soon(struct session *s);
 void proxy_session_timeout(struct session *s);
 /* Request bytes behind the head, as proxy_conn_recv. */
 ssize_t proxy_session_recv(struct session *s, void *to, size_t size);

@@ -160,6 +160,9 @@ enum progress proxy_stream_in(struct exchange *ex)
         u->broken = true;
         u->conn.readable = true;
     }
+    if (u->shared && ex->in.done && !count) {
+        proxy_lane_end(u);
+    }
     return PROGRESS_SOME;
 }
 
@@ -197,6 +200,10 @@ enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct s
         ex->up_keep = false; /* more than it had announced */
     }
     struct str trailers = {NULL, 0};
+    if (ex->bare && ex->out.framing == HTTP1_UNTIL_CLOSE && proxy_lane_ended(ex->up)) {
+        ex->out.done = true;
+        trailers = ex->trailers ? proxy_trailer_end(ex) : trailers;
+    }
     if (ex->trailers && ex->out.trailers.len) {
         proxy_trailer_keep(ex, ex->out.trailers);
         trailers = ex->out.done ? proxy_trailer_end(ex) : trailers;
@@ -225,7 +232,7 @@ enum progress proxy_stream_out(struct exchange *ex)
         return PROGRESS_NONE;
     }
     char *scratch = s->proxy->scratch;
-    ssize_t n = proxy_conn_recv(&u->conn, scratch, SCRATCH_BYTES);
+    ssize_t n = proxy_upstream_recv(u, scratch, SCRATCH_BYTES);
     if (n == -EAGAIN) {
         return PROGRESS_NONE;
     }

@@ -78,6 +78,9 @@ static void fire(struct conn *c)
     case CONN_UPSTREAM:
         proxy_upstream_timeout(list_owner(c, struct upstream, conn));
         break;
+    case CONN_LINK:
+        proxy_link_timeout(list_owner(c, struct link, conn));
+        break;
     case CONN_DEADLINE:
         proxy_exchange_deadline(list_owner(c, struct exchange, deadline));
         break;

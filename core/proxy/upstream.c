@@ -53,6 +53,7 @@ void proxy_upstream_close_idle(struct backend *b)
     while (!list_empty(&b->idle)) {
         close_idle(list_owner(b->idle.next, struct upstream, idle));
     }
+    proxy_links_close_idle(b);
     b->attempts--;
 }
 
@@ -61,8 +62,12 @@ bool proxy_upstream_evict(struct proxy *p)
     struct list *oldest = p->idle_timeout->conns.next;
     for (; oldest != &p->idle_timeout->conns; oldest = oldest->next) {
         struct conn *c = list_owner(oldest, struct conn, node);
-        if (c->kind == CONN_UPSTREAM) {
-            close_idle(list_owner(c, struct upstream, conn));
+        struct upstream *u = c->kind == CONN_UPSTREAM ? list_owner(c, struct upstream, conn) : NULL;
+        if (u && !u->ex) { /* a route may give those in use the same time */
+            close_idle(u);
+            return true;
+        }
+        if (c->kind == CONN_LINK && proxy_link_evict(list_owner(c, struct link, conn))) {
             return true;
         }
     }
@@ -106,6 +111,24 @@ static int open_socket(struct proxy *p, const struct net_addr *addr)
     return fd;
 }
 
+int proxy_upstream_connect(struct proxy *p, const struct net_addr *addr, bool *ret_pending)
+{
+    int fd = open_socket(p, addr);
+    if (fd < 0) {
+        return fd;
+    }
+    *ret_pending = false;
+    if (connect(fd, (const struct sockaddr *)(const void *)addr->bytes, addr->len)) {
+        int error = errno;
+        if (error != EINPROGRESS) {
+            close(fd);
+            return -error;
+        }
+        *ret_pending = true;
+    }
+    return fd;
+}
+
 bool proxy_upstream_ours(int rc)
 {
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -ENOSPC;
@@ -124,21 +147,16 @@ int proxy_upstream_open(struct exchange *ex, bool fresh)
 {
     struct proxy *p = ex->session->proxy;
     struct backend *b = ex->backend;
+    if (ex->bare) {
+        return proxy_link_open(ex);
+    }
     if (!fresh && take_idle(ex)) {
         return 0;
     }
-    int fd = open_socket(p, &b->addr);
+    bool pending = false;
+    int fd = proxy_upstream_connect(p, &b->addr, &pending);
     if (fd < 0) {
         return fd;
-    }
-    bool pending = false;
-    if (connect(fd, (const struct sockaddr *)(const void *)b->addr.bytes, b->addr.len)) {
-        int error = errno;
-        pending = error == EINPROGRESS;
-        if (!pending) {
-            close(fd);
-            return -error;
-        }
     }
     struct upstream *u = proxy_pool_take(&p->upstream_pool);
     if (!u) {
@@ -172,6 +190,10 @@ void proxy_upstream_release(struct upstream *u, bool keep)
 {
     struct proxy *p = u->proxy;
     struct backend *b = u->backend;
+    if (u->shared) {
+        proxy_lane_release(u);
+        return;
+    }
     u->ex->up = NULL;
     u->ex = NULL;
     proxy_timeout_stop(&u->conn);
@@ -185,6 +207,11 @@ void proxy_upstream_release(struct upstream *u, bool keep)
     b->idle_count++;
     board_add(&b->row->pooled, 1);
     proxy_timeout_start(p, &u->conn, p->idle_timeout);
+}
+
+ssize_t proxy_upstream_recv(struct upstream *u, void *to, size_t size)
+{
+    return u->shared ? proxy_lane_recv(u, to, size) : proxy_conn_recv(&u->conn, to, size);
 }
 
 void proxy_upstream_event(struct upstream *u)

@@ -114,6 +114,10 @@ function M.service(service, body, ctx, taken, clean)
         ctx.report("resources.memory", "docker needs at least 6m")
     end
     check_zero(service, body, ctx)
+    if service.send_proxy and service.protocol ~= "http" then
+        ctx.report("send_proxy", 'connections of HTTP/2 are shared by clients, so no header can name one: ' ..
+            'leave it out, or write protocol = "http"')
+    end
     if service.source == "backends" then
         local seen = {}
         if #service.backends == 0 and type(body.backends) == "table" and next(body.backends) == nil then

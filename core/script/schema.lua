@@ -470,6 +470,8 @@ S.service = {
   { "backends", type = "list", of = { type = "backend_entry" }, also = { "servers", "upstreams" },
     example = 'such as { "10.0.0.5:9000" }',
       doc = "in place of image or command: a service that runs elsewhere" },
+  { "protocol", type = "enum", values = { "http", "h2c" }, default = "http",
+    doc = "what backends speak, health checks too: h2c is HTTP/2 from the first byte on, as gRPC wants it" },
   { "send_proxy", type = "integer", min = 1, max = 2,
     doc = "connections to its backends begin with a PROXY header of that version, one for each client" },
   { "slow_start", type = "duration", default = "0s", max = 86400, unit = "s",

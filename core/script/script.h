@@ -64,7 +64,7 @@
  *       "retry_budget": { "percent": 20, "min_per_second": 10 }, "slow_start_ms": 30000 (absent: the service's) } ],
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
- *     "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
+ *     "protocol": "http" | "h2c", "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
  *     "anomaly": { "policy": "record", "params": {...}, "interval_ms": 15000, "incident_ms": 900000, "shadow"?: true },     {} = off
  *     "collect": { "health"?: "/health", "performance"?: "/performance", "data"?: "/data", "prometheus"?: "/metrics",
  *       "interval_ms": 15000, "timeout_ms"?: 5000, "max_body_bytes": 4194304, "max_samples": 10000 }          when given

@@ -38,6 +38,7 @@ struct plan {
     char *paths[COLLECT_ENDPOINTS]; /* NULL = not asked for */
     uint32_t interval_ms, timeout_ms;
     uint64_t max_body, max_samples;
+    bool http2;       /* the service speaks it */
     uint64_t version; /* of the collector when it last changed */
 };
 
@@ -337,6 +338,7 @@ static void ask(struct target *t, uint64_t now_ms)
         .connect_timeout_ms = t->plan->timeout_ms,
         .timeout_ms = t->plan->timeout_ms,
         .body_limit = t->plan->max_body,
+        .http2 = t->plan->http2,
         .on_head = page ? on_head : NULL,
         .on_data = page ? on_data : NULL,
     };
@@ -407,6 +409,7 @@ static void plan_apply(struct collect *c, const struct cJSON *service)
         p->service = mem_copy(name);
         (void)map_put(&c->plans, name, p);
     }
+    p->http2 = str_same(json_str(service, "protocol", NULL), "h2c");
     if (plan_reads(p, json_get(service, "collect"))) {
         p->version = c->version;
     }

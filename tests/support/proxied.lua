@@ -161,7 +161,7 @@ function world_mt.configure(_, routes, cluster, builtin)
     for _, route in ipairs(routes) do
         local name = route.service or "shop"
         if not services[name] then
-            services[name] = { name = name, source = "backends", routes = {}, backends = { n = 0 } }
+            services[name] = { name = name, source = "backends", routes = {}, backends = { n = 0 }, protocol = route.protocol }
             order[#order + 1] = services[name]
             for key, value in pairs(route.of_service or {}) do
                 services[name][key] = value

@@ -120,6 +120,9 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "tags = function() return 7 end,", '3: service "web": tags(1): expected a list such as { "zone:0" }, got 7' },
             { "tags = function(i)\n  return i.x.y end,", "4: attempt to index field 'x' (a nil value): "
                 .. 'look first whether it is there (here i = { index = 1, service = "web" })' },
+            { "protocol = 'h2x',", '3: service "web": protocol: unknown value "h2x": did you mean "h2c"?' },
+            { "protocol = 'h2c', send_proxy = 1,", '3: service "web": send_proxy: connections of HTTP/2 are shared by '
+                .. 'clients, so no header can name one: leave it out, or write protocol = "http"' },
             { "health_check = 5,", '3: service "web": health_check: expected a table such as { http = "/health" }, a path, or '
                 .. 'false, got 5' },
             { "scale = 3,", '3: service "web": scale: expected a table such as { min = 2, max = 20 }, got 3' },

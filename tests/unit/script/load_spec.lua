@@ -56,7 +56,7 @@ describe("script_load", function()
                 up_cooldown_ms = 300000, down_cooldown_ms = 600000, interval_ms = 15000, mode = "active",
                 step_limits = RAILS.step_limits, saturation = RAILS.saturation, churn = RAILS.churn,
             },
-            routes = {}, backends = {}, weight = 1, max_connections = 100, capacity = 1000, slow_start_ms = 0,
+            routes = {}, backends = {}, protocol = "http", weight = 1, max_connections = 100, capacity = 1000, slow_start_ms = 0,
         }, config.services[1])
         local names = {}
         for i, policy in ipairs(config.policies) do
