@@ -134,57 +134,11 @@ enum progress proxy_exchange_refuse_body(struct exchange *ex, int rc)
 
 /* ---- beginning --------------------------------------------------------------------------- */
 
-static bool id_valid(struct str id)
-{
-    if (!id.len || id.len > REQUEST_ID_BYTES) {
-        return false;
-    }
-    for (size_t i = 0; i < id.len; i++) {
-        if (id.ptr[i] <= ' ' || id.ptr[i] >= 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool wants_websocket(const struct http1_head *head)
 {
     const struct http1_field *f = head->upgrade ? http1_find(head, HTTP1_UPGRADE) : NULL;
     return f && head->method == HTTP1_GET && head->framing == HTTP1_NO_BODY &&
            str_is_nocase(f->value, "websocket");
-}
-
-static void refuse(struct session *s, const struct http1_head *head, int status, const char *why)
-{
-    bool bodiless = head->framing == HTTP1_NO_BODY;
-    bool keep = head->keep_alive && bodiless && status != 405;
-    const struct http1_field *f = http1_find(head, HTTP1_X_REQUEST_ID);
-    char id[REQUEST_ID_BYTES + 1];
-    if (f && id_valid(f->value)) {
-        (void)str_put(id, sizeof id, f->value);
-    } else {
-        proxy_request_id(s->proxy, id);
-    }
-    s->untidy = s->untidy || !bodiless;
-    proxy_access_refused(s, head, status, id);
-    (void)proxy_answer(s, status, id, why, head->method == HTTP1_HEAD, keep);
-}
-
-/* What is answered here, whatever the routes say; false: go on. */
-static bool refuse_early(struct session *s, const struct http1_head *head)
-{
-    const struct http1_field *hops = http1_find(head, HTTP1_MAX_FORWARDS);
-    bool last = hops && str_is(hops->value, "0");
-    if (head->method == HTTP1_CONNECT || (head->method == HTTP1_TRACE && last)) {
-        refuse(s, head, 405, "this method is not for a proxy like this one");
-    } else if (head->method == HTTP1_OPTIONS && last) {
-        refuse(s, head, 200, "this is tidegate");
-    } else if (head->content_length > INT64_MAX) {
-        refuse(s, head, 413, "no body is that long");
-    } else {
-        return false;
-    }
-    return true;
 }
 
 /* Without what a head says. */
@@ -238,12 +192,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
         .framing = s->carrier && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing,
         .left = head->content_length,
         .done = head->framing == HTTP1_NO_BODY};
-    const struct http1_field *f = http1_find(head, HTTP1_X_REQUEST_ID);
-    if (f && id_valid(f->value)) {
-        (void)str_put(ex->id, sizeof ex->id, f->value);
-    } else {
-        proxy_request_id(s->proxy, ex->id);
-    }
+    proxy_request_id_of(s->proxy, head, ex->id);
     return ex;
 }
 
@@ -316,7 +265,7 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
 {
     struct proxy *p = s->proxy;
     *ret_taken = 0;
-    if (refuse_early(s, head)) {
+    if (proxy_refuse_early(s, head)) {
         return;
     }
     if (p->challenges && !route && proxy_challenge_answer(s, head)) {
@@ -325,13 +274,13 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     route = route ? route : find_route(s, head);
     if (!route) {
         board_add(&p->numbers->no_route, 1);
-        refuse(s, head, 404, "no service is here");
+        proxy_refuse(s, head, 404, "no service is here");
         return;
     }
     if (route->rules.max_body && head->content_length > route->rules.max_body &&
         head->framing == HTTP1_LENGTH) {
         board_add(&p->numbers->bad_requests, 1);
-        refuse(s, head, 413, "the body is longer than this route allows");
+        proxy_refuse(s, head, 413, "the body is longer than this route allows");
         return;
     }
     if (route->trust || s->word) {
@@ -342,7 +291,7 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
         board_add(&p->numbers->no_backend, 1);
         board_add(&p->numbers->exhausted, 1);
         proxy_fact(p, "limit", "out of exchanges: a request was refused");
-        refuse(s, head, 503, "too much is going on");
+        proxy_refuse(s, head, 503, "too much is going on");
         return;
     }
     if (ex->generation->trace_share >= 0) {

@@ -11,7 +11,7 @@
  *   tunnel.c    bytes both ways behind a 101
  *   upstream.c  connections to backends and their idle pools
  *   link.c      those of HTTP/2, which exchanges share;  lane.c  a stream of one
- *   forward.c   heads written anew;  answer.c  our own answers
+ *   forward.c   heads written anew;  answer.c  our own answers;  refuse.c  to what never becomes an exchange
  *   access.c    the access log;  span.c  traces
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits

@@ -183,6 +183,15 @@ uint64_t proxy_random(struct proxy *p);
  * be dead afterwards. */
 bool proxy_challenge_answer(struct session *s, const struct http1_head *head);
 
+/* ---- refuse.c ---------------------------------------------------------------------------- */
+
+/* The client's own request id where it is sound, else a new one: REQUEST_ID_BYTES and NUL at most. */
+void proxy_request_id_of(struct proxy *p, const struct http1_head *head, char *ret_id);
+/* Answers a request that has no exchange. */
+void proxy_refuse(struct session *s, const struct http1_head *head, int status, const char *why);
+/* What is answered here, whatever the routes say; false: go on. */
+bool proxy_refuse_early(struct session *s, const struct http1_head *head);
+
 /* ---- access.c ---------------------------------------------------------------------------- */
 
 /* A log as cluster.access_log (NULL when it names no path) wants it; -errno with a sentence. */
