@@ -4,7 +4,7 @@
  * to say into the caller's memory. The proxy asks them in a fixed order, each only where the route has it
  * (core/proxy/steps.c):
  *
- *   redirect -> rate limits -> static answer -> backend
+ *   CORS -> redirect -> maintenance -> rate limits -> fixed answer -> path -> backend
  *
  * Owns nothing but what `_new` read. No sockets, no sessions, no clock, no allocation while a request is
  * looked at. The JSON comes from script/edge.lua, which has refused what is not sound; what is said here of
@@ -31,7 +31,7 @@ struct edge_request {
     const struct http1_head *head;
     const char *host; /* of the route: one name; "": any, then the client's word counts */
     const char *peer; /* the client's address */
-    bool secure;      /* it came over TLS */
+    bool secure;      /* it came by https */
 };
 
 /* An answer of our own. What it lends lives as long as the step and the memory that it was asked with. */
@@ -88,5 +88,63 @@ struct edge_fixed;
 int edge_fixed_new(const struct cJSON *json, struct edge_fixed **ret_fixed, char **reterr);
 void edge_fixed_free(struct edge_fixed *f); /* NULL is allowed */
 struct edge_answer edge_fixed_answer(const struct edge_fixed *f);
+
+/* ---- path.c ------------------------------------------------------------------------------ */
+
+/* {"strip":"/api","add":"/v1","rules":[{"from":"/old/{rest}","to":"/new/{rest}"}]}: the first rule that fits the whole path
+ * counts; {name} is a part of one segment, and at the end of `from` all that is left. */
+struct edge_path;
+
+int edge_path_new(const struct cJSON *json, struct edge_path **ret_path, char **reterr);
+void edge_path_free(struct edge_path *p); /* NULL is allowed */
+/* The path for the backend, and what was stripped of it (empty: nothing), lent. 1; 0 = as it came; -EINVAL: it climbs;
+ * -ENOBUFS. */
+int edge_path_apply(const struct edge_path *p, struct str path, struct edge_out *out,
+                    struct str *ret_path, struct str *ret_prefix);
+/* Whether a segment is "..", in any spelling that servers take for it: %2e, backslashes, parameters behind it. */
+bool edge_path_climbs(struct str path);
+
+/* ---- pages.c ----------------------------------------------------------------------------- */
+
+/* {"pages":[{"from":500,"to":599,"type":"text/html","body":"... {status} {reason} {request_id} ..."}],"intercept":false}:
+ * the first page for a status counts. */
+struct edge_pages;
+
+int edge_pages_new(const struct cJSON *json, struct edge_pages **ret_pages, char **reterr);
+void edge_pages_free(struct edge_pages *p); /* NULL is allowed */
+/* False: there is no page for it. `id` of the request: characters that mean something to a browser are left out. */
+bool edge_pages_answer(const struct edge_pages *p, int status, const char *id, struct edge_out *out,
+                       struct edge_answer *ret_answer);
+/* Whether a page takes the place of a backend's answer with this status. */
+bool edge_pages_intercept(const struct edge_pages *p, int status);
+
+/* {"type":"text/html","body":"...","retry_after_s":600,"allow":["10.0.0.0/8"]} */
+struct edge_maintenance;
+
+int edge_maintenance_new(const struct cJSON *json, struct edge_maintenance **ret_maintenance,
+                         char **reterr);
+void edge_maintenance_free(struct edge_maintenance *m); /* NULL is allowed */
+/* False: the client is one of those that may pass. */
+bool edge_maintenance_answer(const struct edge_maintenance *m, const struct edge_request *request,
+                             const char *id, struct edge_out *out, struct edge_answer *ret_answer);
+
+/* ---- cors.c ------------------------------------------------------------------------------ */
+
+/* {"origins":["https://shop.example"],"methods":"GET, PUT","headers":"*","expose":"","credentials":false,"max_age_s":600};
+ * a first label "*" of an origin's host is for one or more; headers "*": whatever a preflight asks for. */
+struct edge_cors;
+
+enum edge_cors_result {
+    EDGE_CORS_ON,
+    EDGE_CORS_PREFLIGHT, /* is answered with 204 */
+    EDGE_CORS_REFUSED,   /* a preflight of an origin that may not */
+    EDGE_CORS_RESULTS
+};
+
+int edge_cors_new(const struct cJSON *json, struct edge_cors **ret_cors, char **reterr);
+void edge_cors_free(struct edge_cors *c); /* NULL is allowed */
+/* Puts what every answer to the request says, and what only that to a preflight does. */
+enum edge_cors_result edge_cors_ask(const struct edge_cors *c, const struct edge_request *request,
+                                    struct edge_out *fields, struct edge_out *preflight);
 
 #endif

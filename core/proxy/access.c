@@ -260,7 +260,7 @@ static struct str trace_of(struct str traceparent)
 }
 
 /* Takes the head that was written for the backend apart again. */
-static void read_head(struct str bytes, struct entry *e)
+static void read_head(struct str bytes, bool rewritten, struct entry *e)
 {
     struct str line;
     if (!str_next(&bytes, '\n', &line)) {
@@ -282,6 +282,8 @@ static void read_head(struct str bytes, struct entry *e)
             e->referer = value;
         } else if (str_is_nocase(name, "traceparent")) {
             e->trace = trace_of(value);
+        } else if (rewritten && str_is_nocase(name, "x-original-uri")) {
+            e->target = value;
         }
     }
 }
@@ -305,7 +307,8 @@ void proxy_access_exchange(struct exchange *ex, bool whole)
         .status = ex->status ? ex->status : 499,
         .cut = !whole,
     };
-    read_head((struct str){ex->request->bytes, ex->request->len}, &e);
+    bool rewritten = ex->course && ex->course->rewritten;
+    read_head((struct str){ex->request->bytes, ex->request->len}, rewritten, &e);
     write_entry(a, &e);
 }
 

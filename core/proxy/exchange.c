@@ -97,9 +97,7 @@ enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply)
     if (!ex->in.done) {
         s->untidy = true;
     }
-    if (ex->course) {
-        proxy_steps_reply(ex, reply);
-    }
+    proxy_steps_reply(ex, reply);
     ex->status = (uint16_t)reply->status;
     ex->sent_bytes += reply->head_only ? 0 : reply->body.len;
     record(ex, true);
@@ -406,6 +404,11 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
 {
     struct proxy *p = proxy_of(ex);
     struct session *s = ex->session;
+    if (ex->course && proxy_steps_intercept(ex, head->status)) {
+        proxy_tally_answer(ex, head->status);
+        return proxy_exchange_reply(
+            ex, &(struct reply){.status = head->status, .why = "the service failed"});
+    }
     bool streams = head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE;
     ex->out = (struct body){.framing = head->framing,
                             .left = head->content_length,

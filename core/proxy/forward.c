@@ -82,6 +82,34 @@ static ssize_t finish(struct writer *w, char *from)
     return w->full ? -ENOBUFS : w->at - from;
 }
 
+static void put_target(struct writer *w, struct str path, struct str query)
+{
+    put_str(w, path);
+    if (query.ptr) {
+        put_text(w, "?");
+        put_str(w, query);
+    }
+}
+
+/* What a request whose path was changed says of it, in place of what came under these names. */
+static bool tells_path(struct str name)
+{
+    return str_is_nocase(name, "x-original-uri") || str_is_nocase(name, "x-forwarded-prefix");
+}
+
+static void put_original(struct writer *w, const struct course *course,
+                         const struct http1_head *head)
+{
+    put_text(w, "X-Original-URI: ");
+    put_target(w, head->path, head->query);
+    put_text(w, "\r\n");
+    if (course->prefix.len) {
+        put_text(w, "X-Forwarded-Prefix: ");
+        put_str(w, course->prefix);
+        put_text(w, "\r\n");
+    }
+}
+
 /* HTTP/1.0 may come without a Host, HTTP/1.1 may not go without: then it is the service's name. */
 static void put_request_line(struct writer *w, const struct exchange *ex,
                              const struct http1_head *head)
@@ -89,11 +117,7 @@ static void put_request_line(struct writer *w, const struct exchange *ex,
     const char *name = ex->route->service->name;
     put_str(w, head->method_text);
     put_text(w, " ");
-    put_str(w, head->path);
-    if (head->query.ptr) {
-        put_text(w, "?");
-        put_str(w, head->query);
-    }
+    put_target(w, ex->course && ex->course->path.len ? ex->course->path : head->path, head->query);
     put_text(w, " HTTP/1.1\r\nHost: ");
     put_str(w, head->host.len ? head->host : str_of(name));
     put_text(w, "\r\n");
@@ -133,6 +157,7 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
         const struct http1_field *f = &head->fields[i];
         if (f->hop || proxy_change_drops(change, f->name) ||
             (!traced && str_is_nocase(f->name, "tracestate")) ||
+            (ex->course && ex->course->rewritten && tells_path(f->name)) ||
             (ex->session->word == PEER_DOUBTED && str_is_nocase(f->name, "forwarded"))) {
             continue;
         }
@@ -257,6 +282,9 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
     put_request_line(&w, ex, head);
     put_request_fields(&w, ex, head, trace.len != 0);
     put_forwarded(&w, ex, head);
+    if (ex->course && ex->course->rewritten) {
+        put_original(&w, ex->course, head);
+    }
     put_field(&w, &(struct http1_field){.name = str_of("traceparent"),
                                         .value = proxy_span_text(ex, trace, traceparent)});
     put_set(&w, &ex->route->rules.request);

@@ -34,7 +34,13 @@ void proxy_refuse(struct session *s, const struct http1_head *head, int status, 
     proxy_request_id_of(s->proxy, head, id);
     s->untidy = s->untidy || !bodiless;
     proxy_access_refused(s, head, status, id);
-    (void)proxy_answer(s, status, id, why, head->method == HTTP1_HEAD, keep);
+    struct reply reply = {.status = status,
+                          .why = why,
+                          .id = id,
+                          .head_only = head->method == HTTP1_HEAD,
+                          .keep = keep};
+    proxy_steps_reply_bare(s->proxy, &reply);
+    (void)proxy_reply(s, &reply);
 }
 
 bool proxy_refuse_early(struct session *s, const struct http1_head *head)

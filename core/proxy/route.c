@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "board/board.h"
 #include "board/traffic.h"
+#include "edge/edge.h"
 
 enum {
     ROWS_LEAST = 64,
@@ -352,6 +353,7 @@ static void free_generation(struct generation *g)
         mem_free(port->address);
     }
     script_hot_free(g->hot);
+    edge_pages_free(g->pages);
     proxy_access_free(g->access);
     mem_free(g->ports);
     mem_free(g->routes);
@@ -401,6 +403,8 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
     g->routes = mem_array(count ? count : 1, sizeof *g->routes);
     g->ports = mem_array(count ? count : 1, sizeof *g->ports);
     int rc = proxy_access_new(p, json_get(cluster, "access_log"), &g->access, reterr);
+    const struct cJSON *pages = json_get(cluster, "error_pages");
+    rc = rc || !pages ? rc : edge_pages_new(pages, &g->pages, reterr);
     rc = rc ? rc : script_hot_new(config, &p->numbers->heartbeat, &g->hot, reterr);
     for (struct cJSON *s = json_first(json_get(config, "services")); !rc && s; s = json_next(s)) {
         uint32_t place = 1;

@@ -14,6 +14,7 @@
 
 struct access;
 struct cJSON;
+struct edge_pages;
 struct exchange;
 struct proxy;
 struct script_backend;
@@ -209,8 +210,9 @@ struct generation {
     uint32_t number;
     uint32_t refs;                    /* the proxy's own, and one for each exchange */
     uint32_t head_bytes, head_fields; /* most in the head of a request */
-    uint32_t spin_us;      /* looks on without sleeping for so long; 0 = sleeps at once */
-    struct access *access; /* NULL: none */
+    uint32_t spin_us;         /* looks on without sleeping for so long; 0 = sleeps at once */
+    struct access *access;    /* NULL: none */
+    struct edge_pages *pages; /* for answers of our own that no route has one for; NULL: none */
     double
         trace_share; /* of the requests that are part of no trace, whose spans are told; below 0: none has one */
     bool builtin; /* its policies are set aside: C decides */

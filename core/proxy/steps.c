@@ -1,6 +1,9 @@
 /* steps.c: the one place where the steps of room `edge` meet requests.
  *
- *   redirect -> rate limits -> fixed answer -> backend
+ *   HSTS, CORS -> redirect -> maintenance -> rate limits -> fixed answer -> path -> backend
+ *
+ * Preflights are answered before anything asks for credentials, which browsers do not send with them; and what
+ * CORS and HSTS have for answers stands in those of all later steps, too.
  *
  * Adding one: its pointer in `struct steps`, a line in proxy_steps_new and in proxy_steps_free, a function
  * here and its place in ORDER. A step that has something for the answer, whoever makes it, puts it into
@@ -21,9 +24,14 @@
 #include "edge/limit.h"
 
 struct steps {
+    char *hsts; /* value of Strict-Transport-Security */
+    struct edge_cors *cors;
     struct edge_redirect *redirect;
+    struct edge_maintenance *maintenance;
     struct edge_limits *limits;
     struct edge_fixed *fixed;
+    struct edge_path *path;
+    struct edge_pages *pages;
 };
 
 /* One request on its way through them. */
@@ -65,6 +73,54 @@ static enum stepped refuse_with(struct walk *w, int status, const char *why)
 }
 
 /* ---- the steps --------------------------------------------------------------------------- */
+
+/* What every answer gets; all of what one step has, or nothing. */
+static struct edge_out course_out(struct course *c)
+{
+    return (struct edge_out){.bytes = c->fields, .len = c->fields_len, .size = sizeof c->fields};
+}
+
+static void keep_fields(struct course *c, const struct edge_out *out)
+{
+    c->fields_len = out->full ? c->fields_len : (uint32_t)out->len;
+}
+
+static enum stepped hsts(struct walk *w)
+{
+    if (w->steps->hsts && w->request.secure) { /* RFC 6797 7.2: over nothing else */
+        struct edge_out out = course_out(w->ex->course);
+        edge_put_field(&out, "Strict-Transport-Security", str_of(w->steps->hsts));
+        keep_fields(w->ex->course, &out);
+    }
+    return STEPPED_ON;
+}
+
+static enum stepped cors(struct walk *w)
+{
+    if (!w->steps->cors) {
+        return STEPPED_ON;
+    }
+    size_t from = w->out.len;
+    struct edge_out out = course_out(w->ex->course);
+    enum edge_cors_result result = edge_cors_ask(w->steps->cors, &w->request, &out, &w->out);
+    keep_fields(w->ex->course, &out);
+    w->ex->course->cors = true;
+    if (result == EDGE_CORS_REFUSED) {
+        return refuse_with(w, 403, "pages of this origin may not use what is here");
+    }
+    struct edge_answer answer = {.status = 204, .fields = edge_put_since(&w->out, from)};
+    return result == EDGE_CORS_PREFLIGHT ? answer_with(w, &answer, "") : STEPPED_ON;
+}
+
+static enum stepped maintenance(struct walk *w)
+{
+    struct edge_answer answer;
+    if (!w->steps->maintenance ||
+        !edge_maintenance_answer(w->steps->maintenance, &w->request, w->ex->id, &w->out, &answer)) {
+        return STEPPED_ON;
+    }
+    return answer_with(w, &answer, "under maintenance");
+}
 
 static enum stepped redirect(struct walk *w)
 {
@@ -125,9 +181,24 @@ static enum stepped fixed(struct walk *w)
     return answer_with(w, &answer, "");
 }
 
+static enum stepped path(struct walk *w)
+{
+    struct course *c = w->ex->course;
+    int rc = w->steps->path ? edge_path_apply(w->steps->path, w->request.head->path, &w->out,
+                                              &c->path, &c->prefix)
+                            : 0;
+    if (rc < 0) {
+        c->path.len = 0;
+        return rc == -EINVAL ? refuse_with(w, 400, "a path with .. in it is not for this route")
+                             : refuse_with(w, 414, "the path is too long");
+    }
+    c->rewritten = rc > 0;
+    return STEPPED_ON;
+}
+
 typedef enum stepped step_fn(struct walk *w);
 
-static step_fn *const ORDER[] = {redirect, limit, fixed};
+static step_fn *const ORDER[] = {hsts, cors, redirect, maintenance, limit, fixed, path};
 
 enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head)
 {
@@ -136,11 +207,14 @@ enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *h
     struct walk w = {
         .ex = ex,
         .steps = ex->route->steps,
-        .request = {.head = head, .host = ex->route->host, .peer = s->peer},
+        .request = {.head = head,
+                    .host = ex->route->host,
+                    .peer = s->peer,
+                    .secure = proxy_peer_secure(s)},
         .out = {.bytes = p->step_bytes, .size = sizeof p->step_bytes},
     };
     ex->course = proxy_pool_take(&p->course_pool); /* there are as many as exchanges */
-    ex->course->fields_len = 0;
+    memset(ex->course, 0, offsetof(struct course, fields));
     enum stepped result = STEPPED_ON;
     for (size_t i = 0; result == STEPPED_ON && i < sizeof ORDER / sizeof *ORDER; i++) {
         result = ORDER[i](&w);
@@ -150,25 +224,55 @@ enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *h
 
 /* ---- answers ----------------------------------------------------------------------------- */
 
+static void add_page(const struct edge_pages *pages, const char *id, struct edge_out *out,
+                     struct reply *reply)
+{
+    struct edge_answer answer;
+    if (pages && reply->status >= 400 && !reply->type.len &&
+        edge_pages_answer(pages, reply->status, id, out, &answer)) {
+        reply->type = answer.type;
+        reply->body = answer.body;
+    }
+}
+
 void proxy_steps_reply(struct exchange *ex, struct reply *reply)
 {
     struct proxy *p = ex->session->proxy;
-    size_t len = ex->course->fields_len;
+    const struct steps *steps = ex->route->steps;
     struct edge_out out = {.bytes = p->reply_bytes, .size = sizeof p->reply_bytes};
-    if (len) {
+    add_page(steps && steps->pages ? steps->pages : ex->generation->pages, ex->id, &out, reply);
+    out.full = false;
+    if (ex->course && ex->course->fields_len) {
+        size_t from = out.len;
         edge_put(&out, reply->fields);
-        edge_put(&out, (struct str){ex->course->fields, len});
-        reply->fields = out.full ? reply->fields : edge_put_since(&out, 0);
+        edge_put(&out, (struct str){ex->course->fields, ex->course->fields_len});
+        reply->fields = out.full ? reply->fields : edge_put_since(&out, from);
     }
+}
+
+void proxy_steps_reply_bare(struct proxy *p, struct reply *reply)
+{
+    struct edge_out out = {.bytes = p->reply_bytes, .size = sizeof p->reply_bytes};
+    add_page(p->current ? p->current->pages : NULL, reply->id, &out, reply);
+}
+
+bool proxy_steps_intercept(const struct exchange *ex, int status)
+{
+    const struct edge_pages *pages = ex->route->steps->pages;
+    return pages && edge_pages_intercept(pages, status);
 }
 
 bool proxy_steps_drops(const struct exchange *ex, struct str name)
 {
-    struct str lines = {ex->course->fields, ex->course->fields_len}, line, own;
+    const struct course *c = ex->course;
+    struct str lines = {c->fields, c->fields_len}, line, own;
+    if (c->cors && name.len > 15 && str_is_nocase(str_sub(name, 0, 15), "access-control-")) {
+        return true;
+    }
     while (str_next(&lines, '\n', &line)) {
         if (str_next(&line, ':', &own) && own.len == name.len &&
             !strncasecmp(own.ptr, name.ptr, name.len)) {
-            return true;
+            return !str_is_nocase(name, "vary"); /* both lines count */
         }
     }
     return false;
@@ -187,9 +291,14 @@ void proxy_steps_end(struct exchange *ex)
 void proxy_steps_free(struct steps *steps)
 {
     if (steps) {
+        mem_free(steps->hsts);
+        edge_cors_free(steps->cors);
         edge_redirect_free(steps->redirect);
+        edge_maintenance_free(steps->maintenance);
         edge_limits_free(steps->limits);
         edge_fixed_free(steps->fixed);
+        edge_path_free(steps->path);
+        edge_pages_free(steps->pages);
         mem_free(steps);
     }
 }
@@ -207,14 +316,29 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
     const struct cJSON *at;
     bool any = false;
     int rc = 0;
+    if ((at = part(json, "hsts", &any))) {
+        steps.hsts = mem_copy(json_value_str(at, ""));
+    }
+    if (!rc && (at = part(json, "cors", &any))) {
+        rc = edge_cors_new(at, &steps.cors, reterr);
+    }
     if (!rc && (at = part(json, "redirect", &any))) {
         rc = edge_redirect_new(at, &steps.redirect, reterr);
+    }
+    if (!rc && (at = part(json, "maintenance", &any))) {
+        rc = edge_maintenance_new(at, &steps.maintenance, reterr);
     }
     if (!rc && (at = part(json, "rate_limit", &any))) {
         steps.limits = edge_limits_new(at, r->identity);
     }
     if (!rc && (at = part(json, "answer", &any))) {
         rc = edge_fixed_new(at, &steps.fixed, reterr);
+    }
+    if (!rc && (at = part(json, "path_change", &any))) {
+        rc = edge_path_new(at, &steps.path, reterr);
+    }
+    if (!rc && (at = part(json, "error_pages", &any))) {
+        rc = edge_pages_new(at, &steps.pages, reterr);
     }
     if (any) {
         r->steps = mem_new(sizeof steps);

@@ -11,7 +11,9 @@
 
 struct cJSON;
 struct exchange;
+struct edge_pages;
 struct http1_head;
+struct proxy;
 struct reply;
 struct route;
 
@@ -31,6 +33,12 @@ struct steps;
 
 /* What steps noted of one exchange. */
 struct course {
+    struct str
+        path; /* for the backend in place of the request's own; lent till its head is written; empty: the same */
+    struct str prefix; /* what was stripped of it; empty: nothing. Lent by the route */
+    bool
+        rewritten; /* its head has another path than the client's, which stands in X-Original-URI */
+    bool cors;     /* what the backend says of CORS does not count */
     uint32_t fields_len;
     char fields[COURSE_FIELDS_BYTES]; /* lines that its answer gets, whoever makes it */
 };
@@ -40,8 +48,12 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr);
 void proxy_steps_free(struct steps *steps); /* NULL is allowed */
 /* For an exchange whose route has steps: all of them, in their order. */
 enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head);
-/* ex->course: gives an answer of our own what the steps have for it. Lends: until the next request. */
+/* Gives an answer of our own what steps and error pages have for it. Lends: until the next one. */
 void proxy_steps_reply(struct exchange *ex, struct reply *reply);
+/* The same for one to a request without an exchange. */
+void proxy_steps_reply_bare(struct proxy *p, struct reply *reply);
+/* ex->course: whether a page of ours takes the place of the backend's answer with this status. */
+bool proxy_steps_intercept(const struct exchange *ex, int status);
 /* ex->course: whether a field of the backend's answer gives way to ours. */
 bool proxy_steps_drops(const struct exchange *ex, struct str name);
 /* Gives ex->course back. */

@@ -1,16 +1,14 @@
 -- edge.lua: the types of schema_edge.lua: what a route does to requests and answers, in the words of
 -- core/edge/edge.h.
---
--- Of a context (service.lua) it also uses read(name) -> text, or nil and why: files beside the configuration.
 local check = require "script.check"
 local schema = require "script.schema_edge"
 local values = require "script.values"
+require "script.edge_browser"
+require "script.edge_pages"
 require "script.guarding"
 
 local M = {}
 local types = check.types
-
-local MOST_PAGE_BYTES = 32768
 
 local function fail(ctx, path, what, value)
     ctx.report(path, select(2, values.expected(what, value)))
@@ -32,24 +30,115 @@ function types.status(value, field, path, ctx)
     return value
 end
 
-local TYPES = { html = "text/html", htm = "text/html", txt = "text/plain", css = "text/css",
-    js = "text/javascript", json = "application/json", xml = "application/xml", svg = "image/svg+xml" }
+-- ---- Paths ------------------------------------------------------------------------------------
 
--- A text file beside the configuration -> { body =, type = }.
-function types.page(value, _, path, ctx)
-    local name = types.text(value, { longest = 1000, example = 'such as "errors/502.html"' }, path, ctx)
-    if not name then
+local MOST_CAPTURES, MOST_RULES = 8, 32
+
+-- Without its last slash.
+function types.path_prefix(value, field, path, ctx)
+    local text = types.url_path(value, field, path, ctx)
+    if text and text:find "[{}?]" then
+        return ctx.report(path, "a prefix has no {name} and no query: write rewrite = { from =, to = }")
+    end
+    return text and text:gsub("/+$", "")
+end
+
+function types.strip_prefix(value, field, path, ctx)
+    if value == false then
         return nil
     end
-    local text, why = ctx.read((name:gsub("^%./", "")))
+    return value == true or types.path_prefix(value, field, path, ctx)
+end
+
+-- A path with {name} in it; what is left when these are out has no braces.
+function types.path_pattern(value, _, path, ctx)
+    local text = types.text(value, { longest = 1000, example = 'such as "/old/{rest}"' }, path, ctx)
     if not text then
-        return ctx.report(path, ("%s: %s"):format(values.describe(name), why))
-    elseif #text > MOST_PAGE_BYTES then
-        return ctx.report(path, ("%s has %d bytes: at most %d"):format(values.describe(name), #text,
-            MOST_PAGE_BYTES))
+        return nil
+    elseif not text:find "^/" or text:find "[%s%c?#]" then
+        return ctx.report(path, 'expected a path such as "/old/{rest}": the query stays as it is')
+    elseif text:gsub("{[%a_][%w_]*}", ""):find "[{}]" then
+        return ctx.report(path, "a place is written {name}, with letters, digits and _")
     end
-    local kind = TYPES[name:match "%.(%w+)$"] or "text/plain"
-    return { body = text, type = kind:find "^text/" and kind .. "; charset=utf-8" or kind }
+    return text
+end
+
+local function captures(pattern)
+    local names = {}
+    for name in pattern:gmatch "{([%w_]+)}" do
+        names[#names + 1], names[name] = name, true
+    end
+    return names
+end
+
+local function check_rule(rule, path, ctx)
+    if not rule.from or not rule.to then
+        return
+    end
+    local from, at = captures(rule.from), check.joined(path, "from")
+    for i, name in ipairs(from) do
+        for k = 1, i - 1 do
+            if from[k] == name then
+                ctx.report(at, ("has {%s} twice"):format(name))
+            end
+        end
+    end
+    if #from > MOST_CAPTURES then
+        ctx.report(at, ("has %d places: at most %d"):format(#from, MOST_CAPTURES))
+    elseif rule.from:find("}{", 1, true) then
+        ctx.report(at, "has two places side by side: nothing says where one ends")
+    end
+    for _, name in ipairs(captures(rule.to)) do
+        if not from[name] then
+            ctx.report(check.joined(path, "to"), check.unknown(name, from, "place {" .. name .. "}"))
+        end
+    end
+end
+
+function types.rewrite(value, field, path, ctx)
+    if type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { from = "/old/{rest}", to = "/new/{rest}" }', value)
+    end
+    local list = value[1] ~= nil and value or { value }
+    if #list > MOST_RULES then
+        return ctx.report(path, ("has %d rules: at most %d"):format(#list, MOST_RULES))
+    end
+    local out = check.array()
+    for i, item in ipairs(list) do
+        local at = list == value and check.joined(path, i) or path
+        local rule = types.record(item, field, at, ctx)
+        if rule then
+            check_rule(rule, at, ctx)
+            out[#out + 1] = rule
+        end
+    end
+    return out
+end
+
+-- Whether a path lies below another one, or is it.
+local function begins(text, with)
+    with = with:gsub("/+$", "")
+    return (text .. "/"):sub(1, #with + 1) == with .. "/"
+end
+
+-- strip_prefix, add_prefix and rewrite of a checked route as one.
+local function change_path(r, path, ctx)
+    local strip, add, rules = r.strip_prefix, r.add_prefix, r.rewrite
+    r.strip_prefix, r.add_prefix, r.rewrite = nil, nil, nil
+    if strip == true then
+        strip = r.path and r.path:gsub("/+$", "")
+    end
+    local at = check.joined(path, "strip_prefix")
+    if strip and rules then
+        ctx.report(at, "goes without rewrite: write what is left into its `to`")
+    elseif strip == "" then
+        ctx.report(at, 'is nothing: give the route a path, such as path = "/api"')
+    elseif strip and r.path and not begins(strip, r.path) and not begins(r.path, strip) then
+        ctx.report(at, ("no request begins with %s: the path of the route is %s"):format(strip, r.path))
+    end
+    if strip or add or rules then
+        r.path_change = { strip = strip, add = add ~= "" and add or nil, rules = rules }
+    end
 end
 
 -- ---- Redirects --------------------------------------------------------------------------------
@@ -110,29 +199,16 @@ function types.redirect(value, field, path, ctx)
     return r
 end
 
--- ---- Answers ----------------------------------------------------------------------------------
-
-function types.answer(value, field, path, ctx)
-    if type(value) == "string" then
-        value = { body = value }
-    elseif type(value) ~= "table" then
-        return fail(ctx, path, 'a text, or a table such as { status = 200, body = "ok" }', value)
-    end
-    local a, aside = check.record(field.fields, value, path, ctx)
-    if aside.file and a.body then
-        ctx.report(check.joined(path, "file"), "excludes body: keep one")
-    elseif aside.file then
-        a.body, a.type = aside.file.body, a.type or aside.file.type
-    end
-    a.body, a.type = a.body or "", a.type or "text/plain; charset=utf-8"
-    return a
-end
-
 -- ---- What holds between them ------------------------------------------------------------------
 
 -- Whether a route, as given, answers all of its requests itself: then its service needs nobody to run.
 function M.answers_itself(route)
-    return type(route) == "table" and (route.redirect ~= nil or route.answer ~= nil)
+    if type(route) ~= "table" then
+        return false
+    end
+    local resting = route.maintenance
+    return route.redirect ~= nil or route.answer ~= nil or resting == true or
+        (type(resting) == "table" and resting.allow == nil)
 end
 
 -- Whether all routes of a service, as given, do.
@@ -168,6 +244,7 @@ function M.route(r, given, path, ctx)
         end
         r.redirect.secures = nil
     end
+    change_path(r, path, ctx)
 end
 
 return M

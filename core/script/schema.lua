@@ -51,6 +51,8 @@ S.cluster = {
     doc = "longest head of a request: more is answered with 431; 16k when absent" },
   { "max_headers", type = "integer", min = 1, max = 100,
     doc = "most fields of a request's head: more is answered with 431; 100 when absent" },
+  { "error_pages", type = "error_pages", route = false,
+    doc = "pages for answers of tidegate's own, where a route has none: as route.error_pages" },
   { "trusted_proxies", type = "networks", example = 'such as { "10.0.0.0/8" }', out = false,
     doc = "load balancers in front: what they say of their clients counts, what others say is dropped" },
   { "spin_us", type = "integer", default = 0, min = 0, max = 1000,

@@ -32,4 +32,28 @@ service "moved" {
         assert.equal(404, t:get("/").status)
         assert.equal(0, t:cli("status").code)
     end))
+
+    it("changes paths for the backend, and its log has the original", tidegate.test(function(t)
+        t:write("404.html", "<p>{status} of {request_id}")
+        local port = t:port "PORT2"
+        t:run_beside(tidegate.service, "--name", "web", "--host", "127.0.0.1", "--port", port)
+        t:write("tidegate.lua", [[
+cluster { id = "@ID@", engine = "process", admin = false, workers = 1, access_log = { path = "@DIR@/access.log" },
+          error_pages = { ["4xx"] = "404.html" } }
+service "web" {
+  backends = { "127.0.0.1:@PORT2@" }, health_check = { http = "/health", interval = "100ms" },
+  route = { listen = "127.0.0.1:@PORT@", path = "/api", rewrite = { from = "/api/{what}", to = "/{what}" },
+            cors = "https://shop.example" },
+}]])
+        t:start()
+        t:wait_up(1, "web")
+        assert.equal(200, t:get("/api/health?x=1", { headers = { Origin = "https://shop.example" } }).status)
+        assert.equal(400, t:get("/api/..%2fhealth").status)
+        local none = t:get("/other", { headers = { ["X-Request-Id"] = "<b>" } })
+        assert.same({ 404, "<p>404 of _b_" }, { none.status, none.body })
+        t:stop()
+        local log = tidegate.read_file(t.dir .. "/access.log")
+        assert.truthy(log:find('"status":200[^\n]*"path":"/api/health%?x=1"'), log)
+        assert.truthy(log:find('"status":400[^\n]*"path":"/api/..%%2fhealth"'), log)
+    end))
 end)

@@ -70,3 +70,139 @@ describe("proxy, steps", function()
         assert.same({ 3, 0 }, { count, in_flight })
     end)
 end)
+
+describe("proxy, steps that go on to a backend", function()
+    local w
+
+    after_each(function()
+        w = proxied.finish(w)
+    end)
+
+    -- The head that the backend gets for a request, and client and backend.
+    local function reaches(more, request)
+        w = proxied.start { route = { path = more.path, more = more } }
+        local c = w:client()
+        c:send(request)
+        local u = w:accept()
+        return assert(u:read_head()), c, u
+    end
+
+    it("give the backend another path, and tell it the original", function()
+        local head, c, u = reaches({ path_change = { strip = "/api", add = "/v1" } },
+            "GET /api/x?q=/api HTTP/1.1\r\nHost: a\r\nX-Original-URI: /forged\r\nX-Forwarded-Prefix: /forged\r\n\r\n")
+        assert.truthy(head:find "^GET /v1/x%?q=/api HTTP/1.1\r\n", head)
+        assert.truthy(head:find("\r\nX-Original-URI: /api/x?q=/api\r\n", 1, true), head)
+        assert.truthy(head:find("\r\nX-Forwarded-Prefix: /api\r\n", 1, true), head)
+        assert.is_nil(head:find "forged")
+        u:ok "fine"
+        assert.equal(200, (c:answer()))
+    end)
+
+    it("leave the head alone where no pattern fits", function()
+        local head, c, u = reaches({ path_change = { rules = { { from = "/old/{rest}", to = "/new/{rest}" } } } },
+            "GET /other HTTP/1.1\r\nHost: a\r\nX-Original-URI: /theirs\r\n\r\n")
+        assert.truthy(head:find "^GET /other HTTP/1.1\r\n", head)
+        assert.truthy(head:find("\r\nX-Original-URI: /theirs\r\n", 1, true), head)
+        u:ok()
+        assert.equal(200, (c:answer()))
+    end)
+
+    it("refuse a path that climbs, which no backend hears of", function()
+        w = proxied.start { route = { more = { path_change = { strip = "/api" } } } }
+        local c = w:client()
+        c:get "/api/%2e%2e/secret"
+        local status, _, body = c:answer()
+        assert.equal(400, status)
+        assert.truthy(body:find("..", 1, true), body)
+        assert.is_true(w:unwanted())
+    end)
+
+    it("say what CORS has in place of what the backend says of it, and keep its Vary", function()
+        local _, c, u = reaches({ cors = { origins = { "https://shop.example" }, expose = "X-A" } },
+            "GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://shop.example\r\n\r\n")
+        u:ok("", "Access-Control-Allow-Origin: *\r\naccess-control-allow-methods: DELETE\r\nVary: Accept\r\n")
+        local status, head = c:answer()
+        assert.equal(200, status)
+        assert.truthy(head:find("\r\nAccess-Control-Allow-Origin: https://shop.example\r\n", 1, true), head)
+        assert.is_nil(head:find("*", 1, true) or head:find "DELETE")
+        assert.truthy(head:find("\r\nVary: Accept\r\n", 1, true) and head:find("\r\nVary: Origin\r\n", 1, true), head)
+    end)
+
+    it("answer preflights, and give our own answers what CORS has, too", function()
+        w = proxied.start { backends = 1, route = { more = {
+            cors = { origins = { "https://shop.example" }, methods = "PUT" } } } }
+        local c = w:client()
+        local origin = "Origin: https://%s.example\r\nAccess-Control-Request-Method: PUT\r\n"
+        c:send("OPTIONS /x HTTP/1.1\r\nHost: a\r\n" .. origin:format "shop" .. "\r\n")
+        local status, head = c:answer()
+        assert.equal(204, status)
+        assert.truthy(head:find("\r\nAccess-Control-Allow-Methods: PUT\r\n", 1, true), head)
+        assert.truthy(head:find("\r\nAccess-Control-Allow-Origin: https://shop.example\r\n", 1, true), head)
+        c:send("OPTIONS /x HTTP/1.1\r\nHost: a\r\n" .. origin:format "evil" .. "\r\n")
+        status, head = c:answer()
+        assert.equal(403, status)
+        assert.is_nil(head:find "Allow%-Origin")
+        w:roster {}
+        w:must(w:configure { { more = { cors = { origins = { "https://shop.example" } }, queue = {} } } })
+        w:must "commit"
+        c:get("/", "Origin: https://shop.example\r\n")
+        status, head = c:answer()
+        assert.equal(503, status)
+        assert.truthy(head:find("\r\nAccess-Control-Allow-Origin: https://shop.example\r\n", 1, true), head)
+    end)
+
+    it("show pages for answers of our own, and for the backend's where that is asked for", function()
+        local pages = { intercept = true, pages = { { from = 500, to = 599, type = "text/html", body = "sorry: {status}" } } }
+        local _, c, u = reaches({ error_pages = pages }, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        u:send "HTTP/1.1 500 Oops\r\nContent-Length: 5\r\nX-Secret: stack\r\n\r\ntrace"
+        local status, head, body = c:answer()
+        assert.same({ 500, "sorry: 500" }, { status, body })
+        assert.is_nil(head:find "Secret")
+        c:get "/again"
+        u = w:accept()
+        u:read_head()
+        u:send "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"
+        status, _, body = c:answer()
+        assert.same({ 404, "no" }, { status, body })
+        c:get "/third"
+        u:read_head()
+        u:send "nonsense\r\n\r\n"
+        status, _, body = c:answer()
+        assert.same({ 502, "sorry: 502" }, { status, body })
+        assert.is_true(tonumber(w:row(1).outcomes[5]) == 1, "the backend's 500 counts as its own")
+    end)
+
+    it("leave the backend's errors alone where that is not asked for", function()
+        local pages = { pages = { { from = 500, to = 599, body = "sorry" } } }
+        local _, c, u = reaches({ error_pages = pages }, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        u:send "HTTP/1.1 500 Oops\r\nContent-Length: 5\r\n\r\ntrace"
+        local status, _, body = c:answer()
+        assert.same({ 500, "trace" }, { status, body })
+    end)
+
+    it("are not needed for the pages of the whole cluster", function()
+        local pages = { pages = { { from = 404, to = 404, type = "text/html", body = "none of ours" } } }
+        w = proxied.start { route = { host = "only.example" }, cluster = { error_pages = pages } }
+        local c = w:client()
+        c:get "/"
+        local status, head, body = c:answer()
+        assert.same({ 404, "none of ours" }, { status, body })
+        assert.truthy(head:find("\r\nContent-Type: text/html\r\n", 1, true), head)
+    end)
+
+    it("rest while under maintenance, but for those who may pass", function()
+        w = proxied.start { route = { more = { maintenance = { body = "later", retry_after_s = 60 } } } }
+        local c = w:client()
+        c:get "/"
+        local status, head, body = c:answer()
+        assert.same({ 503, "later" }, { status, body })
+        assert.equal(1, select(2, head:gsub("\r\nRetry%-After: ", "")), head)
+        w:must(w:configure { { more = { maintenance = { body = "later", allow = { "127.0.0.0/8" } } } } })
+        w:must "commit"
+        c:get "/"
+        local u = w:accept()
+        u:read_head()
+        u:ok()
+        assert.equal(200, (c:answer()))
+    end)
+end)

@@ -87,6 +87,108 @@ describe("script_load, the edge", function()
         assert.truthy(why:find("needs an image", 1, true), why)
     end)
 
+    it("takes changes of the path", function()
+        local function change(text)
+            local r = route(text)
+            assert.is_nil(r.strip_prefix or r.add_prefix or r.rewrite)
+            return r.path_change
+        end
+        assert.same({ strip = "/api" }, change 'path = "/api/", strip_prefix = true')
+        assert.same({ strip = "/api/v1", add = "/x" }, change 'path = "/api", strip_prefix = "/api/v1/", add_prefix = "/x/"')
+        assert.same({ strip = "/api" }, change 'strip_prefix = "/api"')
+        assert.is_nil(change 'strip_prefix = false')
+        local rule = { from = "/old/{rest}", to = "/new/{rest}" }
+        assert.same({ rules = { rule } }, change 'rewrite = { from = "/old/{rest}", to = "/new/{rest}" }')
+        assert.same({ add = "/x", rules = { rule, { from = "/a", to = "/b" } } }, change [[add_prefix = "/x",
+            rewrite = { { from = "/old/{rest}", to = "/new/{rest}" }, { from = "/a", to = "/b" } }]])
+    end)
+
+    it("refuses changes of the path that could never be", function()
+        refused("strip_prefix = true", "strip_prefix: is nothing")
+        refused('path = "/api", strip_prefix = "/web"', "no request begins with /web: the path of the route is /api")
+        refused('path = "/api", strip_prefix = "/apis"', "no request begins with /apis")
+        refused('strip_prefix = "api"', "strip_prefix: a path begins with /")
+        refused('add_prefix = "/{x}"', "add_prefix: a prefix has no {name}")
+        refused('strip_prefix = "/a", rewrite = { from = "/a", to = "/b" }', "strip_prefix: goes without rewrite")
+        refused('rewrite = { from = "/a/{b}/{b}", to = "/b" }', "rewrite.from: has {b} twice")
+        refused('rewrite = { from = "/{a}{b}", to = "/b" }', "side by side")
+        refused('rewrite = { from = "/{rest}", to = "/{rset}" }', 'rewrite.to: unknown place {rset}: did you mean "rest"?')
+        refused('rewrite = { from = "/{a", to = "/b" }', "rewrite.from: a place is written {name}")
+        refused('rewrite = { { from = "/a?b=c", to = "/b" } }', "rewrite[1].from: expected a path")
+        refused('rewrite = { from = "/a" }', 'rewrite: to is missing')
+        refused('rewrite = "/a"', "rewrite: expected a table")
+    end)
+
+    it("takes HSTS, and only what lists of browsers take", function()
+        assert.equal("max-age=31536000", route('hsts = "365d"').hsts)
+        assert.equal("max-age=86400; includeSubDomains", route('hsts = { max_age = "1d", subdomains = true }').hsts)
+        assert.equal("max-age=31536000; includeSubDomains; preload", route("hsts = { subdomains = true, preload = true }").hsts)
+        assert.equal("max-age=0", route("hsts = 0").hsts)
+        assert.is_nil(route("hsts = false").hsts)
+        refused("hsts = { preload = true }", "hsts.preload: needs subdomains = true")
+        refused("hsts = true", "hsts.max_age: expected a duration")
+        refused("hsts = { maxage = 1 }", 'unknown key: did you mean "max_age"?')
+    end)
+
+    it("takes maintenance", function()
+        local m = route("maintenance = true").maintenance
+        assert.same({ 60, "text/html; charset=utf-8" }, { m.retry_after_s, m.type })
+        assert.truthy(m.body:find "maintenance")
+        m = route('maintenance = { retry_after = "10m", page = "m.txt", allow = { "10.0.0.0/8" } }', { ["m.txt"] = "later" })
+        m = m.maintenance
+        assert.same({ 600, { "10.0.0.0/8" }, "later", "text/plain; charset=utf-8" }, { m.retry_after_s, m.allow, m.body, m.type })
+        assert.is_nil(route("maintenance = false").maintenance)
+        refused('maintenance = { allow = { "nobody" } }', "maintenance.allow[1]: ")
+        refused('maintenance = { page = "none.html" }', 'maintenance.page: "none.html": no such file')
+        refused('maintenance = "soon"', "maintenance: expected true, false")
+        assert.is_not_nil(load 'service "w" { route = { listen = ":80", maintenance = true } }')
+        assert.is_nil((load 'service "w" { route = { listen = ":80", maintenance = { allow = { "10.0.0.0/8" } } } }'))
+    end)
+
+    it("takes error pages, exact statuses first", function()
+        local files = { ["e/5xx.html"] = "five", ["e/502.html"] = "two", ["404.txt"] = "none" }
+        local p = route('error_pages = { ["5xx"] = "e/5xx.html", [502] = "e/502.html", [404] = "404.txt", intercept = true }',
+            files).error_pages
+        local seen = {}
+        for i, page in ipairs(p.pages) do
+            seen[i] = ("%d-%d %s"):format(page.from, page.to, page.body)
+        end
+        assert.same({ "404-404 none", "502-502 two", "500-599 five" }, seen)
+        assert.is_true(p.intercept)
+        refused('error_pages = { [200] = "404.txt" }', "error_pages[200]: expected a status from 400", files)
+        refused('error_pages = { ["6xx"] = "404.txt" }', 'error_pages.6xx: expected a status from 400', files)
+        refused('error_pages = { [404] = "none.txt" }', 'error_pages[404]: "none.txt": no such file')
+        refused("error_pages = {}", "error_pages: names none")
+        refused('error_pages = "404.txt"', "error_pages: expected a table")
+        local config, why = load { ["tidegate.lua"] = [[cluster { error_pages = { ["4xx"] = "a.html" } }
+            service "w" { backends = { "127.0.0.1:9" } }]], ["a.html"] = "page" }
+        assert.is_not_nil(config, why)
+        assert.equal("page", config.cluster.error_pages.pages[1].body)
+        config, why = load { ["tidegate.lua"] = [[cluster { error_pages = { [404] = "a.html", intercept = true } }]], ["a.html"] = "" }
+        assert.is_nil(config)
+        assert.truthy(why:find("error_pages.intercept: is for routes", 1, true), why)
+    end)
+
+    it("takes CORS, and never all with credentials", function()
+        local c = route('cors = { origins = { "https://shop.example", "https://*.shop.example:8443" }, methods = { "GET", "PUT" },'
+            .. ' headers = { "X-A", "X-B" }, expose = "X-Total", credentials = true, max_age = "1m" }').cors
+        assert.same({ origins = { "https://shop.example", "https://*.shop.example:8443" }, methods = "GET, PUT",
+            headers = "X-A, X-B", expose = "X-Total", credentials = true, max_age_s = 60 }, c)
+        c = route('cors = "*"').cors
+        assert.same({ { "*" }, "GET, HEAD, POST", "*", "", false, 600 },
+            { c.origins, c.methods, c.headers, c.expose, c.credentials, c.max_age_s })
+        assert.is_nil(route("cors = false").cors)
+        refused('cors = { origins = { "*" }, credentials = true }', "cors.credentials: goes with named origins only")
+        refused('cors = { origins = { "*", "https://a.example" } }', 'cors.origins: has "*"')
+        for _, origin in ipairs { "shop.example", "https://shop.example/", "https://Shop.example", "https://*", "ftp://a.example",
+            "https://a.*.example", "https://a.example:" } do
+            refused(('cors = { origins = { "%s" } }'):format(origin), "cors.origins[1]: expected an origin")
+        end
+        refused('cors = "https://a.example:443"', "browsers leave :443 out")
+        refused("cors = {}", "cors: origins is missing")
+        refused('cors = { origin = "*" }', 'unknown key: did you mean "origins"?')
+    end)
+
     it("is for HTTP", function()
         local config, why = load 'service "w" { backends = { "127.0.0.1:9" }, route = { listen = "tcp://:80", redirect = "https" } }'
         assert.is_nil(config)
