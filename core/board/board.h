@@ -129,6 +129,8 @@ struct board_worker {
     uint64_t retries_denied; /* not repeated, since too many are */
     uint64_t panics;         /* picks that ignored the circuits */
     uint64_t exhausted;    /* connections and requests refused for want of descriptors or memory */
+    uint64_t auth_failed;  /* requests refused since their credentials are wrong */
+    uint64_t auth_errors;  /* requests refused since theirs could not be checked */
     uint64_t rate_limited; /* requests refused since a route is asked too often */
 };
 

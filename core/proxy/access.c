@@ -49,7 +49,7 @@ struct access {
 /* What a line says. */
 struct entry {
     const struct session *session;
-    struct str method, target, host, referer, agent, trace;
+    struct str method, target, host, referer, agent, trace, user;
     const char *id, *service, *backend;
     uint64_t bytes, took_us;
     unsigned tries;
@@ -124,6 +124,7 @@ static void render_json(struct line *l, const struct entry *e)
     add_text(l, "backend", str_of(e->backend));
     add_text(l, "request_id", str_of(e->id));
     add_text(l, "trace_id", e->trace);
+    add_text(l, "user", e->user);
     add_text(l, "user_agent", e->agent);
     add_text(l, "referer", e->referer);
     add(l, ",\"retries\":%u%s}\n", e->tries, e->cut ? ",\"cut\":true" : "");
@@ -144,7 +145,9 @@ static void render_combined(struct line *l, const struct entry *e)
     char when[40]; /* a date, a time and a zone */
     gmtime_r(&seconds, &tm);
     strftime(when, sizeof when, "%d/%b/%Y:%H:%M:%S +0000", &tm);
-    add(l, "%s - - [%s] \"", e->session->peer, when);
+    add(l, "%s - ", e->session->peer);
+    add_escaped(l, e->user.len ? e->user : str_of("-"), "\\x", TEXT_BYTES);
+    add(l, " [%s] \"", when);
     add_escaped(l, e->method.len ? e->method : str_of("-"), "\\x", TEXT_BYTES);
     add(l, " ");
     add_escaped(l, e->target.len ? e->target : str_of("-"), "\\x", TARGET_BYTES);
@@ -301,6 +304,7 @@ void proxy_access_exchange(struct exchange *ex, bool whole)
         .id = ex->id,
         .service = ex->route->service->name,
         .backend = ex->backend ? ex->backend->id : NULL,
+        .user = ex->course ? ex->course->user : (struct str){NULL, 0},
         .bytes = ex->sent_bytes,
         .took_us = p->now_us - ex->began_us,
         .tries = ex->tries,

@@ -295,9 +295,14 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     if (ex->generation->trace_share >= 0) {
         proxy_span_begin(ex, head);
     }
-    if (route->steps && proxy_steps_request(ex, head) == STEPPED_ANSWERED) {
-        return;
+    if (!route->steps || proxy_steps_request(ex, head) == STEPPED_ON) {
+        proxy_exchange_go_on(ex, head, rest, ret_taken);
     }
+}
+
+void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, struct str rest,
+                          size_t *ret_taken)
+{
     ssize_t n =
         proxy_forward_request(ex, head, ex->request->bytes, LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES);
     if (n < 0) {
@@ -602,11 +607,13 @@ static enum progress step(struct exchange *ex)
 
 enum progress proxy_exchange_step(struct exchange *ex)
 {
-    if (ex->state == EXCHANGE_QUEUED) {
-        return ex->session->conn.hup ? proxy_exchange_abort(ex) : PROGRESS_NONE;
+    if (ex->state <= EXCHANGE_PAUSED) {
+        return ex->state == EXCHANGE_PAUSED ? proxy_pause_step(ex)
+               : ex->session->conn.hup      ? proxy_exchange_abort(ex)
+                                            : PROGRESS_NONE;
     }
     enum progress progress = step(ex);
-    if (progress != PROGRESS_OVER && ex->state != EXCHANGE_QUEUED) {
+    if (progress != PROGRESS_OVER && ex->state > EXCHANGE_PAUSED) {
         set_timeouts(ex, progress == PROGRESS_SOME);
     }
     return progress;

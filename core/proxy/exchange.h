@@ -14,6 +14,7 @@
 #include "proxy/balance.h"
 #include "proxy/link.h"
 #include "proxy/loop.h"
+#include "proxy/steps.h"
 
 struct backend;
 struct board_times;
@@ -80,6 +81,7 @@ void proxy_spans_free(struct spans *spans); /* tells what waits; NULL is allowed
 
 enum exchange_state {
     EXCHANGE_QUEUED,  /* every backend is full */
+    EXCHANGE_PAUSED,  /* a step waits for something; none has a backend up to here */
     EXCHANGE_SENDING, /* the kept part of the request goes to the backend */
     EXCHANGE_ANSWER,  /* waits for a head; the rest of the request may stream */
     EXCHANGE_HELD,    /* its answer is kept until it is whole */
@@ -175,6 +177,9 @@ struct exchange {
  * the head. Answers by itself what it refuses. *ret_taken: bytes of `rest` that belonged to the request. */
 void proxy_exchange_begin(struct session *s, struct route *route, const struct http1_head *head,
                           struct str rest, size_t *ret_taken);
+/* The same from behind its steps. */
+void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, struct str rest,
+                          size_t *ret_taken);
 /* Begins a tunnel for a connection to a TCP route. False: the session is gone. */
 bool proxy_exchange_begin_tcp(struct session *s);
 enum progress proxy_exchange_step(struct exchange *ex);
@@ -204,6 +209,12 @@ bool proxy_hold_begin(struct exchange *ex, int status, struct str head, struct s
 enum progress proxy_hold_step(struct exchange *ex);
 /* Throws it away, if there is one. */
 void proxy_hold_drop(struct exchange *ex);
+
+/* ---- pause.c ----------------------------------------------------------------------------- */
+
+/* A step waits: keeps the request. STEPPED_WAITS, or STEPPED_ANSWERED. */
+enum stepped proxy_pause_begin(struct exchange *ex, const struct http1_head *head);
+enum progress proxy_pause_step(struct exchange *ex);
 
 /* ---- attempt.c --------------------------------------------------------------------------- */
 

@@ -158,7 +158,8 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
         if (f->hop || proxy_change_drops(change, f->name) ||
             (!traced && str_is_nocase(f->name, "tracestate")) ||
             (ex->course && ex->course->rewritten && tells_path(f->name)) ||
-            (ex->session->word == PEER_DOUBTED && str_is_nocase(f->name, "forwarded"))) {
+            (ex->session->word == PEER_DOUBTED && str_is_nocase(f->name, "forwarded")) ||
+            (ex->course && proxy_steps_hides(ex, f->name))) {
             continue;
         }
         switch (f->known) {
@@ -288,6 +289,9 @@ ssize_t proxy_forward_request(const struct exchange *ex, const struct http1_head
     put_field(&w, &(struct http1_field){.name = str_of("traceparent"),
                                         .value = proxy_span_text(ex, trace, traceparent)});
     put_set(&w, &ex->route->rules.request);
+    if (ex->course) {
+        put(&w, ex->course->request, ex->course->request_len);
+    }
     put_via(&w, ex->session->carrier, head->minor);
     if (head->framing == HTTP1_CHUNKED) {
         put_text(&w, "Transfer-Encoding: chunked\r\n");

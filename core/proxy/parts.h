@@ -6,6 +6,7 @@
  *   server.c    listeners, accepting
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER; or a client behind a carrier
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
+ *   pause.c     requests that wait for a step;  login.c  passwords, checked on threads
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
  *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones
  *   tunnel.c    bytes both ways behind a 101
@@ -85,6 +86,7 @@ struct proxy {
     struct map services;
     struct cJSON *challenges; /* NULL: none (challenge.c) */
     struct generation *current, *prepared;
+    struct logins *logins; /* NULL: nobody logged in yet */
     struct pipe *pipes;
     unsigned pipe_count;
     uint64_t random[2];

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "board/board.h"
 #include "board/traffic.h"
+#include "proxy/login.h"
 
 enum {
     SESSIONS_MOST = 32768,
@@ -128,6 +129,7 @@ void proxy_free(struct proxy *p)
     proxy_challenges(p, NULL);
     proxy_roster_free(p);
     proxy_pipes_free(p);
+    proxy_logins_free(p);
     proxy_pool_free(&p->session_pool);
     proxy_pool_free(&p->exchange_pool);
     proxy_pool_free(&p->upstream_pool);

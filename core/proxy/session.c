@@ -367,8 +367,12 @@ void proxy_session_request(struct session *s, struct str head, struct route *rou
         if (p->head.framing != HTTP1_NO_BODY) {
             n = s->carrier->recv(s, p->scratch, SCRATCH_BYTES);
         }
-        proxy_exchange_begin(s, route, &p->head, (struct str){p->scratch, n > 0 ? (size_t)n : 0},
-                             &taken);
+        struct str rest = {p->scratch, n > 0 ? (size_t)n : 0};
+        proxy_exchange_begin(s, route, &p->head, rest, &taken);
+        if (rest.len && s->ex && s->ex->state == EXCHANGE_PAUSED) {
+            s->in = proxy_block_with(p, rest);
+            s->conn.error = !s->in;
+        }
     }
     proxy_session_step(s);
 }

@@ -1,6 +1,6 @@
 /* steps.c: the one place where the steps of room `edge` meet requests.
  *
- *   HSTS, CORS -> redirect -> maintenance -> rate limits -> fixed answer -> path -> backend
+ *   HSTS, CORS -> redirect -> maintenance -> rate limits -> log-in -> fixed answer -> path -> backend
  *
  * Preflights are answered before anything asks for credentials, which browsers do not send with them; and what
  * CORS and HSTS have for answers stands in those of all later steps, too.
@@ -22,6 +22,8 @@
 #include "board/board.h"
 #include "edge/edge.h"
 #include "edge/limit.h"
+#include "edge/users.h"
+#include "proxy/login.h"
 
 struct steps {
     char *hsts; /* value of Strict-Transport-Security */
@@ -29,6 +31,7 @@ struct steps {
     struct edge_redirect *redirect;
     struct edge_maintenance *maintenance;
     struct edge_limits *limits;
+    struct edge_users *users;
     struct edge_fixed *fixed;
     struct edge_path *path;
     struct edge_pages *pages;
@@ -52,7 +55,10 @@ static enum stepped reply_with(struct walk *w, struct reply *reply)
                                           LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES);
         ex->request->len = n > 0 ? (uint32_t)n : 0;
     }
+    struct generation *g = ex->generation; /* lends what is sent */
+    proxy_generation_ref(g);
     (void)proxy_exchange_reply(ex, reply);
+    proxy_generation_unref(g);
     return STEPPED_ANSWERED;
 }
 
@@ -172,6 +178,40 @@ static enum stepped limit(struct walk *w)
     return reply_with(w, &reply);
 }
 
+static enum stepped unauthorized(struct walk *w, const char *why)
+{
+    struct reply reply = {
+        .status = 401, .why = why, .fields = edge_users_challenge(w->steps->users)};
+    return reply_with(w, &reply);
+}
+
+static enum stepped log_in(struct walk *w)
+{
+    struct board_worker *numbers = w->ex->session->proxy->numbers;
+    if (!w->steps->users) {
+        return STEPPED_ON;
+    }
+    switch (proxy_login_ask(w->ex, w->steps->users, w->request.head)) {
+    case LOGIN_RIGHT:
+        return STEPPED_ON;
+    case LOGIN_WAITS:
+        return STEPPED_WAITS;
+    case LOGIN_MISSING:
+        return unauthorized(w, "a user and a password are needed");
+    case LOGIN_WRONG:
+        board_add(&numbers->auth_failed, 1);
+        return unauthorized(w, "user and password do not fit");
+    case LOGIN_BUSY:
+        board_add(&numbers->auth_errors, 1);
+        return refuse_with(w, 503, "too many passwords are being checked");
+    case LOGIN_CLIENT_BUSY:
+    case LOGIN_RESULTS:
+        break;
+    }
+    board_add(&numbers->auth_errors, 1);
+    return refuse_with(w, 429, "too many passwords of this client are being checked");
+}
+
 static enum stepped fixed(struct walk *w)
 {
     if (!w->steps->fixed) {
@@ -198,9 +238,9 @@ static enum stepped path(struct walk *w)
 
 typedef enum stepped step_fn(struct walk *w);
 
-static step_fn *const ORDER[] = {hsts, cors, redirect, maintenance, limit, fixed, path};
+static step_fn *const ORDER[] = {hsts, cors, redirect, maintenance, limit, log_in, fixed, path};
 
-enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head)
+static enum stepped walk_from(struct exchange *ex, const struct http1_head *head, size_t from)
 {
     struct session *s = ex->session;
     struct proxy *p = s->proxy;
@@ -213,13 +253,62 @@ enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *h
                     .secure = proxy_peer_secure(s)},
         .out = {.bytes = p->step_bytes, .size = sizeof p->step_bytes},
     };
-    ex->course = proxy_pool_take(&p->course_pool); /* there are as many as exchanges */
-    memset(ex->course, 0, offsetof(struct course, fields));
     enum stepped result = STEPPED_ON;
-    for (size_t i = 0; result == STEPPED_ON && i < sizeof ORDER / sizeof *ORDER; i++) {
+    for (size_t i = from; result == STEPPED_ON && i < sizeof ORDER / sizeof *ORDER; i++) {
         result = ORDER[i](&w);
+        if (result == STEPPED_WAITS) {
+            ex->course->at = (uint8_t)i;
+        }
     }
-    return result;
+    return result == STEPPED_WAITS ? proxy_pause_begin(ex, head) : result;
+}
+
+enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head)
+{
+    /* There are as many as exchanges. */
+    struct course *c = proxy_pool_take(&ex->session->proxy->course_pool);
+    memset(c, 0, offsetof(struct course, fields));
+    ex->course = c;
+    return walk_from(ex, head, 0);
+}
+
+enum stepped proxy_steps_again(struct exchange *ex, const struct http1_head *head)
+{
+    ex->request->len = 0; /* it was the request as it came */
+    ex->state = EXCHANGE_QUEUED;
+    return walk_from(ex, head, ex->course->at);
+}
+
+/* ---- what backends get ------------------------------------------------------------------- */
+
+void proxy_steps_user(struct exchange *ex, struct str user)
+{
+    struct course *c = ex->course;
+    struct edge_out out = {.bytes = c->request, .len = c->request_len, .size = sizeof c->request};
+    size_t at = out.len + sizeof "X-Remote-User:";
+    edge_put_field(&out, "X-Remote-User", user);
+    c->request_len = (uint32_t)out.len;
+    c->user = (struct str){c->request + at, user.len};
+}
+
+/* Programs that make variables of fields do not tell "-" and "_" apart. */
+static bool is_alike(struct str name, const char *other)
+{
+    size_t len = strlen(other);
+    for (size_t i = 0; i < len && name.len == len; i++) {
+        char a = name.ptr[i] == '_' ? '-' : name.ptr[i], b = other[i];
+        if (a != b && ((a | 0x20) != (b | 0x20) || (a | 0x20) < 'a' || (a | 0x20) > 'z')) {
+            return false;
+        }
+    }
+    return name.len == len;
+}
+
+bool proxy_steps_hides(const struct exchange *ex, struct str name)
+{
+    const struct edge_users *users = ex->route->steps->users;
+    return users && (is_alike(name, "X-Remote-User") ||
+                     (!edge_users_pass(users) && str_is_nocase(name, "Authorization")));
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
@@ -281,6 +370,7 @@ bool proxy_steps_drops(const struct exchange *ex, struct str name)
 void proxy_steps_end(struct exchange *ex)
 {
     if (ex->course) {
+        proxy_login_leave(ex->course->login);
         proxy_pool_give(&ex->session->proxy->course_pool, ex->course);
         ex->course = NULL;
     }
@@ -296,6 +386,7 @@ void proxy_steps_free(struct steps *steps)
         edge_redirect_free(steps->redirect);
         edge_maintenance_free(steps->maintenance);
         edge_limits_free(steps->limits);
+        edge_users_free(steps->users);
         edge_fixed_free(steps->fixed);
         edge_path_free(steps->path);
         edge_pages_free(steps->pages);
@@ -330,6 +421,9 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
     }
     if (!rc && (at = part(json, "rate_limit", &any))) {
         steps.limits = edge_limits_new(at, r->identity);
+    }
+    if (!rc && (at = part(json, "basic_auth", &any))) {
+        rc = edge_users_new(at, &steps.users, reterr);
     }
     if (!rc && (at = part(json, "answer", &any))) {
         rc = edge_fixed_new(at, &steps.fixed, reterr);

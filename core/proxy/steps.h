@@ -13,19 +13,22 @@ struct cJSON;
 struct exchange;
 struct edge_pages;
 struct http1_head;
+struct login;
 struct proxy;
 struct reply;
 struct route;
 
 enum {
     STEP_BYTES = 3 * LIMIT_HEAD_BYTES, /* what steps write for one request */
-    COURSE_FIELDS_BYTES = 1024         /* of fields for its answer */
+    COURSE_FIELDS_BYTES = 1024,        /* of fields for its answer */
+    COURSE_REQUEST_BYTES = 4096        /* of fields for its backend */
 };
 
 /* What steps came to. */
 enum stepped {
     STEPPED_ON,       /* to the next one, to the backend */
     STEPPED_ANSWERED, /* the exchange is gone */
+    STEPPED_WAITS,    /* till proxy_steps_wake */
     STEPPED_RESULTS
 };
 
@@ -39,8 +42,13 @@ struct course {
     bool
         rewritten; /* its head has another path than the client's, which stands in X-Original-URI */
     bool cors;     /* what the backend says of CORS does not count */
-    uint32_t fields_len;
-    char fields[COURSE_FIELDS_BYTES]; /* lines that its answer gets, whoever makes it */
+    uint32_t fields_len, request_len;
+    uint8_t at;                         /* the step that waits */
+    bool woken;                         /* and has what it waits for */
+    struct login *login;                /* that it waits for; NULL: for none */
+    struct str user;                    /* who logged in, in `request`; empty: nobody */
+    char fields[COURSE_FIELDS_BYTES];   /* lines that its answer gets, whoever makes it */
+    char request[COURSE_REQUEST_BYTES]; /* lines that its backend gets */
 };
 
 /* Reads the steps of a route's JSON; r->steps stays NULL when it has none. -EINVAL with a sentence. */
@@ -48,6 +56,14 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr);
 void proxy_steps_free(struct steps *steps); /* NULL is allowed */
 /* For an exchange whose route has steps: all of them, in their order. */
 enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head);
+/* From the step on that waited. */
+enum stepped proxy_steps_again(struct exchange *ex, const struct http1_head *head);
+/* What a step waits for has come. */
+void proxy_steps_wake(struct exchange *ex);
+/* ex->course: its client has logged in. */
+void proxy_steps_user(struct exchange *ex, struct str user);
+/* Whether a field of the client's is kept from backends: a step says what stands there. */
+bool proxy_steps_hides(const struct exchange *ex, struct str name);
 /* Gives an answer of our own what steps and error pages have for it. Lends: until the next one. */
 void proxy_steps_reply(struct exchange *ex, struct reply *reply);
 /* The same for one to a request without an exchange. */

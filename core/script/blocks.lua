@@ -86,6 +86,10 @@ local function context(load, entry)
     function ctx.read(name)
         return load.host.read(name)
     end
+    function ctx.report_in(file, line, text)
+        load.errors.add(file, line, text)
+    end
+    ctx.htpasswd = load.host.htpasswd
     ctx.errors, ctx.function_at = load.errors.count, load.host.function_at
     function ctx.run_again()
         load.run_again = true

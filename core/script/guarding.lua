@@ -57,3 +57,42 @@ function types.rate_limit(value, field, path, ctx)
     end
     return out
 end
+
+-- ---- Users ------------------------------------------------------------------------------------
+
+-- A file of users and hashes -> its text, every line of which is sound.
+function types.htpasswd(value, _, path, ctx)
+    local name = types.text(value, { longest = 1000, example = 'such as "users.htpasswd"' }, path, ctx)
+    if not name then
+        return nil
+    end
+    name = name:gsub("^%./", "")
+    local text, why = ctx.read(name)
+    if not text then
+        return ctx.report(path, ("%s: %s"):format(values.describe(name), why))
+    end
+    local before, first, count = ctx.errors(), {}, 0
+    for _, entry in ipairs(ctx.htpasswd(text)) do
+        if entry.why then
+            ctx.report_in(name, entry.line, entry.why)
+        elseif first[entry.user] then
+            ctx.report_in(name, entry.line, ("%s is there already, on line %d"):format(
+                values.describe(entry.user), first[entry.user]))
+        else
+            first[entry.user], count = entry.line, count + 1
+        end
+    end
+    if count == 0 and ctx.errors() == before then
+        ctx.report(path, ("%s has no users: nobody could log in"):format(values.describe(name)))
+    end
+    return ctx.errors() == before and text or nil
+end
+
+function types.basic_auth(value, field, path, ctx)
+    if type(value) == "string" then
+        value = { file = value }
+    elseif type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { file = "users.htpasswd", realm = "ops" }', value)
+    end
+    return check.record(field.fields, value, path, ctx)
+end

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/htpasswd.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "script/calendar.h"
@@ -44,6 +45,30 @@ static int host_read(lua_State *L)
         return 3;
     }
     lua_pushlstring(L, l->text, len);
+    return 1;
+}
+
+/* host.htpasswd(text) -> { { line = 1, user = "alice" }, { line = 3, why = "..." } } */
+static int host_htpasswd(lua_State *L)
+{
+    struct str text = {NULL, 0};
+    struct htpasswd_entry entry;
+    const char *why = NULL;
+    text.ptr = luaL_checklstring(L, 1, &text.len);
+    struct htpasswd at = {text, 0};
+    lua_newtable(L);
+    for (int i = 1, rc; (rc = htpasswd_next(&at, &entry, &why)) != 0; i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushinteger(L, (lua_Integer)at.line);
+        lua_setfield(L, -2, "line");
+        if (rc > 0) {
+            lua_pushlstring(L, entry.user.ptr, entry.user.len);
+        } else {
+            lua_pushstring(L, why);
+        }
+        lua_setfield(L, -2, rc > 0 ? "user" : "why");
+        lua_rawseti(L, -2, i);
+    }
     return 1;
 }
 
@@ -272,6 +297,7 @@ void host_push(lua_State *L, struct load *l)
 {
     static const luaL_Reg functions[] = {
         {"read", host_read},
+        {"htpasswd", host_htpasswd},
         {"library", host_library},
         {"shipped", host_shipped},
         {"shipped_names", host_shipped_names},

@@ -15,9 +15,20 @@ G.rate_limit = {
     doc = "whether answers that passed have RateLimit fields, too" },
 }
 
+G.basic_auth = {
+  { "file", type = "htpasswd", out = "users", required = 'file = "users.htpasswd"',
+    doc = "file beside the configuration, as htpasswd -B writes it" },
+  { "realm", type = "text", default = "restricted", longest = 100, pattern = '^[^%c"\\\\\128-\255]+$',
+    example = 'a text without quotes such as "ops"', doc = "what browsers call the place" },
+  { "pass", type = "boolean", default = false,
+    doc = "whether backends get the Authorization field, too" },
+}
+
 G.route = {
   { "rate_limit", type = "rate_limit", fields = G.rate_limit,
     doc = 'how often it may be asked: { rate = 100, per = "1s", burst = 50, by = "address" }, or a list' },
+  { "basic_auth", type = "basic_auth", fields = G.basic_auth,
+    doc = 'who may log in: { file = "users.htpasswd", realm = "ops" }' },
 }
 
 return G

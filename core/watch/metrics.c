@@ -264,6 +264,8 @@ static void workers(struct families *f, struct board *board)
         {FAMILY_EXHAUSTED, offsetof(struct board_worker, exhausted), 1},
         {FAMILY_ACCESS_LOG_LOST, offsetof(struct board_worker, access_lost), 1},
         {FAMILY_RATE_LIMITED, offsetof(struct board_worker, rate_limited), 1},
+        {FAMILY_AUTH_FAILED, offsetof(struct board_worker, auth_failed), 1},
+        {FAMILY_AUTH_ERRORS, offsetof(struct board_worker, auth_errors), 1},
         {FAMILY_PICKS, offsetof(struct board_worker, picks), 1},
         {FAMILY_PICK_SECONDS, offsetof(struct board_worker, pick_ns_sum), 1e-9},
         {FAMILY_BALANCE_ERRORS, offsetof(struct board_worker, policy_errors), 1},

@@ -113,3 +113,61 @@ service "limited" {
         assert.is_true(counted > 0, page)
     end))
 end)
+
+describe("basic_auth", function()
+    local function authorization(text)
+        local pipe = io.popen(("printf %%s '%s' | base64 -w 0"):format(text))
+        local out = pipe:read "*a"
+        pipe:close()
+        return { Authorization = "Basic " .. out }
+    end
+
+    it("lets in the users of a file, a new one after a reload, and tells the log who came", tidegate.test(function(t)
+        t:run_beside(tidegate.service, "--name", "shop", "--host", "127.0.0.1", "--port", t:port "PORT2")
+        local function write(users)
+            local file = assert(io.open(t.dir .. "/users.htpasswd", "w"))
+            for user, password in pairs(users) do
+                local pipe = io.popen(("htpasswd -nbB %s '%s'"):format(user, password))
+                file:write(pipe:read "*l", "\n")
+                pipe:close()
+            end
+            file:close()
+        end
+        write { alice = "s3cret word" }
+        t:configure([[
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@" },
+  health_check = { http = "/health", interval = "100ms" },
+  route = { listen = "127.0.0.1:@PORT@", basic_auth = { file = "users.htpasswd", realm = "ops" } },
+}]], { CLUSTER = ('access_log = { path = "%s/access.log", format = "combined" }'):format(t.dir) })
+        t:start()
+        local answer = t:get "/work"
+        assert.same({ 401, 'Basic realm="ops", charset="UTF-8"' }, { answer.status, answer.headers["www-authenticate"] })
+        assert.equal(401, t:get("/work", { headers = authorization "alice:wrong" }).status)
+        assert.equal(401, t:get("/work", { headers = authorization "bob:hello" }).status)
+        assert.equal(200, t:get("/work", { headers = authorization "alice:s3cret word" }).status)
+
+        write { bob = "hello" }
+        assert.equal(0, t:cli("reload").code)
+        assert.equal(401, t:get("/work", { headers = authorization "alice:s3cret word" }).status)
+        assert.equal(200, t:get("/work", { headers = authorization "bob:hello" }).status)
+
+        local file = assert(io.open(t.dir .. "/users.htpasswd", "a"))
+        file:write "carol:plain\n"
+        file:close()
+        local result = t:cli "reload"
+        assert.not_equal(0, result.code)
+        assert.truthy(result.err:find("users.htpasswd:2: this is no hash but a password in plain text", 1, true), result.err)
+        assert.equal(200, t:get("/work", { headers = authorization "bob:hello" }).status)
+
+        t:wait("lines of the access log", function()
+            local log = io.open(t.dir .. "/access.log")
+            local text = log and log:read "*a" or ""
+            if log then
+                log:close()
+            end
+            return text:find '127.0.0.1 %- alice %[[^%]]+%] "GET /work HTTP/1.1" 200 ' and
+                text:find '127.0.0.1 %- bob %[' and text:find '127.0.0.1 %- %- %[[^%]]+%] "GET /work HTTP/1.1" 401 '
+        end)
+    end))
+end)

@@ -129,7 +129,7 @@ end
 -- JSON of plain tables; arrays are tables with [1] or marked by n = 0.
 local function json(value)
     if type(value) ~= "table" then
-        return type(value) == "string" and ("%q"):format(value) or tostring(value)
+        return type(value) == "string" and ("%q"):format(value):gsub("\n", "n") or tostring(value)
     end
     local out = {}
     if value[1] ~= nil or value.n == 0 then

@@ -59,6 +59,33 @@ describe("script_load, who is let through", function()
         refused("rate_limit = {" .. ("{ rate = 1 },"):rep(9) .. "}", "has 9 limits: at most 8")
     end)
 
+    local BOB = "bob:$2y$05$iMimRCOTlJmZrFSqWyVT.eBVdmxKrBwGCBihbXuqPvA6n7YOwjf0W\n"
+
+    it("takes files of users", function()
+        local files = { ["users.htpasswd"] = "# who\n" .. BOB, ["a/b"] = BOB }
+        local auth = route('basic_auth = { file = "users.htpasswd", realm = "ops" }', files).basic_auth
+        assert.same({ users = "# who\n" .. BOB, realm = "ops", pass = false }, auth)
+        auth = route('basic_auth = "./a/b"', files).basic_auth
+        assert.same({ users = BOB, realm = "restricted", pass = false }, auth)
+    end)
+
+    it("refuses files of users that are none, by their lines", function()
+        refused('basic_auth = "none"', 'basic_auth.file: "none": no such file or directory')
+        refused('basic_auth = "../x"', "basic_auth.file: ")
+        refused('basic_auth = "empty"', 'basic_auth.file: "empty" has no users', { empty = "# nobody\n" })
+        refused("basic_auth = {}", 'basic_auth: file is missing: file = "users.htpasswd"')
+        refused('basic_auth = { fil = "a" }', 'basic_auth.fil: unknown key: did you mean "file"?')
+        refused([[basic_auth = { file = "a", realm = 'x"y' }]], "basic_auth.realm: expected a text without quotes", { a = BOB })
+        refused("basic_auth = true", "basic_auth: expected a table")
+        local config, why = with('basic_auth = "users"', { users = "alice:secret\n" .. BOB .. "bob:{SHA}x\n" .. BOB .. "x\n" })
+        assert.is_nil(config)
+        assert.truthy(why:find("users:1: this is no hash but a password in plain text", 1, true), why)
+        assert.truthy(why:find("users:3: behind {SHA} there are 28 digits", 1, true), why)
+        assert.truthy(why:find('users:4: "bob" is there already, on line 2', 1, true), why)
+        assert.truthy(why:find('users:5: there is no ":"', 1, true), why)
+        assert.is_nil(why:find("secret", 1, true))
+    end)
+
     it("is for HTTP", function()
         local config, why =
             load 'service "w" { backends = { "127.0.0.1:9" }, route = { listen = "tcp://:80", rate_limit = { rate = 1 } } }'
