@@ -95,8 +95,8 @@ static void refuse(struct acme_order *o, const struct cJSON *problem, int status
 {
     char *text = problem_text(problem);
     acme_order_fail(o,
-                    *text ? mem_printf("refused while %s: %s", acme_order_state(o), text)
-                          : mem_printf("answered %d while %s", status, acme_order_state(o)),
+                    *text ? mem_printf("%s: refused: %s", acme_order_state(o), text)
+                          : mem_printf("%s: answered %d", acme_order_state(o), status),
                     retry_ms);
     mem_free(text);
 }
@@ -295,7 +295,7 @@ void acme_order_take(struct acme_order *o, const struct acme_answer *answer, uin
     }
     struct cJSON *json = json_parse(answer->body, answer->body_len);
     if (!json) {
-        acme_order_fail(o, mem_printf("the answer is no JSON while %s", acme_order_state(o)), 0);
+        acme_order_fail(o, mem_printf("%s: the answer is no JSON", acme_order_state(o)), 0);
     } else if (o->state == ORDER_DIRECTORY) {
         take_directory(o, json);
     } else if (o->state == ORDER_ACCOUNT) {

@@ -228,10 +228,12 @@ enum acme_step acme_order_next(struct acme_order *o, uint64_t now_ms, struct acm
 
 /* ---- What came of it ------------------------------------------------------------------------- */
 
-/* A server that is restarted, or a line that broke, costs a moment and not the order. */
+/* A server that is restarted, or a line that broke, costs a moment and not the order; when nothing is ordered yet
+ * there is nothing to lose. */
 static void again(struct acme_order *o, char *why, uint64_t retry_ms, uint64_t now_ms)
 {
-    if (++o->unanswered > UNANSWERED_MOST || retry_ms > now_ms + ACME_POLL_MOST_MS) {
+    if (++o->unanswered > UNANSWERED_MOST || o->state == ORDER_DIRECTORY ||
+        retry_ms > now_ms + ACME_POLL_MOST_MS) {
         acme_order_fail(o, why, retry_ms);
         return;
     }
@@ -254,16 +256,17 @@ void acme_order_answer(struct acme_order *o, const struct acme_answer *answer, u
         return;
     }
     if (answer->error) {
-        again(o, mem_printf("%s while %s", answer->error, states[o->state]), 0, now_ms);
+        again(o, mem_printf("%s: %s", states[o->state], answer->error), 0, now_ms);
         return;
     }
     keep_nonce(o->account, answer->nonce);
     if (answer->status >= 500) {
-        again(o, mem_printf("answered %d while %s", answer->status, states[o->state]),
+        again(o, mem_printf("%s: answered %d", states[o->state], answer->status),
               acme_retry_after_ms(answer->retry_after, now_ms), now_ms);
         return;
     }
-    o->unanswered = 0;
+    o->unanswered =
+        o->fetches_nonce ? o->unanswered : 0; /* which says nothing of the call itself */
     if (answer->status >= 400) {
         acme_order_refused(o, answer, now_ms);
     } else if (!o->fetches_nonce) {

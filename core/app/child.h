@@ -43,8 +43,9 @@ struct child {
     bool closing;          /* we ended it or told it to end: that its channel closes is no news */
     unsigned index;        /* workers */
     uint64_t acked_roster; /* workers: last roster version applied */
-    uint32_t generation;   /* workers: committed; policy: loaded */
-    uint32_t prepared;     /* workers: acknowledged generation */
+    uint64_t acked_challenges;      /* workers: last version of CHALLENGES applied */
+    uint32_t generation;            /* workers: committed; policy: loaded */
+    uint32_t prepared;              /* workers: acknowledged generation */
     unsigned open[CHILD_QUESTIONS]; /* policy: questions without an answer yet, by kind */
     uint64_t
         question_us[CHILD_QUESTIONS]; /* ... since when, by kind, or since the last answer of it */

@@ -95,6 +95,7 @@ static struct cJSON *status_json(struct master *m, const char *service)
     json_set(out, "channels", telling_status(m));
     json_set_bool(out, "balance_set_aside", m->aside.on);
     json_set(out, "failing", faults_status(m));
+    json_set(out, "acme", issuing_status(m));
     shadows_status(m, out);
     if (m->reload.told) {
         json_set(out, "reload", reload_json(m));

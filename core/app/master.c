@@ -97,6 +97,9 @@ int master_build(struct master *m, char **reterr)
         learned_open(m);
         rc = board_new(m->worker_count, &m->board);
     }
+    if (!rc) {
+        issuing_open(m);
+    }
     rc = rc ? rc : services_open(m, reterr);
     rc = rc ? rc : collecting_open(m, reterr);
     if (!rc) {
@@ -139,6 +142,7 @@ static void close_all(struct master *m)
     deciders_close(m);
     telling_close(m);
     tracing_close(m);
+    issuing_close(m);
     services_close(m);
     watching_close(m);
     collecting_close(m);
@@ -234,6 +238,7 @@ static void serve_tick(struct master *m, uint64_t now_ms)
     watching_tick(m, now_ms);
     telling_tick(m, now_ms);
     tracing_tick(m, now_ms);
+    issuing_tick(m);
     learned_tick(m, now_ms);
     history_tick(m, now_ms);
     control_tick(m, now_ms);

@@ -20,6 +20,8 @@
  *   telling.c   messages of alerts on their way to channels; telling_ask.c what is asked of that; heartbeat.c
  *   tracing.c   spans of requests on their way to a collector
  *   collecting.c  what services tell of themselves, and the views of it
+ *   issuing.c   certificates from an ACME authority: for which names, when; issuing_order.c one that is under way;
+ *               challenges.c what the authority is answered by workers
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
 #ifndef APP_MASTER_H
@@ -150,6 +152,7 @@ struct learned {
     char *recent; /* the last views, on their way from one policy process to the next, or NULL */
 };
 
+struct issuing;     /* issuing.h */
 struct names;       /* names.c */
 struct history;     /* history.c */
 struct kept_answer; /* kept.c */
@@ -217,6 +220,11 @@ struct master {
     struct watching *watching;
     struct telling *telling;
     struct tracing *tracing; /* NULL: no span ever came */
+    struct issuing *issuing;
+    struct {
+        char *text; /* the last CHALLENGES, or NULL: there are none */
+        uint64_t version;
+    } challenges;
     bool engine_up;
 
     struct child *policy; /* NULL while it is being started again */
@@ -509,6 +517,24 @@ struct cJSON *telling_status(const struct master *m);
 /* The commands "channels" and "alert_test". */
 void telling_ask(struct master *m, struct admin_request *request, const char *command,
                  const struct cJSON *args);
+
+/* ---- issuing.c ---- */
+/* Reads what was kept before this start. */
+void issuing_open(struct master *m);
+/* A configuration is in force: other names, perhaps another authority. */
+void issuing_apply(struct master *m, const struct cJSON *config);
+void issuing_tick(struct master *m);
+void issuing_close(struct master *m);
+/* How each name does (commands.h: status), an array that the caller owns. */
+struct cJSON *issuing_status(const struct master *m);
+
+/* ---- challenges.c ---- */
+/* Has workers answer one token, and no other; NULL: none. */
+void challenges_set(struct master *m, const char *token, const char *answer);
+/* To a worker that was just started. */
+void challenges_give(struct master *m, struct child *worker);
+/* Whether all workers that serve have taken the last ones. */
+bool challenges_ready(const struct master *m);
 
 /* ---- names.c ---- */
 struct names *names_new(struct master *m);

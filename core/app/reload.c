@@ -205,6 +205,7 @@ static void commit(struct master *m)
     watching_apply(m, m->config);
     metrics_apply(m);
     telling_apply(m, m->config);
+    issuing_apply(m, m->config);
     r->phase = RELOAD_SWITCHING;
     r->started_ms = clock_now_ms();
     tell_switched(m, false);

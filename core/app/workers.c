@@ -216,6 +216,7 @@ static void send_roster(struct master *m, struct child *w)
 static void welcome(struct master *m, struct child *w)
 {
     child_send(w, IPC_PREPARE, m->generation, m->config_text);
+    challenges_give(m, w);
     send_listeners(m, w);
     child_send(w, IPC_COMMIT, m->generation, "{}");
     faults_give(m, w, true);
@@ -270,6 +271,8 @@ static void on_ack(struct master *m, struct child *w, const struct ipc_message *
     if (str_same(of, "roster")) {
         w->acked_roster = version;
         on_roster_ack(m);
+    } else if (str_same(of, "challenges")) {
+        w->acked_challenges = version;
     } else if (str_same(of, "prepare")) {
         w->prepared = (uint32_t)version;
         reload_on_worker(m, w, NULL);

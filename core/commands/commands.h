@@ -12,6 +12,8 @@
  *      "failing":[{"about":"scale of catalog","point":"scale" (master.h: struct fault_news),"of","route"?,"policy",
  *        "error":"file:line: ...","input","fallback":"the number of instances stays","generation","errors","last":"2026-...Z",
  *        "quarantined":false,"since"?}],                         policies that failed in this generation
+ *      "acme":[{"name":"shop.example","state":"missing" | "valid" | "expired","valid_until"?:"2026-...Z","failures":0 (in a row),
+ *        "order"?:"validating" (one is under way), else "next":"2026-...Z","error"?:"of the last failure"}],
  *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
  *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
  *      "engine":{...},"services":[...]}                          both as fleet_status has them; a service also has
@@ -160,6 +162,8 @@ extern const struct command command_repl;
 extern const struct command command_doctor;
 extern const struct command command_help;
 
+/* acme.c: certificates by ACME, "acme" of a status; nothing when there are none. */
+void commands_show_acme(struct buf *to, const struct cJSON *list, unsigned width, bool colour);
 /* scaling.c: "held by max 99 -> 5, cooldown 5 -> 4" of a decision, "" when nothing did; the caller owns it. Lines
  * about what keeps a service's policy from deciding. */
 char *commands_rules_text(const struct cJSON *decision);

@@ -296,9 +296,9 @@ void commands_show_events(struct buf *to, const struct cJSON *answer, unsigned c
     screen_table_free(t);
 }
 
-static const char *const KINDS[] = {"decision", "deploy",       "instance", "circuit",
-                                    "alert",    "notification", "service",  "reload",
-                                    "operator", "engine",       "worker",   "policy"};
+static const char *const KINDS[] = {"decision",     "deploy",  "instance",   "circuit",  "alert",
+                                    "notification", "service", "reload",     "operator", "engine",
+                                    "worker",       "policy",  "certificate"};
 
 /* Whether all of "deploy,instance" are kinds; says so when one is not. */
 static bool kinds_known(const char *kinds)
@@ -405,7 +405,7 @@ const struct command command_events = {
            "engine, deaths of processes and what operators asked for, with who, the newest last. "
            "Kinds "
            "are decision deploy instance circuit alert notification service reload operator engine "
-           "worker policy.",
+           "worker policy certificate.",
     .example = "tidegate events catalog --since 24h --kind deploy,operator",
     .options = EVENTS_OPTIONS,
     .asks = true,

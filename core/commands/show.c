@@ -340,6 +340,7 @@ void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned c
     }
     show_services(to, services, columns, colour);
     show_last_decisions(to, services, columns, colour);
+    commands_show_acme(to, json_get(answer, "acme"), columns, colour);
     for (const struct cJSON *s = json_first(services); s; s = json_next(s)) {
         show_details(to, s, columns, colour);
     }

@@ -1,4 +1,5 @@
 -- blocks.lua: checks what the files declared, block by block, and makes the configuration of script.h.
+local acme = require "script.acme"
 local alerting = require "script.alerting"
 local check = require "script.check"
 local lines = require "script.lines"
@@ -140,7 +141,8 @@ local function check_cluster(load)
             settings.min_instances, settings.max_instances))
     end
     settings.thresholds = entry.body.cpu_threshold ~= nil or entry.body.memory_threshold ~= nil
-    load.settings, load.engine = settings, cluster.engine
+    load.settings, load.engine, load.cluster_ctx = settings, cluster.engine, ctx
+    acme.cluster(cluster.acme, cluster.history, ctx)
     return cluster
 end
 
@@ -260,6 +262,8 @@ function M.check(load)
     elseif #out.service == 0 and load.errors.count() == 0 then
         load.warnings.add(load.request.main, nil, 'declares no service: write service "name" { ... }')
     end
+    local listeners = tls.finish(shared.tls, load.settings.tls)
+    acme.finish(shared.tls, cluster.acme, load.cluster_ctx)
     local settings, ctx = check_alerting(load, out)
     add_defaults(load, out, settings, ctx)
     return {
@@ -267,7 +271,7 @@ function M.check(load)
         directory = load.request.directory,
         cluster = cluster,
         services = out.service,
-        tls = tls.finish(shared.tls, load.settings.tls),
+        tls = listeners,
         channels = out.channel,
         alerting = settings,
         alerts = out.alert,

@@ -19,6 +19,7 @@
  *     "policy_errors": { "limit": 5, "window_ms": 600000 },      so many of one policy in quarantine it; 0 = never
  *     "history": { "enabled": true, "days": 14, "bytes": 2147483648, "rollup_days": 90 },
  *     "metrics": { "max_series": 2000, "max_values": 100 },
+ *     "acme"?: { "email"?: "ops@shop.example", "directory": "https://...", "ca"?: "/abs", "challenge": "http-01" | "tls-alpn-01", "retry_ms": 60000 },
  *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
  *                 "tls": { "ca": "", "certificate": "", "key": "" } } },
  *   "services": [ {
@@ -72,7 +73,7 @@
  *   "tls": [ { "listen": "0.0.0.0:8443", "at": "tidegate.lua:12",      one for each https listener: what its routes, and behind them
  *     the cluster, say together; a route on one has "tls": true. Paths only: the master alone opens them (app/certificates.h)
  *     "sources": [ { "certificate": "/etc/tidegate/shop.pem", "key": "/etc/tidegate/shop.key", "ocsp"?: "/...", "at": "tidegate.lua:13" } |
- *       { "folder": "/etc/tidegate/certs", "at" } ],                      in order: the first is shown to who names none
+ *       { "folder": "/etc/tidegate/certs", "at" } | { "acme": "shop.example", "at" } ],                  in order: the first is shown to who names none
  *     "hosts": [ { "name": "shop.example" ("" = any), "at": "tidegate.lua:12" } ],       of its routes
  *     "client": "none" | "request" | "require", "client_ca"?: { "path": "/...", "at" }, "min_version": "1.2" | "1.3",
  *     "default"?: { "name": "shop.example" (its certificate is shown to who names an unknown one, else he is refused), "at" },

@@ -3,6 +3,7 @@
 -- A listener is one to its clients before any route is known: so all routes on an address share its
 -- certificates and its settings, and those of the cluster come last. The JSON's "tls" is made here: one
 -- object for each https listener, with paths only. The master alone opens them (app/certificates.c).
+local acme = require "script.acme"
 local check = require "script.check"
 local schema = require "script.schema"
 local values = require "script.values"
@@ -67,7 +68,8 @@ function types.tls(value, field, path, ctx)
             settings[key] = { value = t[key], at = ctx.place(at), path = at, ctx = ctx }
         end
     end
-    return { sources = sources, settings = settings, wrong = ctx.errors() > before }
+    return { sources = sources, settings = settings, acme = t.acme and check.joined(path, "acme") or nil,
+        wrong = ctx.errors() > before }
 end
 
 -- What "https://" before an address and `tls` say of one route: kept for its listener.
@@ -132,6 +134,7 @@ function M.listeners(ctx, shared)
                 listener.wrong = listener.wrong or entry.tls.wrong
                 settle(listener, entry.tls)
                 add_sources(listener, entry.tls)
+                acme.add(listener, shared, r, entry.tls.acme, ctx)
             end
         elseif r.listen then
             shared.plain[r.listen] = shared.plain[r.listen] or r.at

@@ -84,7 +84,7 @@ void store_close(struct store *s, void (*on_closed)(void *arg), void *arg);
 /* ---- Events ----------------------------------------------------------------------------- */
 
 /* Kinds in use: decision deploy instance circuit alert reload operator engine worker policy
- * notification anomaly. */
+ * notification anomaly certificate. */
 struct store_event {
     uint64_t wall_ms;
     const char *kind;    /* never NULL */

@@ -366,6 +366,8 @@ static void labelled(struct families *f, const struct watch_counters *c)
         {FAMILY_SPANS, "result", "exported", (double)c->spans_exported},
         {FAMILY_SPANS, "result", "failed", (double)c->spans_failed},
         {FAMILY_SPANS, "result", "dropped", (double)c->spans_dropped},
+        {FAMILY_ACME_RENEWALS, "result", "ok", (double)c->renewals_ok},
+        {FAMILY_ACME_RENEWALS, "result", "failed", (double)c->renewals_failed},
         {FAMILY_ANOMALIES, "severity", "high", (double)c->anomalies_high},
         {FAMILY_ANOMALIES, "severity", "medium", (double)c->anomalies_medium},
         {FAMILY_DECISIONS, "action", "scale_up", (double)c->decisions_up},

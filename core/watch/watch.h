@@ -40,6 +40,7 @@ struct watch_counters {
     struct watch_times answers[WATCH_QUESTIONS]; /* of the policy process; what NULL: none */
     struct watch_times loop_lag, scrapes;
     uint64_t reloads_ok, reloads_failed;
+    uint64_t renewals_ok, renewals_failed; /* of certificates, by ACME; first ones too */
     uint64_t engine_outages;
     uint64_t worker_deaths, policy_deaths;
     uint64_t policy_errors; /* cold ones; hot ones are on the board */

@@ -139,7 +139,7 @@ describe("acme/order", function()
         ca.forgotten = "https://ca.example/account/2"
         ca.answers.new_order = { { problem(400, "accountDoesNotExist", "gone") } }
         ca.accounts, ca.order = 1, "pending"
-        fails "refused while ordering: accountDoesNotExist: who?"
+        fails "ordering: refused: accountDoesNotExist: who?"
         assert.equal(2, ca.accounts)
     end)
 
@@ -160,29 +160,29 @@ describe("acme/order", function()
     it("says what was refused and until when nobody should ask", function()
         local cases = {
             { "new_order", { problem(429, "rateLimited", "too many certificates", { retry_after = "3600" }) },
-                "refused while ordering: rateLimited: too many certificates", T0 + 3600000 },
+                "ordering: refused: rateLimited: too many certificates", T0 + 3600000 },
             { "new_order", { problem(429, "rateLimited", "too many", { retry_after = "Mon, 21 Sep 2026 15:13:20 GMT" }) },
-                "refused while ordering: rateLimited: too many", 1790003600000 },
-            { "new_order", { problem(429, "rateLimited", "too many") }, "refused while ordering: rateLimited: too many", T0 + 3600000 },
+                "ordering: refused: rateLimited: too many", 1790003600000 },
+            { "new_order", { problem(429, "rateLimited", "too many") }, "ordering: refused: rateLimited: too many", T0 + 3600000 },
             { "account", { problem(403, "userActionRequired", "read the terms") },
-                "refused while registering the account: userActionRequired: read the terms" },
-            { "account", { 403, "not JSON" }, "answered 403 while registering the account" },
+                "registering the account: refused: userActionRequired: read the terms" },
+            { "account", { 403, "not JSON" }, "registering the account: answered 403" },
             { "account", { 201, '{"status":"revoked"}', { location = "https://ca.example/account/1" } }, "the account is revoked" },
             { "account", { 201, '{"status":"valid"}' }, "the authority did not say where the account is" },
             { "new_order", { problem(400, "rejectedIdentifier", "no\nsuch\27name") },
-                "refused while ordering: rejectedIdentifier: no such name" },
-            { "new_order", { 201, "<html>" }, "the answer is no JSON while ordering" },
+                "ordering: refused: rejectedIdentifier: no such name" },
+            { "new_order", { 201, "<html>" }, "ordering: the answer is no JSON" },
             { "new_order", { 201, "{}", {} }, "the authority did not say where the order is" },
             { "authz/1", { 200, '{"status":"expired"}' }, "the authorization is expired" },
             { "authz/1", { 200, '{"status":"pending"}' }, "the authority offers no http-01 for shop.example" },
-            { "authz/1", { 404, '{"type":"about:blank","detail":"it expired"}' }, "refused while authorizing: about:blank: it expired" },
+            { "authz/1", { 404, '{"type":"about:blank","detail":"it expired"}' }, "authorizing: refused: about:blank: it expired" },
             { "order", { 200, '{"status":"invalid","error":{"type":"urn:ietf:params:acme:error:caa","detail":"forbidden"}}' },
                 "the order is invalid: caa: forbidden" },
             { "order", { 200, '{"status":"odd"}' }, 'the order is "odd", which is no state of one' },
-            { "finalize", { problem(400, "badCSR", "weak") }, "refused while finalizing: badCSR: weak" },
+            { "finalize", { problem(400, "badCSR", "weak") }, "finalizing: refused: badCSR: weak" },
             { "certificate", { 200, "nonsense" }, "what was issued is no certificate" },
             { "directory", { 200, "{}" }, "the directory's address does not lead to an ACME directory" },
-            { "directory", { 404, "" }, "answered 404 while reading the directory" },
+            { "directory", { 404, "" }, "reading the directory: answered 404" },
             { "nonce", { 200, "", { nonce = "" } }, "the authority gave no nonce" },
         }
         for _, case in ipairs(cases) do
@@ -253,16 +253,22 @@ describe("acme/order", function()
         assert.is_true(took > 300000 and took < 320000)
     end)
 
-    it("asks again when a call comes to nothing, three times", function()
-        ca.answers.directory = { { "connection refused" }, { 503, "" } }
+    it("asks again when a call comes to nothing, three times, but not for the directory", function()
+        ca.answers.new_order = { { "connection refused" }, { 503, "" } }
         ca.answers.finalize = { { 500, "oops" } }
         assert.equal(C.ACME_DONE, drive(new_order(account), ca))
         ca, account = authority.new(sign), new_account()
-        ca.answers.directory = { { "connection refused" }, { "connection refused" }, { "connection refused" }, { "no route" } }
-        fails "no route while reading the directory"
-        ca.answers.directory = { { 503, "", { retry_after = "7200" } } }
-        fails("answered 503 while reading the directory", T0 + 7200000)
-        assert.equal(5, #ca.log)
+        ca.answers.new_order = { { "connection refused" }, { "connection refused" }, { "connection refused" }, { "no route" } }
+        fails "ordering: no route"
+        ca, account = authority.new(sign), new_account()
+        ca.answers.nonce = { { 503, "", { retry_after = "7200" } } }
+        fails("registering the account: answered 503", T0 + 7200000)
+        assert.equal(2, #ca.log)
+        account = new_account()
+        ca.answers.directory = { { "connection refused" }, { 503, "", { retry_after = "7200" } } }
+        fails "reading the directory: connection refused"
+        fails("reading the directory: answered 503", T0 + 7200000)
+        assert.equal(4, #ca.log)
     end)
 
     it("proves each of several authorizations", function()
