@@ -24,6 +24,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "board/board.h"
+#include "net/grpc.h"
 
 enum {
     BUFFER_BYTES = 64 << 10,
@@ -50,7 +51,7 @@ struct access {
 struct entry {
     const struct session *session;
     struct str method, target, host, referer, agent, trace, user;
-    const char *id, *service, *backend;
+    const char *id, *service, *backend, *grpc;
     uint64_t bytes, took_us;
     unsigned tries;
     int status;
@@ -125,6 +126,7 @@ static void render_json(struct line *l, const struct entry *e)
     add_text(l, "request_id", str_of(e->id));
     add_text(l, "trace_id", e->trace);
     add_text(l, "user", e->user);
+    add_text(l, "grpc_status", str_of(e->grpc));
     add_text(l, "user_agent", e->agent);
     add_text(l, "referer", e->referer);
     add(l, ",\"retries\":%u%s}\n", e->tries, e->cut ? ",\"cut\":true" : "");
@@ -305,6 +307,7 @@ void proxy_access_exchange(struct exchange *ex, bool whole)
         .service = ex->route->service->name,
         .backend = ex->backend ? ex->backend->id : NULL,
         .user = ex->course ? ex->course->user : (struct str){NULL, 0},
+        .grpc = ex->grpc ? grpc_status_name(ex->grpc_status) : NULL,
         .bytes = ex->sent_bytes,
         .took_us = p->now_us - ex->began_us,
         .tries = ex->tries,

@@ -66,7 +66,31 @@ static const char *usual_fields(const struct reply *r)
     return r->status == 503 ? "Retry-After: 1\r\n" : "";
 }
 
-int proxy_reply(struct session *s, const struct reply *r)
+/* What a client of gRPC gets: Trailers-Only, a head that has the status. */
+static int reply_to_call(struct session *s, const struct reply *r)
+{
+    char *bytes = s->proxy->head_bytes, status[512]; /* two lines, a short sentence of ours */
+    size_t size = sizeof s->proxy->head_bytes;
+    bool has_id = r->id[0] != '\0', keep = r->keep && !s->proxy->draining;
+    size_t status_len = proxy_grpc_status_lines(
+        r->status, r->why ? r->why : http1_reason(r->status), status, sizeof status);
+    int len =
+        snprintf(bytes, size,
+                 "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/grpc\r\n"
+                 "%.*s%s%s%s%.*s%s\r\n",
+                 proxy_date(s->proxy), (int)status_len, status, has_id ? "X-Request-Id: " : "",
+                 r->id, has_id ? "\r\n" : "", (int)r->fields.len, r->fields.ptr,
+                 s->carrier ? ""
+                 : keep     ? "Content-Length: 0\r\nConnection: keep-alive\r\n"
+                            : "Content-Length: 0\r\nConnection: close\r\n");
+    s->last = !keep;
+    if ((size_t)len >= size) {
+        return -ENOBUFS;
+    }
+    return proxy_session_tell(s, (struct str){bytes, (size_t)len}, (struct str){NULL, 0}, true);
+}
+
+static int reply(struct session *s, const struct reply *r)
 {
     char *bytes = s->proxy->head_bytes;
     size_t size = sizeof s->proxy->head_bytes;
@@ -94,11 +118,15 @@ int proxy_reply(struct session *s, const struct reply *r)
                                   : "Connection: close\r\n");
     s->last = !keep;
     if ((size_t)len >= size) { /* fields longer than any that steps make */
-        proxy_session_kill(s, true);
         return -ENOBUFS;
     }
     content.len = r->head_only || bodiless ? 0 : content.len;
-    int rc = proxy_session_tell(s, (struct str){bytes, (size_t)len}, content, true);
+    return proxy_session_tell(s, (struct str){bytes, (size_t)len}, content, true);
+}
+
+int proxy_reply(struct session *s, const struct reply *r)
+{
+    int rc = r->grpc ? reply_to_call(s, r) : reply(s, r);
     if (rc) {
         proxy_session_kill(s, true);
     } else {

@@ -7,6 +7,7 @@
 
 #include "base/ban.h"
 #include "board/board.h"
+#include "net/grpc.h"
 
 enum {
     REVIVE_MS = 100, /* between two that wait for any backend and try all again */
@@ -191,6 +192,38 @@ enum progress proxy_attempt_failed(struct exchange *ex)
     }
     leave(ex);
     return attempt(ex, proxy_pick(ex));
+}
+
+/* Whether there is a backend that the request has not seen. */
+static bool has_fresh(const struct exchange *ex)
+{
+    const struct service *service = ex->route->service;
+    for (uint32_t i = 0; i < service->count; i++) {
+        const struct backend *b = service->backends[i];
+        bool seen = b == ex->backend || b->draining;
+        for (int k = 0; k < ex->tries; k++) {
+            seen = seen || ex->tried[k] == b->serial;
+        }
+        if (!seen) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool proxy_attempt_elsewhere(struct exchange *ex, enum progress *ret_progress)
+{
+    if (ex->streamed || !has_fresh(ex) || !may_repeat(ex)) {
+        return false;
+    }
+    ex->failure = FAILURE_5XX;
+    proxy_upstream_release(ex->up, true);
+    proxy_block_give(proxy_of(ex), &ex->trailer);
+    ex->answered = false;
+    ex->grpc_status = GRPC_NONE;
+    leave(ex);
+    *ret_progress = attempt(ex, proxy_pick(ex));
+    return true;
 }
 
 /* Whether the service has one that may be asked in place of a lost one. */

@@ -19,6 +19,7 @@
 #include "base/ban.h"
 #include "base/err.h"
 #include "board/board.h"
+#include "net/grpc.h"
 
 static struct proxy *proxy_of(const struct exchange *ex)
 {
@@ -46,6 +47,9 @@ static void drop(struct exchange *ex, bool keep_upstream)
     proxy_hold_drop(ex);
     proxy_client_leave(ex);
     proxy_timeout_stop(&ex->deadline);
+    if (ex->due_place) {
+        proxy_deadline_stop(ex);
+    }
     proxy_pipe_give(p, ex->pipe);
     proxy_pipe_give(p, ex->in_pipe);
     proxy_block_give(p, &ex->request);
@@ -65,9 +69,24 @@ static void record(struct exchange *ex, bool whole)
     }
 }
 
+void proxy_exchange_leave(struct exchange *ex)
+{
+    record(ex, false);
+    drop(ex, false);
+}
+
+enum progress proxy_exchange_cut(struct exchange *ex)
+{
+    ex->failure = FAILURE_RESET;
+    return ex->grpc ? proxy_grpc_end(ex, 502, "the backend broke off") : proxy_exchange_abort(ex);
+}
+
 enum progress proxy_exchange_finish(struct exchange *ex)
 {
     struct session *s = ex->session;
+    if (ex->grpc && !ex->failure && grpc_status_failed(ex->grpc_status)) {
+        ex->failure = FAILURE_5XX;
+    }
     record(ex, true);
     drop(ex, ex->up_keep && !unsent(ex) && !ex->in_pipe);
     proxy_session_next(s);
@@ -99,6 +118,8 @@ enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply)
     }
     proxy_steps_reply(ex, reply);
     ex->status = (uint16_t)reply->status;
+    reply->grpc = ex->grpc;
+    ex->grpc_status = ex->grpc ? (int8_t)grpc_status_of_http(reply->status) : GRPC_NONE;
     ex->sent_bytes += reply->head_only ? 0 : reply->body.len;
     record(ex, true);
     drop(ex, false);
@@ -112,7 +133,7 @@ enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char 
         if (ex->backend && !ex->head_sent) {
             proxy_tally_failure(ex, false);
         }
-        return proxy_exchange_abort(ex);
+        return ex->grpc ? proxy_grpc_end(ex, status, why) : proxy_exchange_abort(ex);
     }
     if (ex->backend && status >= 500) {
         ex->failure = status == 504 && !ex->failure ? FAILURE_TIMEOUT : ex->failure;
@@ -295,6 +316,10 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     if (ex->generation->trace_share >= 0) {
         proxy_span_begin(ex, head);
     }
+    if ((s->carrier || ex->bare) && proxy_grpc_asked(head) && proxy_grpc_begin(ex, head)) {
+        (void)proxy_exchange_refuse(ex, 400, "grpc-timeout is not a deadline");
+        return;
+    }
     if (!route->steps || proxy_steps_request(ex, head) == STEPPED_ON) {
         proxy_exchange_go_on(ex, head, rest, ret_taken);
     }
@@ -419,6 +444,11 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
                             .left = head->content_length,
                             .done = head->framing == HTTP1_NO_BODY};
     ex->up_keep = head->keep_alive && ex->in.done && !ex->up->broken;
+    enum progress elsewhere;
+    if (ex->grpc && ex->bare && proxy_grpc_unavailable(ex, head, rest) &&
+        proxy_attempt_elsewhere(ex, &elsewhere)) {
+        return elsewhere;
+    }
     ex->to_client = !streams                               ? head->framing
                     : ex->client_minor == 1 && !s->carrier ? HTTP1_CHUNKED
                                                            : HTTP1_UNTIL_CLOSE;
@@ -437,7 +467,7 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
     if (proxy_hold_begin(ex, head->status, ours, rest)) {
         return PROGRESS_SOME;
     }
-    proxy_tally_answer(ex, head->status);
+    proxy_tally_answer(ex, ex->grpc ? proxy_grpc_outcome(ex, head->status) : head->status);
     ex->status = (uint16_t)head->status;
     ex->state = EXCHANGE_BODY;
     return proxy_stream_answer(ex, ours, rest);
@@ -529,7 +559,8 @@ static void set_timeouts(struct exchange *ex, bool moved)
     if (ex->up->connecting) {
         up = r->connect_timeout;
     } else if (blocked || awaits_body) {
-        client = r->client_timeout;
+        /* Who calls by streams may have nothing to say for long. */
+        client = ex->grpc && !blocked ? r->idle_timeout : r->client_timeout;
     } else {
         up = ex->head_sent || ex->held ? r->idle_timeout : r->first_byte_timeout;
     }

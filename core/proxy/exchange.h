@@ -158,6 +158,10 @@ struct exchange {
     bool no_bulk;           /* pipes are not to be had: all is copied */
     bool traced;            /* has a span of its own: what stands at the end */
     bool sampled;           /* that is told */
+    bool grpc;              /* a call of gRPC */
+    int8_t grpc_status;     /* what it came to; GRPC_NONE: not known yet. Only of those */
+    uint32_t due_place;     /* among those with a deadline of their own, from 1; 0: it has none */
+    uint64_t due_ms;        /* that deadline */
     bool bare;              /* its backends speak HTTP/2: no chunks on the way there */
     bool client_shared;     /* counted on the board for its client, under client_key */
     uint64_t client_key;
@@ -183,6 +187,10 @@ void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, st
 /* Begins a tunnel for a connection to a TCP route. False: the session is gone. */
 bool proxy_exchange_begin_tcp(struct session *s);
 enum progress proxy_exchange_step(struct exchange *ex);
+/* Notes that it broke off and takes it apart: the session has none then, and says the rest itself. */
+void proxy_exchange_leave(struct exchange *ex);
+/* The backend broke off in the middle of its answer: the client must not take it for the end. */
+enum progress proxy_exchange_cut(struct exchange *ex);
 /* Gives up: answers with the status, or cuts the client when its answer has begun. */
 enum progress proxy_exchange_refuse(struct exchange *ex, int status, const char *why);
 /* Ends it with this answer, of which id, head_only and keep are filled in. */
@@ -225,8 +233,39 @@ enum progress proxy_attempt_failed(struct exchange *ex);
 /* Its backend left the roster as lost: tries another where that is right. It may be gone then; its
  * session goes on in the next round. */
 void proxy_attempt_lost(struct exchange *ex);
+/* The backend answers that it is not available, and nothing else: another one is asked where that is right; then true. */
+bool proxy_attempt_elsewhere(struct exchange *ex, enum progress *ret_progress);
 /* Leaves the queue when there is a backend for it now; the exchange may be gone then. */
 bool proxy_attempt_resume(struct exchange *ex);
+
+/* ---- grpc.c, deadline.c ------------------------------------------------------------------ */
+
+/* Whether a request is a call of gRPC. */
+bool proxy_grpc_asked(const struct http1_head *head);
+/* The exchange is one. -EINVAL: its deadline is none. */
+int proxy_grpc_begin(struct exchange *ex, const struct http1_head *head);
+/* The backend's grpc-status. */
+void proxy_grpc_note(struct exchange *ex, struct str value);
+/* The HTTP status that the backend's answer with this one amounts to, as far as it came. */
+int proxy_grpc_outcome(const struct exchange *ex, int status);
+/* The HTTP status that what the client was told amounts to; 0: it left before. */
+int proxy_grpc_told(const struct exchange *ex);
+/* Whether the answer with this head and what came behind it says that the backend is unavailable, and nothing else. */
+bool proxy_grpc_unavailable(const struct exchange *ex, const struct http1_head *head,
+                            struct str rest);
+/* A call fails whose answer may have begun: then its client is told in trailers, or cut where it takes none. */
+enum progress proxy_grpc_end(struct exchange *ex, int status, const char *why);
+/* The time that its client gave it is over. */
+void proxy_grpc_lapsed(struct exchange *ex);
+/* Fields for an answer of our own with this HTTP status; their length. */
+size_t proxy_grpc_status_lines(int status, const char *why, char *to, size_t size);
+
+/* Ends it so long from now; it must have none yet. */
+void proxy_deadline_start(struct exchange *ex, uint64_t ms);
+void proxy_deadline_stop(struct exchange *ex);
+/* ms until the next one ends, -1 when none runs. */
+int proxy_deadline_next(const struct proxy *p);
+void proxy_deadline_run(struct proxy *p);
 
 /* ---- stream.c, splice.c, tunnel.c -------------------------------------------------------- */
 

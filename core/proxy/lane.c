@@ -281,6 +281,9 @@ static int on_header(nghttp2_session *http2, const nghttp2_frame *frame, const u
         return 0;
     }
     int rc = 0;
+    if (u->ex->grpc && u->lane.final && str_is(n, "grpc-status")) {
+        proxy_grpc_note(u->ex, v);
+    }
     if (u->lane.headed) {
         const struct str parts[] = {n, {": ", 2}, v, {"\r\n", 2}};
         bool wanted = u->ex->te_trailers || u->ex->session->carrier;

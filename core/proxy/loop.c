@@ -189,7 +189,10 @@ static int wait_ms(struct proxy *p)
         return 0;
     }
     int wait = proxy_timeout_next(p);
-    int queue = proxy_queue_wait_ms(p);
+    int queue = proxy_queue_wait_ms(p), deadline = proxy_deadline_next(p);
+    if (deadline >= 0 && (wait < 0 || deadline < wait)) {
+        wait = deadline;
+    }
     if (queue >= 0 && (wait < 0 || queue < wait)) {
         wait = queue;
     }
@@ -242,6 +245,7 @@ void proxy_run(struct proxy *p)
         }
         run_ready(p);
         proxy_timeout_run(p);
+        proxy_deadline_run(p);
         proxy_queue_run(p);
         if (!list_empty(&p->links_due)) {
             proxy_links_run(p);

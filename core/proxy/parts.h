@@ -10,6 +10,7 @@
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
  *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones
  *   tunnel.c    bytes both ways behind a 101
+ *   grpc.c      calls of gRPC;  deadline.c  deadlines that clients name
  *   upstream.c  connections to backends and their idle pools
  *   link.c      those of HTTP/2, which exchanges share;  lane.c  a stream of one
  *   forward.c   heads written anew;  answer.c  our own answers;  refuse.c  to what never becomes an exchange
@@ -80,6 +81,8 @@ struct proxy {
     uint32_t backend_serial;             /* of the newest */
     struct list links_due;               /* with something to do behind this batch of events */
     struct pool session_pool, exchange_pool, upstream_pool, link_pool, block_pool, course_pool;
+    struct exchange **deadlines; /* a heap; NULL: nobody ever had one */
+    uint32_t deadline_count;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;
     struct timeout *silence_timeout, *pong_timeout;

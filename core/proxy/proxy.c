@@ -130,6 +130,7 @@ void proxy_free(struct proxy *p)
     proxy_roster_free(p);
     proxy_pipes_free(p);
     proxy_logins_free(p);
+    mem_free(p->deadlines);
     proxy_pool_free(&p->session_pool);
     proxy_pool_free(&p->exchange_pool);
     proxy_pool_free(&p->upstream_pool);

@@ -38,7 +38,8 @@ void proxy_refuse(struct session *s, const struct http1_head *head, int status, 
                           .why = why,
                           .id = id,
                           .head_only = head->method == HTTP1_HEAD,
-                          .keep = keep};
+                          .keep = keep,
+                          .grpc = s->carrier && proxy_grpc_asked(head)};
     proxy_steps_reply_bare(s->proxy, &reply);
     (void)proxy_reply(s, &reply);
 }

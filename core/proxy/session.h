@@ -164,6 +164,7 @@ struct reply {
     const char *id;        /* of the request; "": it has none */
     bool head_only;
     bool keep; /* the connection may go on */
+    bool grpc; /* to a call of gRPC, which is told a status of its own */
 };
 
 /* Sends it; -errno. */

@@ -241,8 +241,7 @@ enum progress proxy_stream_out(struct exchange *ex)
         return proxy_stream_answer(ex, (struct str){NULL, 0}, (struct str){NULL, 0});
     }
     if (n <= 0) {
-        ex->failure = FAILURE_RESET;
-        return proxy_exchange_abort(ex); /* cut off: the client must not take it for the end */
+        return proxy_exchange_cut(ex);
     }
     return proxy_stream_answer(ex, (struct str){NULL, 0}, (struct str){scratch, (size_t)n});
 }

@@ -134,10 +134,10 @@ void proxy_tally_request_end(struct exchange *ex)
     if (!ex->times) {
         return;
     }
+    int status = ex->grpc ? proxy_grpc_told(ex) : ex->status;
     board_sub(&ex->times->in_flight, 1);
     board_traffic_observe(ex->times, p->now_us > ex->began_us ? p->now_us - ex->began_us : 0);
-    board_traffic_count(p->traffic, ex->route->identity, ex->method,
-                        ex->status ? ex->status : CLIENT_LEFT);
+    board_traffic_count(p->traffic, ex->route->identity, ex->method, status ? status : CLIENT_LEFT);
     ex->times = NULL;
 }
 

@@ -39,7 +39,21 @@ end
 
 function mt:frame(kind, flags, id, payload)
     payload = payload or ""
-    self.conn:send(M.u32(#payload):sub(2) .. string.char(kind, flags) .. M.u32(id) .. payload)
+    local bytes = M.u32(#payload):sub(2) .. string.char(kind, flags) .. M.u32(id) .. payload
+    if self.kept then
+        self.kept[#self.kept + 1] = bytes
+    else
+        self.conn:send(bytes)
+    end
+end
+
+-- What `write` sends goes out in one piece.
+function mt:at_once(write)
+    self.kept = {}
+    write()
+    local bytes = table.concat(self.kept)
+    self.kept = nil
+    self.conn:send(bytes)
 end
 
 -- { [M.MAX_CONCURRENT_STREAMS] = 1 }
