@@ -389,7 +389,7 @@ local function warn_of_names(alert, ctx)
     end
 end
 
--- ctx.known: { channels = list, services = list }.
+-- ctx.known: { channels = list, services = list, more = services come and go with labels }.
 function M.check_alert(entry, ctx)
     local params = {}
     local alert = check.record(M.alert, entry.body, "", ctx, entry.body.policy ~= nil and params or nil)
@@ -414,7 +414,9 @@ function M.check_alert(entry, ctx)
     end
     local channels = names_of(ctx.known.channels)
     check_names(alert.channels, channels, "channels", "channel", ctx)
-    check_names(alert.services, names_of(ctx.known.services), "services", "service", ctx)
+    if not ctx.known.more then
+        check_names(alert.services, names_of(ctx.known.services), "services", "service", ctx)
+    end
     if alert.escalate then
         check_names(alert.escalate.channels, channels, "escalate.channels", "channel", ctx)
     end

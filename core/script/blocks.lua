@@ -2,6 +2,7 @@
 local acme = require "script.acme"
 local alerting = require "script.alerting"
 local check = require "script.check"
+local labels = require "script.labels"
 local lines = require "script.lines"
 local rules = require "script.rules"
 local schema = require "script.schema"
@@ -47,7 +48,7 @@ local function line_of(entry, path)
     return entry.line
 end
 
-local function label(entry, path, text)
+local function worded(entry, path, text)
     return entry.keyword .. (entry.name and (' "%s"'):format(entry.name) or "") .. ": " ..
         (path ~= "" and path .. ": " or "") .. text
 end
@@ -63,9 +64,9 @@ local function context(load, entry)
     local function add(to, path, text)
         local top = path:match "^[^.[]+"
         if entry.overridden and entry.overridden[top] then
-            to.add("command line", nil, label(entry, path, text))
+            to.add("command line", nil, worded(entry, path, text))
         else
-            to.add(entry.file, line_of(entry, path), label(entry, path, text))
+            to.add(entry.file, line_of(entry, path), worded(entry, path, text))
         end
     end
     function ctx.report(path, text)
@@ -102,10 +103,13 @@ end
 local function open(load, entry)
     entry.text = find_text(load, entry)
     local ctx = context(load, entry)
+    if entry.adjust then
+        entry.adjust(ctx)
+    end
     for _, twice in ipairs(entry.text.twice) do
         local text = twice.line == twice.first and "is given twice" or
             ("is already given on line %d"):format(twice.first)
-        load.errors.add(entry.file, twice.line, label(entry, twice.path, text))
+        load.errors.add(entry.file, twice.line, worded(entry, twice.path, text))
     end
     entry.body = ctx.plain(entry.body, "")
     return ctx
@@ -140,6 +144,10 @@ local function check_cluster(load)
         ctx.report("min_instances", ("%d is more than max_instances, which is %d"):format(
             settings.min_instances, settings.max_instances))
     end
+    if cluster.labels and cluster.engine ~= "docker" then
+        ctx.report("labels", 'are those of containers: write engine = "docker", or leave it out')
+    end
+    settings.labels = cluster.labels
     settings.thresholds = entry.body.cpu_threshold ~= nil or entry.body.memory_threshold ~= nil
     load.settings, load.engine, load.cluster_ctx = settings, cluster.engine, ctx
     acme.cluster(cluster.acme, cluster.history, ctx)
@@ -200,7 +208,7 @@ end
 local function check_alert(load, entry, out)
     local ctx = open(load, entry)
     check_name(entry.name, ctx)
-    ctx.known = { channels = out.channel, services = out.service }
+    ctx.known = { channels = out.channel, services = out.service, more = load.settings.labels ~= nil }
     return alerting.check_alert(entry, ctx)
 end
 
@@ -241,11 +249,14 @@ function M.check(load)
     local first = {}
     local shared = { ports = {}, routes = {}, admin = cluster.admin, tls = tls.new_shared() }
     for _, keyword in ipairs { "service", "channel", "alert" } do
+        if keyword == "alert" then
+            labels.take(load, out, shared, check_service)
+        end
         for _, entry in ipairs(load.declared) do
             if entry.keyword == keyword then
                 local key = keyword .. " " .. entry.name
                 if first[key] then
-                    local text = label(entry, "", "is already declared at " .. first[key])
+                    local text = worded(entry, "", "is already declared at " .. first[key])
                     load.errors.add(entry.file, entry.line, text)
                 end
                 first[key] = first[key] or ("%s:%d"):format(entry.file, entry.line)
@@ -259,7 +270,7 @@ function M.check(load)
     if #out.service > MOST_SERVICES then
         local text = ("%d services: at most %d"):format(#out.service, MOST_SERVICES)
         load.errors.add(load.request.main, nil, text)
-    elseif #out.service == 0 and load.errors.count() == 0 then
+    elseif #out.service == 0 and not cluster.labels and load.errors.count() == 0 then
         load.warnings.add(load.request.main, nil, 'declares no service: write service "name" { ... }')
     end
     local listeners = tls.finish(shared.tls, load.settings.tls)

@@ -1,7 +1,8 @@
 -- dsl.lua: reads a configuration: runs its files, keeps what they declare, checks it.
 --
 -- load.c calls it with `host` (files, compiling, places; see load.c) and `request`:
---   { main = "tidegate.lua", directory = "/etc/tidegate", overrides = { engine = "process" } }
+--   { main = "tidegate.lua", directory = "/etc/tidegate", overrides = { engine = "process" },
+--     labelled = nil | { ... } (labels.lua) }
 -- and gets { step, failed, result }. The work is a queue of steps, since each runs under a budget of its
 -- own: step() runs one and tells whether more are left; failed(sentence) tells that the present one was
 -- stopped; result() returns { config, errors, warnings }, `config` only without errors.
@@ -9,6 +10,7 @@ local advice = require "script.advice"
 local blocks = require "script.blocks"
 local check = require "script.check"
 local globals = require "script.globals"
+local labels = require "script.labels"
 local policies = require "script.policies"
 local report = require "script.report"
 local nearest = require "script.nearest"
@@ -300,7 +302,8 @@ function M.new(host, request)
             return load.steps[at + 1] ~= nil
         end,
         result = function()
-            local ok = load.errors.count() == 0
+            local ok = load.errors.empty()
+            labels.settle(load)
             if ok and load.run_again then
                 load.config.program = program(load)
             end

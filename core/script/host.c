@@ -254,6 +254,14 @@ static int host_at(lua_State *L)
     return 2;
 }
 
+/* host.mark(): what is read from here on is not the configuration's own */
+static int host_mark(lua_State *L)
+{
+    struct load *l = load_of(L);
+    l->files_hash = l->files.hash;
+    return 0;
+}
+
 /* host.function_at(f) -> "file:line" */
 static int host_function_at(lua_State *L)
 {
@@ -316,6 +324,7 @@ void host_push(lua_State *L, struct load *l)
         {"calendar", calendar_new},
         {"at", host_at},
         {"function_at", host_function_at},
+        {"mark", host_mark},
     };
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++) {

@@ -5,6 +5,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "script/files.h"
@@ -20,7 +21,7 @@ enum {
 struct load {
     struct state *state;
     struct files files;
-    const struct cJSON *overrides;
+    const struct cJSON *overrides, *labelled;
     char *source; /* of the main file */
     size_t source_len;
     char *text, *why;     /* of the host function under way */
@@ -29,6 +30,7 @@ struct load {
     const char *sentence; /* why the last step was stopped */
     struct cJSON *config;
     char *errors, *warnings;
+    uint64_t files_hash; /* of what was read before labels were looked at */
 };
 
 /* The table `host`: functions that dsl.lua and friends call. `l` is lent for the state's life. [-0, +1, e] */

@@ -46,6 +46,10 @@ static void push_request(lua_State *L, struct load *l)
         lua_newtable(L);
     }
     lua_setfield(L, -2, "overrides");
+    if (l->labelled) {
+        state_push_json(L, l->labelled);
+        lua_setfield(L, -2, "labelled");
+    }
 }
 
 /* Loads dsl.lua and keeps its functions. */
@@ -152,6 +156,25 @@ static void add_libraries(struct load *l)
     }
 }
 
+/* Of the files, and of the labels that made services beside theirs. */
+static void put_generation(struct load *l)
+{
+    char text[17];
+    uint64_t hash = l->files.hash;
+    struct cJSON *labels = json_get(l->config, "labels");
+    if (labels) {
+        hash_hex(l->files_hash, text);
+        json_set_str(labels, "files", text);
+    }
+    if (labels && l->labelled) {
+        char *labelled = json_text(l->labelled);
+        hash = hash_more(hash, labelled, strlen(labelled));
+        mem_free(labelled);
+    }
+    hash_hex(hash, text);
+    json_set_str(l->config, "generation", text);
+}
+
 static int load(struct load *l, char **reterr)
 {
     int code = state_new(STATE_COLD, LIMIT_POLICY_MEMORY_BYTES, &l->state, reterr);
@@ -174,18 +197,17 @@ static int load(struct load *l, char **reterr)
         l->errors = NULL;
         return -EINVAL;
     }
-    char generation[17];
-    hash_hex(l->files.hash, generation);
-    json_set_str(l->config, "generation", generation);
+    put_generation(l);
     add_libraries(l);
     return 0;
 }
 
 /* `source` in place of what the file at `path` holds, when it is not NULL. */
 static int load_file(const char *path, const char *source, const struct cJSON *overrides,
-                     struct cJSON **ret_config, char **ret_warnings, char **reterr)
+                     const struct cJSON *labelled, struct cJSON **ret_config, char **ret_warnings,
+                     char **reterr)
 {
-    struct load l = {.overrides = overrides};
+    struct load l = {.overrides = overrides, .labelled = labelled};
     char *why = NULL;
     buf_init(&l.names, HOST_NAMES_BYTES);
     int code = files_open(&l.files, path, reterr);
@@ -222,13 +244,20 @@ out:
 int script_load(const char *path, const struct cJSON *overrides, struct cJSON **ret_config,
                 char **ret_warnings, char **reterr)
 {
-    return load_file(path, NULL, overrides, ret_config, ret_warnings, reterr);
+    return load_file(path, NULL, overrides, NULL, ret_config, ret_warnings, reterr);
+}
+
+int script_load_labelled(const char *path, const struct cJSON *overrides,
+                         const struct cJSON *labelled, struct cJSON **ret_config,
+                         char **ret_warnings, char **reterr)
+{
+    return load_file(path, NULL, overrides, labelled, ret_config, ret_warnings, reterr);
 }
 
 int load_text(const char *path, const char *source, struct cJSON **ret_config, char **reterr)
 {
     char *warnings = NULL;
-    int code = load_file(path, source, NULL, ret_config, &warnings, reterr);
+    int code = load_file(path, source, NULL, NULL, ret_config, &warnings, reterr);
     mem_free(warnings);
     return code;
 }

@@ -4,8 +4,13 @@ local M = {}
 
 -- `files` is the list of file names in the order in which they were read; it may grow later.
 function M.new(files)
-    local entries, seen = {}, {}
+    local entries, seen, beside = {}, {}, 0
     local R = {}
+
+    -- Something is wrong that is told elsewhere, and keeps nothing from being loaded.
+    function R.aside()
+        beside = beside + 1
+    end
 
     -- line may be nil. The same words at the same place are kept once.
     function R.add(file, line, text)
@@ -30,7 +35,11 @@ function M.new(files)
     end
 
     function R.count()
-        return #entries
+        return #entries + beside
+    end
+
+    function R.empty()
+        return #entries == 0
     end
 
     -- One entry a line, "" when there is none.

@@ -120,7 +120,8 @@ function M.service(service, body, ctx, taken, clean)
     end
     if service.source == "backends" then
         local seen = {}
-        if #service.backends == 0 and type(body.backends) == "table" and next(body.backends) == nil then
+        local none = #service.backends == 0 and type(body.backends) == "table" and next(body.backends) == nil
+        if none and not ctx.labelled then
             ctx.report("backends", 'names none: write backends = { "10.0.0.5:9000" }')
         end
         for i, backend in ipairs(service.backends) do

@@ -99,6 +99,8 @@ S.cluster = {
       { "key", type = "path", default = "", doc = "PEM file of our key" },
     } },
   } },
+  { "labels", type = "label_settings", example = 'such as { listen = ":80" }, true or false',
+    doc = "makes services of containers with labels that others start (docker); off when absent" },
   -- Defaults for services that say nothing of their own.
   { "min_instances", type = "integer", default = 2, min = 0, max = MAX_INSTANCES, out = false,
     doc = "scale.min of services" },
@@ -118,6 +120,23 @@ S.cluster = {
     doc = "route.max_retries of services" },
   { "health_check_interval", type = "duration", default = "30s", min = 0.01, unit = "s", out = false,
     doc = "health_check.interval of services" },
+}
+
+-- Who may start containers may set labels: what these may not do stands here and in labels.lua.
+S.labels = {
+  { "prefix", type = "text", default = "tidegate", pattern = "^%w[%w_-]*$", longest = 63,
+    example = "a word of letters, digits, \"-\" and \"_\"", doc = "what labels begin with, a dot behind it" },
+  { "network", type = "text", default = "", empty = true, longest = 255,
+    doc = "network on which the containers are reached; \"\" = the only one that they have, or share "
+      .. "with us" },
+  { "listen", type = "label_listen", default = {}, example = 'such as ":80", or a list',
+    doc = "addresses that their routes may listen on, the first when they name none; when absent those of "
+      .. "the HTTP routes in the file" },
+  { "hosts", type = "list", of = { type = "hostname" }, default = {}, most = 100,
+    example = 'such as { "*.apps.example" }',
+    doc = "hosts that their routes may name; every one when absent" },
+  { "exposed_by_default", type = "boolean", default = false,
+    doc = "containers with any label of ours count, also without PREFIX.enable=true" },
 }
 
 S.resources = {
@@ -269,8 +288,6 @@ S.route = {
     doc = "in place of the cluster's; {} trusts nobody" },
   { "proxy_protocol", type = "boolean",
     doc = "connections of trusted_proxies begin with a PROXY header (version 1 or 2), others with none" },
-  { "http2", type = "boolean",
-    doc = "false: only HTTP/1 on this address; else clients may speak HTTP/2, by ALPN or at once" },
   { "forwarded", type = "boolean", doc = "backends get a Forwarded field (RFC 7239) beside X-Forwarded-For" },
   { "timeouts", type = "record", optional = true, out = false, doc = "time-outs by name", fields = {
     { "client_header", type = "duration", min = 0.001, unit = "s",

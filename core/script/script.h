@@ -21,7 +21,8 @@
  *     "metrics": { "max_series": 2000, "max_values": 100 },
  *     "acme"?: { "email"?: "ops@shop.example", "directory": "https://...", "ca"?: "/abs", "challenge": "http-01" | "tls-alpn-01", "retry_ms": 60000 },
  *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
- *                 "tls": { "ca": "", "certificate": "", "key": "" } } },
+ *                 "tls": { "ca": "", "certificate": "", "key": "" } },
+ *     "labels"?: { "prefix": "tidegate", "network": "", "listen": ["0.0.0.0:80"], "hosts": [], "exposed_by_default": false } },
  *   "services": [ {
  *     "name": "catalog", "at": "tidegate.lua:4", "source": "image" | "command" | "backends",
  *     "image": "acme/catalog:1.4", "pull": "missing" | "always" | "never",
@@ -63,6 +64,7 @@
  *         "base_time_ms": 30000, "max_time_ms": 300000 },
  *       "panic_threshold": 50, "queue": { "limit": 1000, "timeout_ms": 5000, "when_down": true (absent: for a moment) },
  *       "retry_budget": { "percent": 20, "min_per_second": 10 }, "slow_start_ms": 30000 (absent: the service's) } ],
+ *     "labelled"?: true,                             it is made of labels: backends are its containers (fleet_members)
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
  *     "protocol": "http" | "h2c", "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
@@ -102,6 +104,11 @@
  *                   "origin": "policies/balance/least_connections.lua", "source": "return {...}",
  *                   "needs": ["key"] } ],              fields that it reads and are not always there; absent: all
  *   "libraries": [ { "name": "lib.stats", "origin": "...", "source": "..." } ],
+ *   "labels"?: { "files": "3f2a9c01d2e4b6a8" (hash of the files, policies excepted),       with cluster.labels
+ *     "sets": [ { "set": "9c01..." as it was given, "service"?: "web" (that its containers serve), "wanted"?: "web" (that they would),
+ *       "port"?: 8080, "network"?: "shop_default", "weight": 1, "max_connections": 100, "capacity": 1000, "tags": [],
+ *       "verdicts": [ { "label": "tidegate.route.host", "value"?: "shop.example", "verdict": "used" | "wrong" | "unused",
+ *         "text": "route.host = \"shop.example\"" } ] } ] },
  *   "program": { "main": "tidegate.lua", "sources": { "tidegate.lua": "..." }, "answers": { "HOME": "/root" } (of env),
  *     "lists": { "more/x*.lua": ["more/x1.lua"] } (of include), "pack": "policies/alerts.lua" } }    only when it has functions
  *                                           (of routes, alerts, channels) that other processes need
@@ -128,6 +135,12 @@ struct record_field;
 int script_load(const char *path, const struct cJSON *overrides, struct cJSON **ret_config,
                 char **ret_warnings, char **reterr);
 
+/* The same with services of labelled containers: an array of sets of labels in the order in which they count,
+ * [{"set":"9c01...","container":"shop-web-1","service":"web" (unless a label says so),"labels":{"tidegate.port":"80"}}], without
+ * effect where the cluster has no "labels". What is wrong in them is in "labels" of the result and no error. */
+int script_load_labelled(const char *path, const struct cJSON *overrides,
+                         const struct cJSON *labelled, struct cJSON **ret_config,
+                         char **ret_warnings, char **reterr);
 /* The same of a configuration that stands in no file: `source` in place of what `path` holds, which need not
  * exist; policies are looked for beside it. */
 int script_load_text(const char *path, const char *source, struct cJSON **ret_config,

@@ -463,9 +463,37 @@ function types.route_listen(value, field, path, ctx)
     return types.listen(value, field, path, ctx)
 end
 
+-- What tells addresses of TLS and of plain TCP from others: "https://", "tcp://" or "".
+function M.scheme(address)
+    local scheme = tostring(address):match "^(%a+)://"
+    return (scheme == "tcp" or scheme == "https") and scheme .. "://" or ""
+end
+
+-- Addresses that labels may name.
+function types.label_listen(value, _, path, ctx)
+    local list, out = type(value) == "table" and value or { value }, check.array()
+    if not check.list_length(list) then
+        return fail(ctx, path, 'an address such as ":80", or a list of them', value)
+    end
+    for i, one in ipairs(list) do
+        local at = types.route_listen(one, nil, type(value) == "table" and check.joined(path, i) or path, ctx)
+        out[#out + 1] = at and M.scheme(one) .. at
+    end
+    return out
+end
+
+function types.label_settings(value, field, path, ctx)
+    if value == false then
+        return nil
+    elseif value ~= true and type(value) ~= "table" then
+        return fail(ctx, path, "a table " .. field.example, value)
+    end
+    return (check.record(schema.labels, value == true and {} or value, path, ctx))
+end
+
 -- What only HTTP has.
 local HTTP_ONLY = { "host", "path", "methods", "headers", "request_headers", "answer_headers", "max_body",
-    "min_body_rate", "client_timeout", "sticky", "request", "response_buffer", "http2" }
+    "min_body_rate", "client_timeout", "sticky", "request", "response_buffer" }
 
 local function check_tcp(r, given, path, ctx)
     r.tcp = type(given.listen) == "string" and given.listen:find "^tcp://" and true or nil

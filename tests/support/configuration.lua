@@ -48,10 +48,14 @@ local function taken(holder)
 end
 
 -- The configuration as a table and its warnings, or nil, the errors and the code. `use(json)` sees it as C does.
-function M.load_path(path, overrides, use)
+-- `labelled`: sets of labels as script_load_labelled takes them.
+function M.load_path(path, overrides, use, labelled)
     local config, warnings, why = ffi.new "struct cJSON *[1]", ffi.new "char *[1]", ffi.new "char *[1]"
     local given = overrides and C.json_parse(overrides, #overrides)
-    local code = C.script_load(path, given, config, warnings, why)
+    local sets = labelled and json.encode(labelled)
+    local sets_json = sets and C.json_parse(sets, #sets)
+    local code = C.script_load_labelled(path, given, sets_json, config, warnings, why)
+    C.json_free(sets_json)
     C.json_free(given)
     if code < 0 then
         return nil, taken(why), code
@@ -64,8 +68,8 @@ function M.load_path(path, overrides, use)
     return json.decode(taken(text), 1, nil, nil, nil), taken(warnings)
 end
 
-function M.load(files, overrides, use)
-    return M.load_path(M.write(files) .. "/tidegate.lua", overrides, use)
+function M.load(files, overrides, use, labelled)
+    return M.load_path(M.write(files) .. "/tidegate.lua", overrides, use, labelled)
 end
 
 return M
