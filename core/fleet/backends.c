@@ -75,6 +75,11 @@ struct cJSON *fleet_backend(struct fleet *f, const char *service, const char *ad
         return refuse(mem_printf("%s is no service with backends: `tidegate status` lists them",
                                  service ? service : ""));
     }
+    if (fleet_labelled(s->config)) {
+        return refuse(mem_printf("%s comes from labels: start a container with the labels of %s, "
+                                 "or stop one; `tidegate drain` takes one out of traffic",
+                                 service, service));
+    }
     struct cJSON *list = list_without(s, address, &found);
     if (add == found) {
         json_free(list);

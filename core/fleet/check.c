@@ -26,6 +26,9 @@ static enum fleet_check decide(const struct instance *i)
     if (i->backend && !strcmp(spec->check_kind, "none")) {
         return FLEET_CHECK_RUNNING; /* the operator wants it unchecked */
     }
+    if (i->backend && !spec->check_explicit && i->health != ENGINE_HEALTH_NONE) {
+        return FLEET_CHECK_ENGINE; /* a container with a check of its own */
+    }
     if (i->backend) {
         return http && spec->check_explicit ? FLEET_CHECK_HTTP : FLEET_CHECK_TCP;
     }

@@ -199,6 +199,14 @@ struct cJSON *fleet_drain(struct fleet *f, const char *backend, bool drain, cons
  * differs from the one before. `address` as net_addr_parse takes it. */
 struct cJSON *fleet_backend(struct fleet *f, const char *service, const char *address, bool add,
                             const char *who, uint64_t now_ms);
+/* Who serves a service from labels (script.h: "labelled") now, in place of those before: [{"id":"shop-web-1" (unique),
+ * "address","weight","max_connections","capacity","tags","health"?:"healthy" (as its engine's own check has it; absent:
+ * it has none)}]. Who is not there any more gets no new requests and goes when it has answered. Takes the list;
+ * a service that is none of these is left alone. */
+void fleet_members(struct fleet *f, const char *service, struct cJSON *takes, uint64_t now_ms);
+/* One of them ended: what waits for its answers need not wait. */
+void fleet_member_lost(struct fleet *f, const char *service, const char *id, const char *why,
+                       uint64_t now_ms);
 /* Another weight for a backend (instance id or address), for as long as it lives or until its service's
  * list of backends changes. */
 struct cJSON *fleet_weight(struct fleet *f, const char *backend, double weight, const char *who,
@@ -224,7 +232,7 @@ struct fleet_calls {
 /* Those of kind `at`, from 0; false: there are no more. */
 bool fleet_calls(const struct fleet *f, unsigned at, struct fleet_calls *ret_calls);
 
-/* {"services":[{"name","source","desired","min","max","up","starting","draining","generation","rolling",
+/* {"services":[{"name","source" (as script.h has it, "labels" or "gone"),"desired","min","max","up","starting","draining","generation","rolling",
  *   "stopped","oom_kills" (of its instances, ever),"manual_for_s" (while set by hand),"frozen_for_s" (while downs are frozen),
  *   "mode":"active"|"recommend"|"shadow"|"paused"|"pinned","recommended" (instances that wait to be approved),
  *   "shadows"?:[{"name":"queue","asked":900,"differed":12,"errors":0,"would":6,"own":4 (what the service's own policy wants within the bounds),

@@ -22,6 +22,7 @@
  *   operate.c   what operators ask for
  *   report.c    status
  *   backends.c  what they change of backends
+ *   members.c   backends of services from labels
  *   keep.c      what outlives the process
  *
  * Every public entry sets fleet.now_ms and ends in fleet_settle. Callbacks of the engine bring no
@@ -456,6 +457,12 @@ void fleet_service_back_off_reset(struct service *s);
 void fleet_failure_clear(struct failure *failure);
 /* After the first list: as many as run. */
 void fleet_service_settle_desired(struct service *s);
+
+/* ---- members.c ---- */
+/* Its backends are labelled containers (members), not configured. */
+bool fleet_labelled(const struct cJSON *config);
+/* The instance has its part of the configuration: what its engine says of it, and where it is now. */
+void fleet_member_told(struct instance *i);
 
 /* ---- roll.c ---- */
 struct census {

@@ -166,7 +166,10 @@ static struct cJSON *service_json(const struct service *s, uint64_t now_ms)
     struct cJSON *instances = instances_json(s, now_ms, &counts);
     struct cJSON *j = json_object();
     json_set_str(j, "name", s->name);
-    json_set_str(j, "source", s->gone ? "gone" : json_str(s->config, "source", ""));
+    json_set_str(j, "source",
+                 s->gone                     ? "gone"
+                 : fleet_labelled(s->config) ? "labels"
+                                             : json_str(s->config, "source", ""));
     json_set_num(j, "desired",
                  s->spec.is_static ? (double)json_count(instances) : (double)fleet_service_want(s));
     json_set_num(j, "min", s->spec.is_static ? 0 : s->spec.min);

@@ -157,9 +157,16 @@ void fleet_service_settle_desired(struct service *s)
 
 /* ---- Configuration ---- */
 
-static struct instance *static_of(struct service *s, const char *address)
+/* By its id when it has one, else by its address. */
+static const char *key_of(const struct cJSON *backend)
 {
-    char *id = mem_printf("%s@%s", s->name, address);
+    return json_str(backend, "id", json_str(backend, "address", ""));
+}
+
+static struct instance *static_of(struct service *s, const struct cJSON *backend)
+{
+    const char *address = json_str(backend, "address", "");
+    char *id = mem_printf("%s@%s", s->name, key_of(backend));
     struct instance *i = map_get(&s->fleet->instances, id);
     if (i && i->state == FLEET_DRAINING) {
         /* It is back before it was drained: it goes on where it stood. */
@@ -178,10 +185,11 @@ static void apply_backends(struct service *s)
 {
     uint32_t place = 0;
     for (struct cJSON *b = json_first(json_get(s->config, "backends")); b; b = json_next(b)) {
-        struct instance *i = static_of(s, json_str(b, "address", ""));
+        struct instance *i = static_of(s, b);
         json_free(i->backend);
         i->backend = json_copy(b);
         i->place = ++place;
+        fleet_member_told(i);
         if (i->state == FLEET_NEW) {
             fleet_instance_to(i, FLEET_WAITING, NULL);
             fleet_check_start(i);
@@ -192,7 +200,7 @@ static void apply_backends(struct service *s)
 static bool configured(const struct service *s, const struct instance *i)
 {
     const struct cJSON *b = json_first(json_get(s->config, "backends"));
-    while (b && strcmp(json_str(b, "address", ""), i->address) != 0) {
+    while (b && strcmp(key_of(b), key_of(i->backend)) != 0) {
         b = json_next(b);
     }
     return s->spec.is_static && !s->gone && b;
@@ -205,7 +213,9 @@ void fleet_service_drop_backends(struct service *s)
         next = n->next;
         struct instance *i = list_owner(n, struct instance, node);
         if (i->backend && !configured(s, i)) {
-            fleet_instance_drop(i, "not configured any more");
+            fleet_instance_drop(i, !s->gone && fleet_labelled(s->config)
+                                       ? "its container is ending, or has other labels"
+                                       : "not configured any more");
         }
     }
 }
@@ -224,6 +234,12 @@ static void keep_edits(struct service *s, const struct cJSON *old)
     uint64_t hash = fleet_spec_hash(json_get(s->config, "backends"));
     bool same = s->backends_hash == hash;
     s->backends_hash = hash;
+    if (fleet_labelled(s->config)) {
+        if (fleet_labelled(old)) { /* fleet_members says when they are others */
+            json_set(s->config, "backends", json_copy(json_get(old, "backends")));
+        }
+        return;
+    }
     if (same && s->edited) {
         json_set(s->config, "backends", json_copy(json_get(old, "backends")));
         return;

@@ -637,6 +637,14 @@ const char *world_operate(struct world *w, const char *what, const char *object,
         return lend_json(w, fleet_approve(f, object, "uid 0", w->now_ms));
     } else if (!strcmp(what, "stop")) {
         return lend_json(w, fleet_stop(f, object, "uid 0", w->now_ms));
+    } else if (!strcmp(what, "members")) { /* {"service":[...]} */
+        struct cJSON *given = json_parse(object, strlen(object)), *list = json_first(given);
+        fleet_members(f, json_name(list), json_copy(list), w->now_ms);
+        json_free(given);
+        return "{\"ok\":true}";
+    } else if (!strcmp(what, "lost")) {
+        fleet_member_lost(f, "web", object, "the container ended", w->now_ms);
+        return "{\"ok\":true}";
     } else if (!strcmp(what, "stop_all")) {
         fleet_stop_all(f, w->now_ms);
     } else if (!strcmp(what, "surveyed")) {
