@@ -287,6 +287,11 @@ static void do_metrics(struct master *m, struct admin_request *request, const st
                                             json_str(args, "instance", NULL), clock_now_ms()));
 }
 
+static void do_labels(struct master *m, struct admin_request *request, const struct cJSON *args)
+{
+    admin_answer(request, labels_answer(m, json_str(args, "container", NULL), clock_now_ms()));
+}
+
 static void do_alerts(struct master *m, struct admin_request *request, const struct cJSON *args)
 {
     watching_ask(m, request, json_str(args, "command", ""), args);
@@ -314,7 +319,7 @@ static const struct {
     {"explain", do_explain, false},    {"version", do_version, false},
     {"snapshot", do_snapshot, false},  {"channels", do_channels, false},
     {"alert_test", do_channels, true}, {"trace", do_trace, false},
-    {"approve", do_approve, true},
+    {"approve", do_approve, true},     {"labels", do_labels, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

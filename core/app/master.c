@@ -101,6 +101,7 @@ int master_build(struct master *m, char **reterr)
         issuing_open(m);
     }
     rc = rc ? rc : services_open(m, reterr);
+    labels_open(m);
     rc = rc ? rc : collecting_open(m, reterr);
     if (!rc) {
         watching_open(m);
@@ -143,6 +144,7 @@ static void close_all(struct master *m)
     telling_close(m);
     tracing_close(m);
     issuing_close(m);
+    labels_close(m);
     services_close(m);
     watching_close(m);
     collecting_close(m);
@@ -233,6 +235,7 @@ static void serve_tick(struct master *m, uint64_t now_ms)
     deciders_tick(m, now_ms);
     fleet_tick(m->fleet, now_ms);
     names_tick(m->names, now_ms);
+    labels_tick(m, now_ms);
     facts_tick(m, now_ms);
     collecting_tick(m, now_ms);
     watching_tick(m, now_ms);

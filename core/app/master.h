@@ -6,6 +6,7 @@
  *   deciders.c  the policy process and the questions to it
  *   learned.c   what anomaly detectors learned and policies keep, over policy processes
  *   reload.c    generations, two-phase
+ *   labels.c    services of labelled containers; labelled.c what needs no asking, labels_answer.c what became of each
  *   control.c   what operators ask for
  *   explain.c   questions to workers about requests
  *   facts.c     what happened, from fleet and workers
@@ -35,6 +36,7 @@
 #include "app/run.h"
 #include "base/limits.h"
 #include "base/map.h"
+#include "engine/engine.h"
 #include "watch/watch.h"
 
 struct admin;
@@ -43,7 +45,6 @@ struct alerts;
 struct board;
 struct cJSON;
 struct collect;
-struct engine;
 struct families;
 struct fleet;
 struct fleet_fact;
@@ -71,8 +72,11 @@ enum reload_phase {
 /* A generation on its way. */
 struct reload {
     enum reload_phase phase;
-    bool again;          /* asked for meanwhile: the files may have changed since they were read */
-    bool rehearsal;      /* all but the switch; nothing is noted */
+    bool again;     /* asked for meanwhile: the files may have changed since they were read */
+    bool rehearsal; /* all but the switch; nothing is noted */
+    bool by_labels; /* nobody asked: labels of containers are other ones than those in force */
+    struct admin_request *next; /* asked for during one by labels, and comes then */
+    bool next_rehearsal;
     uint32_t generation; /* of the one on its way */
     uint32_t seen;       /* highest that workers were told of: never given out twice, so that an
                             acknowledgement always means this try */
@@ -153,6 +157,7 @@ struct learned {
 };
 
 struct issuing;     /* issuing.h */
+struct labels;      /* labels.c */
 struct names;       /* names.c */
 struct history;     /* history.c */
 struct kept_answer; /* kept.c */
@@ -214,6 +219,7 @@ struct master {
     uint64_t status_ms;
     struct admin *admin;
     struct names *names;
+    struct labels *labels;
     struct collecting *collecting;
     struct metrics *metrics;
     struct history *history; /* NULL: nothing is kept */
@@ -333,12 +339,43 @@ void learned_close(struct master *m);
 /* Starts one; `asker` (may be NULL) is answered with the outcome. One at a time: an asker is refused
  * meanwhile, without one (SIGHUP) another follows. A rehearsal does all but switch. */
 void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal);
+/* One that nobody asked for: containers have other labels. Refused, only labels.c hears of it. */
+void reload_begin_labels(struct master *m);
 /* The policy process has told all that was learned. */
 void reload_on_learned(struct master *m);
 /* A worker acknowledged, refused with `error`, or is gone. */
 void reload_on_worker(struct master *m, const struct child *worker, const char *error);
 void reload_tick(struct master *m, uint64_t now_ms);
 void reload_close(struct master *m);
+
+/* ---- labels.c ---- */
+void labels_open(struct master *m);
+/* News of the engine. */
+void labels_on_other(struct master *m, enum engine_other_kind kind, const char *id);
+/* The sets for a reload that is about to load; lent until the next call. NULL: none. */
+const struct cJSON *labels_give(struct master *m);
+/* Whether that configuration has other files than the one in force, which nobody asked for. */
+bool labels_stale(const struct master *m, const struct cJSON *config);
+/* What labels_give gave is not taken up. */
+void labels_refused(struct master *m, const char *why);
+/* A configuration is in force, and the fleet has it. */
+void labels_apply(struct master *m);
+/* After the start: the labels of what runs are in force, or cannot be. */
+bool labels_surveyed(const struct master *m);
+void labels_tick(struct master *m, uint64_t now_ms);
+void labels_close(struct master *m);
+/* What is known of containers (engine.h: others), with "leaving_ms" while one is ending; lent, NULL: nothing. */
+const struct cJSON *labels_containers(const struct master *m);
+/* What the configuration in force has of its labels; lent, NULL: nothing. */
+const struct cJSON *labels_set_of(const struct master *m, const struct cJSON *container);
+/* As labelled_address. */
+char *labels_address(const struct master *m, const struct cJSON *container, const struct cJSON *set,
+                     const char **ret_network, char **reterr);
+bool labels_leaving(const struct cJSON *container, uint64_t now_ms);
+/* Why labels are not taken up as they are; lent, NULL: they are, or will be at once. */
+const char *labels_waiting(const struct master *m);
+/* labels_answer.c: the answer to "labels" (commands.h); `name` may be NULL. The caller owns it. */
+struct cJSON *labels_answer(struct master *m, const char *name, uint64_t now_ms);
 
 /* ---- control.c ---- */
 void control_command(void *arg, struct admin_request *request, const char *command,

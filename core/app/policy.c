@@ -88,8 +88,8 @@ static void on_load(struct policy *p, const struct ipc_message *m)
     struct cJSON *args = json_parse(m->data, m->len);
     struct cJSON *config = NULL;
     char *error = NULL, *warnings = NULL;
-    int rc = script_load(json_str(args, "path", ""), json_get(args, "overrides"), &config,
-                         &warnings, &error);
+    int rc = script_load_labelled(json_str(args, "path", ""), json_get(args, "overrides"),
+                                  json_get(args, "labelled"), &config, &warnings, &error);
     if (!rc) {
         rc = adopt(p, config, NULL, &error);
     }

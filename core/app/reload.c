@@ -91,6 +91,10 @@ static void refuse(struct master *m, const char *errors)
     struct reload *r = &m->reload;
     bool loaded = r->phase == RELOAD_PREPARING;
     drop(m);
+    if (r->by_labels) {
+        labels_refused(m, errors);
+        return;
+    }
     if (m->phase == MASTER_STARTING) {
         fprintf(stderr, "tidegate: %s%s\n", loaded ? "" : "the configuration does not load:\n",
                 errors);
@@ -193,9 +197,11 @@ static void commit(struct master *m)
         workers_close_unused(m);
         log_diff(json_get(r->outcome, "diff"));
         m->counters.reloads_ok++;
-        log_info("reloaded", "generation=%u hash=%s took_ms=%llu", m->generation, hash,
-                 (unsigned long long)(clock_now_ms() - r->started_ms));
-        char *detail = mem_printf("generation %u, %s", m->generation, hash);
+        log_info("reloaded", "generation=%u hash=%s took_ms=%llu by=%s", m->generation, hash,
+                 (unsigned long long)(clock_now_ms() - r->started_ms),
+                 r->by_labels ? "labels" : "request");
+        char *detail = mem_printf("generation %u, %s%s", m->generation, hash,
+                                  r->by_labels ? ": labels of containers changed" : "");
         history_note(m, "reload", "", "reloaded", detail, false);
         mem_free(detail);
     }
@@ -206,6 +212,7 @@ static void commit(struct master *m)
     metrics_apply(m);
     telling_apply(m, m->config);
     issuing_apply(m, m->config);
+    labels_apply(m);
     r->phase = RELOAD_SWITCHING;
     r->started_ms = clock_now_ms();
     tell_switched(m, false);
@@ -309,8 +316,14 @@ static void on_config(struct master *m, const struct ipc_message *message)
             (void)workers_start(m); /* what fails is tried again by the tick */
         }
     } else {
-        log_warnings(r->config);
-        error = needs_restart(m, r->config);
+        if (!r->by_labels) {
+            log_warnings(r->config);
+        }
+        error =
+            r->by_labels && labels_stale(m, r->config)
+                ? mem_copy("the files of the configuration were changed since they were loaded: "
+                           "`tidegate reload` takes up these and the labels")
+                : needs_restart(m, r->config);
         if (!error && !workers_listen(m, r->config, &error)) {
             r->seen = r->generation;
             workers_prepare(m);
@@ -352,6 +365,9 @@ static void on_candidate_message(void *arg, const struct ipc_message *message)
             json_set_str(overrides, "admin", m->options->admin);
         }
         json_set(load, "overrides", overrides);
+        if (labels_give(m)) {
+            json_set(load, "labelled", json_copy(labels_give(m)));
+        }
         char *text = json_text(load);
         child_send(child, IPC_LOAD, m->reload.generation, text);
         mem_free(text);
@@ -378,27 +394,22 @@ static void on_candidate_exited(void *arg, struct child *child, int status, int 
     }
 }
 
-void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal)
+static struct cJSON *refusal(const char *error)
+{
+    struct cJSON *no = json_object();
+    json_set_bool(no, "ok", false);
+    json_set_str(no, "error", error);
+    return no;
+}
+
+static void begin(struct master *m, struct admin_request *asker, bool rehearsal, bool by_labels)
 {
     struct reload *r = &m->reload;
-    if (r->phase != RELOAD_IDLE || m->phase > MASTER_SERVING) {
-        struct cJSON *no = json_object();
-        json_set_bool(no, "ok", false);
-        json_set_str(no, "error",
-                     m->phase > MASTER_SERVING ? "tidegate is stopping"
-                                               : "a reload is under way already: wait for it");
-        if (asker) {
-            admin_answer(asker, no);
-        } else {
-            json_free(no);
-            r->again = true;
-        }
-        return;
-    }
     r->phase = RELOAD_LOADING;
     r->given = r->built = false;
     r->rehearsal = rehearsal;
-    r->again = r->again && rehearsal;
+    r->by_labels = by_labels;
+    r->again = r->again && (rehearsal || by_labels);
     r->generation = (r->seen > m->generation ? r->seen : m->generation) + 1;
     r->started_ms = clock_now_ms();
     r->asker = asker;
@@ -410,6 +421,30 @@ void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal)
     }
 }
 
+void reload_begin(struct master *m, struct admin_request *asker, bool rehearsal)
+{
+    struct reload *r = &m->reload;
+    bool stopping = m->phase > MASTER_SERVING;
+    if (r->phase == RELOAD_IDLE && !stopping) {
+        begin(m, asker, rehearsal, false);
+    } else if (asker && r->by_labels && !r->next && !stopping) {
+        r->next = asker; /* whom nobody told of the other one */
+        r->next_rehearsal = rehearsal;
+    } else if (asker) {
+        admin_answer(asker, refusal(stopping ? "tidegate is stopping"
+                                             : "a reload is under way already: wait for it"));
+    } else {
+        r->again = true;
+    }
+}
+
+void reload_begin_labels(struct master *m)
+{
+    if (m->reload.phase == RELOAD_IDLE && m->phase == MASTER_SERVING) {
+        begin(m, NULL, false, true);
+    }
+}
+
 void reload_tick(struct master *m, uint64_t now_ms)
 {
     struct reload *r = &m->reload;
@@ -417,7 +452,11 @@ void reload_tick(struct master *m, uint64_t now_ms)
     if (r->phase == RELOAD_PREPARING && !r->given && !learned_awaited(m, now_ms)) {
         reload_on_learned(m); /* it says nothing: go on from what it told last */
     }
-    if (r->phase == RELOAD_IDLE && r->again && m->phase == MASTER_SERVING) {
+    if (r->phase == RELOAD_IDLE && r->next && m->phase == MASTER_SERVING) {
+        struct admin_request *asker = r->next;
+        r->next = NULL;
+        reload_begin(m, asker, r->next_rehearsal);
+    } else if (r->phase == RELOAD_IDLE && r->again && m->phase == MASTER_SERVING) {
         reload_begin(m, NULL, false);
     } else if (r->phase == RELOAD_LOADING && age > LOAD_MS) {
         struct child *stuck = r->candidate;
@@ -435,10 +474,11 @@ void reload_tick(struct master *m, uint64_t now_ms)
 
 void reload_close(struct master *m)
 {
-    struct cJSON *no = json_object();
-    json_set_bool(no, "ok", false);
-    json_set_str(no, "error", "tidegate is stopping");
-    answer(m, no);
+    answer(m, refusal("tidegate is stopping"));
+    if (m->reload.next) {
+        admin_answer(m->reload.next, refusal("tidegate is stopping"));
+        m->reload.next = NULL;
+    }
     child_kill(m->reload.candidate);
     m->reload.candidate = NULL;
     json_free(m->reload.outcome);

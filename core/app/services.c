@@ -104,6 +104,11 @@ static void on_engine_event(void *arg, const struct engine_event *event)
     fleet_on_engine_event(m->fleet, event, clock_now_ms());
 }
 
+static void on_engine_other(void *arg, enum engine_other_kind kind, const char *id)
+{
+    labels_on_other(arg, kind, id);
+}
+
 static void on_probe(void *arg, const struct probe_result *result)
 {
     struct master *m = arg;
@@ -146,7 +151,7 @@ int services_connect(struct master *m, const struct cJSON *cluster, char **reter
         .client = m->client,
         .cluster_config = cluster,
         .state_dir = m->state_dir,
-        .listener = {m, on_engine_up, on_engine_down, on_engine_event},
+        .listener = {m, on_engine_up, on_engine_down, on_engine_event, on_engine_other},
     };
     int rc = engine_new(&options, &m->engine, reterr);
     if (!rc) {

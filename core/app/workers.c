@@ -404,7 +404,7 @@ static void take_over(struct master *m, uint64_t now_ms)
 {
     bool late = now_ms >= m->take_over_by_ms;
     if (!m->taking_over || m->phase != MASTER_SERVING || m->reload.phase == RELOAD_PREPARING ||
-        !all_committed(m) || (!late && !fleet_surveyed(m->fleet))) {
+        !all_committed(m) || (!late && !(fleet_surveyed(m->fleet) && labels_surveyed(m)))) {
         return;
     }
     m->taking_over = false;

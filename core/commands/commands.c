@@ -42,6 +42,7 @@ static const struct command *const COMMANDS[] = {
     &command_history,
     &command_explain,
     &command_metrics,
+    &command_labels,
     &command_scale,
     &command_deploy,
     &command_drain,
@@ -432,8 +433,8 @@ int command_no_socket(int rc, const char *sentence)
     return command_fail(usage ? COMMAND_WRONG_USAGE : COMMAND_NO_DAEMON, "%s", sentence);
 }
 
-int command_ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
-                struct cJSON **ret_answer)
+static int ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
+               bool whole, struct cJSON **ret_answer)
 {
     char *path = NULL, *sentence = NULL;
     struct cJSON *answer = NULL;
@@ -458,8 +459,8 @@ int command_ask(const struct command_call *call, struct cJSON *request, uint64_t
     }
     if (!json_bool(answer, "ok", false)) {
         code = refused(call->command, answer);
-    } else if (!command_value(call, "json")) {
-        if (json_str(answer, "warning", NULL)) {
+    } else if (whole || !command_value(call, "json")) {
+        if (json_str(answer, "warning", NULL) && !command_value(call, "json")) {
             fprintf(stderr, "tidegate: %s\n", json_str(answer, "warning", ""));
         }
         *ret_answer = answer;
@@ -471,4 +472,16 @@ out:
     mem_free(sentence);
     mem_free(path);
     return code;
+}
+
+int command_ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
+                struct cJSON **ret_answer)
+{
+    return ask(call, request, timeout_ms, false, ret_answer);
+}
+
+int command_ask_whole(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
+                      struct cJSON **ret_answer)
+{
+    return ask(call, request, timeout_ms, true, ret_answer);
 }

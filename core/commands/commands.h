@@ -52,6 +52,11 @@
  *     proxy_trace has them, of all workers; without "after" none: what is made from now on comes with the next
  * {"command":"metrics","service"?:"catalog","instance"?:"catalog-7"}
  *     {"ok":true,"metrics":{...}}        a view as watch/view.h has it; without a service tidegate's own
+ * {"command":"labels","container"?:"shop-web-1" (name or id)}    containers of others that have labels of ours
+ *     {"ok":true,"on":true,"waiting"?:"why present labels are not in force","containers":[{"container","id","image","state","health",
+ *      "serves":true (gets requests),"why"? (it does not),"wrong"?:true (somebody has to do something),"service"?,
+ *      "routes"?:[{"listen","host","path"}],"address"?,"network"?,"backend"? (as status names it),"backend_state"?,
+ *      "labels":[{"label","value"?,"verdict":"used"|"wrong"|"unused","text"}]}]}   verdicts as script.h has them
  * {"command":"alerts"}                                       as alerts_status has it (watch/alerts.h)
  * {"command":"silence","matchers":["service=shop"],"for_ms":7200000,"comment"?:"","author"?:"ann"}
  *     {"ok":true,"id":"3f2a9c01","ends":"2026-...Z","matches":2}
@@ -148,9 +153,14 @@ int command_no_socket(int rc, const char *sentence);
 int command_ask(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
                 struct cJSON **ret_answer);
 
+/* The same for who looks at the answer also when --json has printed it. */
+int command_ask_whole(const struct command_call *call, struct cJSON *request, uint64_t timeout_ms,
+                      struct cJSON **ret_answer);
+
 /* The entries. */
 extern const struct command command_run, command_check, command_version;
 extern const struct command command_status, command_decisions, command_explain, command_metrics;
+extern const struct command command_labels;
 extern const struct command command_history, command_events;
 extern const struct command command_scale, command_deploy, command_drain, command_undrain,
     command_backend, command_weight, command_restart, command_approve, command_stop, command_reload;
@@ -174,6 +184,9 @@ void commands_show_status(struct buf *to, const struct cJSON *answer, unsigned c
                           bool colour);
 void commands_show_decisions(struct buf *to, const struct cJSON *answer, unsigned columns,
                              bool colour);
+/* labels.c: likewise. */
+void commands_show_labels(struct buf *to, const struct cJSON *answer, unsigned columns,
+                          bool colour);
 /* history.c: likewise; a series' table and its drawing take one of the answer's series. */
 void commands_show_history(struct buf *to, const struct cJSON *answer, unsigned columns,
                            bool colour);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 enum {
     WORD_BYTES = 24,
@@ -171,7 +172,8 @@ static void show_services(struct buf *to, const struct cJSON *services, unsigned
             screen_cell(t, SCREEN_PLAIN, "%d-%d", (int)json_int(s, "min", 0),
                         (int)json_int(s, "max", 0));
         } else {
-            screen_cell(t, SCREEN_PLAIN, "-");
+            bool labels = str_same(json_str(s, "source", ""), "labels");
+            screen_cell(t, SCREEN_PLAIN, "%s", labels ? "labels" : "-");
         }
         screen_cell(t, SCREEN_PLAIN, "%d%s", (int)json_int(s, "generation", 0),
                     json_bool(s, "stopped", false)                    ? " stopped"

@@ -199,6 +199,11 @@ static void docker_open(struct engine *e)
     docker_link_open((struct docker *)e);
 }
 
+static const char *docker_host(const struct engine *e)
+{
+    return ((const struct docker *)e)->settings.host;
+}
+
 static const struct engine_kind kind = {
     .name = "docker",
     .open = docker_open,
@@ -210,6 +215,9 @@ static const struct engine_kind kind = {
     .remove = docker_remove,
     .sample = docker_sample,
     .logs = docker_logs,
+    .others = docker_others,
+    .host = docker_host,
+    .follow = docker_follow,
     .close = docker_close,
 };
 

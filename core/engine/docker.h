@@ -8,6 +8,7 @@
  *                     docker_network.c, docker_body.c (the JSON that is sent)
  *   docker_calls.c    start, stop, remove, logs
  *   docker_inspect.c  inspect and list; docker_parse.c reads what they answer
+ *   docker_others.c   containers of others, and a stream of what happens to them
  *   docker_stats.c    samples; docker_cgroup.c reads them from files
  *   docker_diff.c     Podman: finds by listing what its events do not tell
  *   docker_errors.c   status and message -> errno-style code and sentence
@@ -102,6 +103,7 @@ struct docker_settings {
 struct docker_session; /* docker_link.c: one connection, from ping to the end of its events */
 struct docker_network; /* docker_network.c: look-up under way */
 struct docker_diff;    /* docker_diff.c */
+struct docker_follow;  /* docker_others.c */
 
 struct docker {
     struct engine engine; /* first */
@@ -125,8 +127,10 @@ struct docker {
 
     char network_id[ENGINE_ID_BYTES]; /* "" = to be looked up */
     struct docker_network *finding_network;
-    struct map samplers;      /* id -> struct docker_sampler */
-    struct docker_diff *diff; /* Podman only */
+    struct map samplers;          /* id -> struct docker_sampler */
+    struct docker_diff *diff;     /* Podman only */
+    bool following;               /* containers of others are wanted ... */
+    struct docker_follow *follow; /* ... and this is the stream; NULL = none yet */
 
     struct list ops;
     uv_timer_t soon;  /* works off the ops that are due */
@@ -256,6 +260,20 @@ void docker_cgroup_free(struct docker_cgroup *c);
 /* Forgets what is known of it: it ended, or started anew. */
 void docker_samplers_forget(struct docker *d, const char *id);
 void docker_samplers_clear(struct docker *d);
+
+/* ---- Containers of others ---------------------------------------------------------------- */
+
+int docker_others(struct engine *e, const char *prefix, engine_others_fn *done, void *arg);
+/* What `others` gives (engine.h) of a list's body; NULL: it is none. The caller owns it. */
+struct cJSON *docker_others_read(const char *body, size_t len, const char *prefix);
+void docker_follow(struct engine *e, bool on);
+/* The connection stands: follows, if that is wanted. */
+void docker_follow_start(struct docker *d);
+/* Lets go of the stream. */
+void docker_follow_stop(struct docker *d);
+/* One line of it: what it tells, and of whom (lent by *ret_json, which the caller frees); false: nothing. */
+bool docker_follow_read(const char *line, size_t len, struct cJSON **ret_json,
+                        enum engine_other_kind *ret_kind, const char **ret_id);
 
 /* ---- Podman ------------------------------------------------------------------------------ */
 

@@ -77,6 +77,7 @@ static void give_up(struct docker *d)
     d->ping = NULL;
     uv_timer_stop(&d->tick);
     docker_diff_stop(d);
+    docker_follow_stop(d);
 }
 
 static uint32_t next_backoff(struct docker *d, uint64_t now_ms)
@@ -224,6 +225,7 @@ static void on_events_head(void *arg, int status)
     snprintf(description, sizeof description, "%s %s, API %s", d->podman ? "podman" : "docker",
              s->version, d->prefix + strlen("/v"));
     d->engine.listener.up(d->engine.listener.arg, description);
+    docker_follow_start(d);
 }
 
 static void on_events_data(void *arg, const char *bytes, size_t len)

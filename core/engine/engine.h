@@ -97,6 +97,9 @@ typedef void engine_inspected_fn(void *arg, const struct engine_error *error,
                                  const struct engine_instance *instance);
 typedef void engine_listed_fn(void *arg, const struct engine_error *error,
                               const struct engine_instance *instances, size_t count);
+/* Containers of others, as JSON: lent until it returns. NULL with an error. */
+typedef void engine_others_fn(void *arg, const struct engine_error *error,
+                              const struct cJSON *others);
 typedef void engine_logs_fn(void *arg, const struct engine_error *error, const char *text,
                             size_t len);
 
@@ -119,6 +122,7 @@ union engine_callback { /* of a call that an engine keeps until it is finished *
     engine_listed_fn *listed;
     engine_sampled_fn *sampled;
     engine_logs_fn *logs;
+    engine_others_fn *others;
 };
 
 enum engine_event_kind {
@@ -139,6 +143,16 @@ struct engine_event { /* borrowed */
     enum engine_health health;
 };
 
+/* Of a container that is not ours, while these are followed. */
+enum engine_other_kind {
+    ENGINE_OTHER_FOLLOWED, /* from here on nothing is missed: list now. No id */
+    ENGINE_OTHER_CHANGED,  /* list again */
+    ENGINE_OTHER_LEAVING,  /* it was told to end, and may still answer for a while */
+    ENGINE_OTHER_DIED,
+    ENGINE_OTHER_LOST, /* nothing is heard of any of them: follow again, later. No id */
+    ENGINE_OTHERS
+};
+
 /* What the engine tells by itself. After `up` the listener lists and compares, since events may
  * have been missed; that is also how a restart of the engine and a gap in the stream look. */
 struct engine_listener {
@@ -146,6 +160,7 @@ struct engine_listener {
     void (*up)(void *arg, const char *description); /* "docker 20.10.24, API 1.41" */
     void (*down)(void *arg, const char *why); /* not reachable or hung; comes once per outage */
     void (*event)(void *arg, const struct engine_event *event);
+    void (*other)(void *arg, enum engine_other_kind kind, const char *id); /* may be NULL */
 };
 
 /* One static table per implementation. Every function may be called at any time between open and
@@ -167,6 +182,17 @@ struct engine_kind {
     int (*sample)(struct engine *e, const char *id, engine_sampled_fn *done, void *arg);
     /* Last `lines` lines of stdout and stderr. */
     int (*logs)(struct engine *e, const char *id, uint32_t lines, engine_logs_fn *done, void *arg);
+    /* All containers of the engine that are not ours, those of other tidegates included. NULL: it has none. An array of
+     * {"id","name","image","created":1700000000 (s since 1970),"state":"running","health":"healthy" (engine_health_name),
+     *  "cluster" (of the tidegate that made it, "" = none),"project","service" (compose's words, or ""),"oneoff":false,
+     *  "network_mode":"bridge" | "host" | "container:ID" | ...,"networks":[{"name","ipv4","ipv6"}] ("" = none),
+     *  "ports":[{"port":80,"host_ip":"0.0.0.0","host_port":8080 (0 = not published)}] (TCP, lowest first),
+     *  "labels":{those that begin with `prefix` and a dot}}. */
+    int (*others)(struct engine *e, const char *prefix, engine_others_fn *done, void *arg);
+    /* Where published ports of containers are, and those of the host's network: "127.0.0.1". Lent. */
+    const char *(*host)(const struct engine *e);
+    /* Whether listener.other hears of them; NULL: it never does. Over outages the engine follows again by itself. */
+    void (*follow)(struct engine *e, bool on);
     /* Cancels what is under way; frees when the loop's close callbacks have run. */
     void (*close)(struct engine *e);
 };

@@ -33,6 +33,8 @@ struct enginenews {
     uint32_t ups, downs, events;
     char description[128], why[512];
     struct eventseen last[16384];
+    uint32_t others;
+    struct eventseen last_others[256];
 };
 struct enginerecord *enginerecord_new(void);
 void enginerecord_free(struct enginerecord *r);
@@ -50,6 +52,8 @@ int enginetest_inspect(struct engine *e, const char *id, struct enginerecord *r)
 int enginetest_list(struct engine *e, struct enginerecord *r);
 int enginetest_sample(struct engine *e, const char *id, struct enginerecord *r);
 int enginetest_logs(struct engine *e, const char *id, uint32_t lines, struct enginerecord *r);
+int enginetest_others(struct engine *e, const char *prefix, struct enginerecord *r);
+void enginetest_follow(struct engine *e, bool on);
 void mem_free(void *ptr);
 ]]
 

@@ -17,7 +17,8 @@
 enum {
     SEEN_INSTANCES = 128,
     SEEN_EVENTS = 16384,
-    SEEN_LOG_BYTES = 1 << 16
+    SEEN_LOG_BYTES = 1 << 16,
+    SEEN_OTHERS = 256
 };
 
 struct instanceseen {
@@ -50,6 +51,8 @@ struct enginenews {
     uint32_t ups, downs, events;
     char description[128], why[512];
     struct eventseen last[SEEN_EVENTS];
+    uint32_t others;
+    struct eventseen last_others[SEEN_OTHERS]; /* kind and id */
 };
 
 struct enginerecord *enginerecord_new(void);
@@ -71,6 +74,9 @@ int enginetest_inspect(struct engine *e, const char *id, struct enginerecord *r)
 int enginetest_list(struct engine *e, struct enginerecord *r);
 int enginetest_sample(struct engine *e, const char *id, struct enginerecord *r);
 int enginetest_logs(struct engine *e, const char *id, uint32_t lines, struct enginerecord *r);
+/* The JSON comes in the record's log. */
+int enginetest_others(struct engine *e, const char *prefix, struct enginerecord *r);
+void enginetest_follow(struct engine *e, bool on);
 
 struct enginerecord *enginerecord_new(void)
 {
@@ -174,6 +180,16 @@ static void on_logs(void *arg, const struct engine_error *error, const char *tex
     memcpy(r->log, text, r->log_len);
 }
 
+static void on_others(void *arg, const struct engine_error *error, const struct cJSON *others)
+{
+    struct enginerecord *r = take(arg, error);
+    char *text = others ? json_text(others) : mem_copy("");
+    size_t len = strlen(text);
+    r->log_len = (uint32_t)(len < SEEN_LOG_BYTES ? len : SEEN_LOG_BYTES);
+    memcpy(r->log, text, r->log_len);
+    mem_free(text);
+}
+
 /* ---- What the engine tells ---- */
 
 static void on_up(void *arg, const char *description)
@@ -202,6 +218,14 @@ static void on_event(void *arg, const struct engine_event *event)
     str_copy(s->service, sizeof s->service, event->service);
 }
 
+static void on_other(void *arg, enum engine_other_kind kind, const char *id)
+{
+    struct enginenews *n = arg;
+    struct eventseen *s = &n->last_others[n->others++ % SEEN_OTHERS];
+    s->kind = (int32_t)kind;
+    str_copy(s->id, sizeof s->id, id);
+}
+
 /* ---- Starting calls ---- */
 
 struct engine *enginetest_new(uv_loop_t *loop, struct net_client *client, const char *cluster,
@@ -213,7 +237,8 @@ struct engine *enginetest_new(uv_loop_t *loop, struct net_client *client, const 
         .client = client,
         .cluster_config = config,
         .state_dir = state_dir,
-        .listener = {.arg = news, .up = on_up, .down = on_down, .event = on_event},
+        .listener =
+            {.arg = news, .up = on_up, .down = on_down, .event = on_event, .other = on_other},
     };
     struct engine *e = NULL;
     engine_new(&options, &e, reterr);
@@ -294,4 +319,14 @@ int enginetest_sample(struct engine *e, const char *id, struct enginerecord *r)
 int enginetest_logs(struct engine *e, const char *id, uint32_t lines, struct enginerecord *r)
 {
     return started(r, e->kind->logs(e, id, lines, on_logs, starting(r)));
+}
+
+int enginetest_others(struct engine *e, const char *prefix, struct enginerecord *r)
+{
+    return started(r, e->kind->others(e, prefix, on_others, starting(r)));
+}
+
+void enginetest_follow(struct engine *e, bool on)
+{
+    e->kind->follow(e, on);
 }
