@@ -22,6 +22,7 @@ enum {
     LIMIT_CHUNK_EXTRA_BYTES = 8 << 10,   /* extensions and trailers of one chunked body */
     LIMIT_LOG_LINE_BYTES = 8 << 10,      /* one line of our log */
     LIMIT_REASON_BYTES = 512,            /* a reason that is kept for status */
+    LIMIT_CODER_BYTES = 64 << 20,        /* what compresses answers, in one worker */
     LIMIT_DECISIONS = 1024,              /* decision records kept in memory */
     LIMIT_POLICY_MEMORY_BYTES = 64 << 20, /* one Lua state */
     LIMIT_POLICY_CPU_MS = 50,             /* thread CPU time of one cold decision */

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "board/board.h"
 #include "net/grpc.h"
+#include "proxy/coding.h"
 
 static struct proxy *proxy_of(const struct exchange *ex)
 {
@@ -45,6 +46,7 @@ static void drop(struct exchange *ex, bool keep_upstream)
         proxy_upstream_release(ex->up, keep_upstream);
     }
     proxy_hold_drop(ex);
+    proxy_coding_end(ex);
     proxy_client_leave(ex);
     proxy_timeout_stop(&ex->deadline);
     if (ex->due_place) {
@@ -429,9 +431,9 @@ static enum progress begin_tunnel(struct exchange *ex, const struct http1_head *
     return PROGRESS_SOME;
 }
 
-static enum progress begin_answer(struct exchange *ex, const struct http1_head *head,
-                                  struct str rest)
+static enum progress begin_answer(struct exchange *ex, struct http1_head *head, struct str rest)
 {
+    char etag[EDGE_ETAG_BYTES];
     struct proxy *p = proxy_of(ex);
     struct session *s = ex->session;
     if (ex->course && proxy_steps_intercept(ex, head->status)) {
@@ -439,7 +441,11 @@ static enum progress begin_answer(struct exchange *ex, const struct http1_head *
         return proxy_exchange_reply(
             ex, &(struct reply){.status = head->status, .why = "the service failed"});
     }
-    bool streams = head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE;
+    if (ex->course) {
+        proxy_coding_begin(ex, head, etag);
+    }
+    bool streams =
+        ex->coder || head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE;
     ex->out = (struct body){.framing = head->framing,
                             .left = head->content_length,
                             .done = head->framing == HTTP1_NO_BODY};

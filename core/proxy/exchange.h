@@ -140,14 +140,15 @@ struct exchange {
     bool streamed; /* bytes went out that `request` does not hold */
     uint8_t
         again; /* other connections to the same backend, after one failed that is no fault of it */
-    bool timed_out;          /* the last failure was a time-out */
-    bool answered;           /* a byte of an answer came */
-    bool tallied;            /* the attempt's outcome is counted */
-    bool head_sent;          /* of the final answer */
-    bool up_keep;            /* the upstream connection may be used again */
-    bool client_end, up_end; /* tunnel: that side has ended */
-    struct body in;          /* from the client */
-    struct body out;         /* from the backend */
+    bool timed_out;           /* the last failure was a time-out */
+    bool answered;            /* a byte of an answer came */
+    bool tallied;             /* the attempt's outcome is counted */
+    bool head_sent;           /* of the final answer */
+    bool up_keep;             /* the upstream connection may be used again */
+    bool client_end, up_end;  /* tunnel: that side has ended */
+    struct body in;           /* from the client */
+    struct body out;          /* from the backend */
+    struct edge_coder *coder; /* the answer is compressed by it; NULL: it is not */
     enum http1_framing to_client, to_backend;
     bool te_trailers;       /* the client takes trailers, */
     bool trailers;          /* and this answer's may go on */
@@ -276,6 +277,9 @@ ssize_t proxy_body_came(struct exchange *ex, struct str in, size_t *ret_used);
 ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_used);
 /* More of the request's body from the client to the backend. */
 enum progress proxy_stream_in(struct exchange *ex);
+/* Writes a piece of answer to the client in its framing; either part may be empty. -errno. */
+int proxy_stream_send(struct exchange *ex, struct str head, struct str data, bool last,
+                      struct str trailers);
 /* `bytes` came from the backend behind the head that stands in `head` (may be empty). Writes both.
  */
 enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct str bytes);

@@ -16,6 +16,7 @@
 
 #include "base/ban.h"
 #include "board/board.h"
+#include "proxy/coding.h"
 
 enum {
     HOLDS_PART = 16 /* one block in so many may hold an answer */
@@ -63,6 +64,10 @@ static enum progress release(struct exchange *ex)
     size_t head = all.len - ex->held_bytes;
     proxy_tally_answer(ex, ex->held_status);
     ex->status = ex->held_status;
+    if (ex->coder) {
+        ex->state = EXCHANGE_BODY;
+        return proxy_coding_send(ex, str_sub(all, 0, head), str_sub(all, head, all.len));
+    }
     ex->head_sent = true;
     ex->sent_bytes += ex->held_bytes;
     board_add(&ex->backend->row->bytes_out, ex->held_bytes);

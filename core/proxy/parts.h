@@ -8,6 +8,7 @@
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   pause.c     requests that wait for a step;  login.c  passwords, checked on threads
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
+ *   coding.c    answers that go out compressed
  *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones
  *   tunnel.c    bytes both ways behind a 101
  *   grpc.c      calls of gRPC;  deadline.c  deadlines that clients name
@@ -38,6 +39,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "edge/compress.h"
 #include "net/http1.h"
 #include "proxy/balance.h"
 #include "proxy/exchange.h"
@@ -89,6 +91,7 @@ struct proxy {
     struct map services;
     struct cJSON *challenges; /* NULL: none (challenge.c) */
     struct generation *current, *prepared;
+    struct edge_coders coders;
     struct logins *logins; /* NULL: nobody logged in yet */
     struct pipe *pipes;
     unsigned pipe_count;

@@ -87,6 +87,7 @@ int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
 {
     struct proxy *p = mem_new(sizeof *p);
     p->options = *options;
+    p->coders.most = LIMIT_CODER_BYTES;
     p->numbers = board_worker(options->board, options->worker);
     p->traffic = board_traffic_new(options->board, options->worker);
     p->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -131,6 +132,7 @@ void proxy_free(struct proxy *p)
     proxy_pipes_free(p);
     proxy_logins_free(p);
     mem_free(p->deadlines);
+    edge_coders_free(&p->coders);
     proxy_pool_free(&p->session_pool);
     proxy_pool_free(&p->exchange_pool);
     proxy_pool_free(&p->upstream_pool);

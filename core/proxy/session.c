@@ -447,7 +447,15 @@ static bool step_exchange(struct session *s)
         proxy_session_kill(s, true);
         return false;
     }
-    return proxy_exchange_step(s->ex) != PROGRESS_NONE && s->state != SESSION_DEAD;
+    bool more = proxy_exchange_step(s->ex) != PROGRESS_NONE && s->state != SESSION_DEAD;
+    if (s->yields) {
+        s->yields = false;
+        if (more) {
+            list_append(&s->proxy->ready, &s->ready);
+        }
+        return false;
+    }
+    return more;
 }
 
 static bool step_closing(struct session *s)

@@ -81,6 +81,7 @@ struct session {
     struct block *in;  /* received, not yet used */
     struct block *out; /* the kernel would not take it yet */
     uint8_t state;
+    bool yields;       /* has had its share of this round */
     bool starved;      /* what is in `in` is not a whole head */
     bool last;         /* ends with the present answer */
     bool untidy;       /* request bytes may still come: linger */

@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "board/board.h"
+#include "edge/compress.h"
 #include "edge/edge.h"
 #include "edge/limit.h"
 #include "edge/users.h"
@@ -35,6 +36,7 @@ struct steps {
     struct edge_fixed *fixed;
     struct edge_path *path;
     struct edge_pages *pages;
+    struct edge_compress *compress;
 };
 
 /* One request on its way through them. */
@@ -89,6 +91,18 @@ static struct edge_out course_out(struct course *c)
 static void keep_fields(struct course *c, const struct edge_out *out)
 {
     c->fields_len = out->full ? c->fields_len : (uint32_t)out->len;
+}
+
+static enum stepped compress(struct walk *w)
+{
+    struct proxy *p = w->ex->session->proxy;
+    const struct edge_compress *c = w->steps->compress;
+    if (c) {
+        w->ex->course->asked =
+            edge_compress_ask(c, w->request.head, w->request.secure,
+                              edge_compress_brotli(c) && edge_coders_brotli(&p->coders));
+    }
+    return STEPPED_ON;
 }
 
 static enum stepped hsts(struct walk *w)
@@ -238,7 +252,8 @@ static enum stepped path(struct walk *w)
 
 typedef enum stepped step_fn(struct walk *w);
 
-static step_fn *const ORDER[] = {hsts, cors, redirect, maintenance, limit, log_in, fixed, path};
+static step_fn *const ORDER[] = {compress, hsts,   cors,  redirect, maintenance,
+                                 limit,    log_in, fixed, path};
 
 static enum stepped walk_from(struct exchange *ex, const struct http1_head *head, size_t from)
 {
@@ -367,6 +382,11 @@ bool proxy_steps_drops(const struct exchange *ex, struct str name)
     return false;
 }
 
+const struct edge_compress *proxy_steps_compress(const struct exchange *ex)
+{
+    return ex->route->steps->compress;
+}
+
 void proxy_steps_end(struct exchange *ex)
 {
     if (ex->course) {
@@ -390,6 +410,7 @@ void proxy_steps_free(struct steps *steps)
         edge_fixed_free(steps->fixed);
         edge_path_free(steps->path);
         edge_pages_free(steps->pages);
+        edge_compress_free(steps->compress);
         mem_free(steps);
     }
 }
@@ -433,6 +454,9 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
     }
     if (!rc && (at = part(json, "error_pages", &any))) {
         rc = edge_pages_new(at, &steps.pages, reterr);
+    }
+    if (!rc && (at = part(json, "compress", &any))) {
+        steps.compress = edge_compress_new(at);
     }
     if (any) {
         r->steps = mem_new(sizeof steps);

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/str.h"
+#include "edge/compress.h"
 
 struct cJSON;
 struct exchange;
@@ -45,6 +46,7 @@ struct course {
     uint32_t fields_len, request_len;
     uint8_t at;                         /* the step that waits */
     bool woken;                         /* and has what it waits for */
+    struct edge_asked asked;            /* what the client says of compressed answers */
     struct login *login;                /* that it waits for; NULL: for none */
     struct str user;                    /* who logged in, in `request`; empty: nobody */
     char fields[COURSE_FIELDS_BYTES];   /* lines that its answer gets, whoever makes it */
@@ -72,6 +74,8 @@ void proxy_steps_reply_bare(struct proxy *p, struct reply *reply);
 bool proxy_steps_intercept(const struct exchange *ex, int status);
 /* ex->course: whether a field of the backend's answer gives way to ours. */
 bool proxy_steps_drops(const struct exchange *ex, struct str name);
+/* ex->course: how answers are compressed; NULL: they are not. */
+const struct edge_compress *proxy_steps_compress(const struct exchange *ex);
 /* Gives ex->course back. */
 void proxy_steps_end(struct exchange *ex);
 

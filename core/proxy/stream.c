@@ -12,6 +12,7 @@
 #include "base/ban.h"
 #include "base/err.h"
 #include "board/board.h"
+#include "proxy/coding.h"
 
 static ssize_t take_chunks(struct body *body, struct str in, char *to, size_t *ret_used)
 {
@@ -167,11 +168,12 @@ enum progress proxy_stream_in(struct exchange *ex)
 }
 
 /* Each client in its framing. */
-static int send_answer(struct exchange *ex, struct str head, struct str data, struct str trailers)
+int proxy_stream_send(struct exchange *ex, struct str head, struct str data, bool last,
+                      struct str trailers)
 {
     struct session *s = ex->session;
     if (s->carrier) {
-        return s->carrier->send(s, head, data, ex->out.done, trailers);
+        return s->carrier->send(s, head, data, last, trailers);
     }
     struct iovec iov[5];
     char line[20];
@@ -179,8 +181,7 @@ static int send_answer(struct exchange *ex, struct str head, struct str data, st
     if (head.len) {
         iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
     }
-    count =
-        add_body(iov, count, data, ex->to_client == HTTP1_CHUNKED, ex->out.done, trailers, line);
+    count = add_body(iov, count, data, ex->to_client == HTTP1_CHUNKED, last, trailers, line);
     return count ? proxy_session_send(s, iov, count) : 0;
 }
 
@@ -208,10 +209,13 @@ enum progress proxy_stream_answer(struct exchange *ex, struct str head, struct s
         proxy_trailer_keep(ex, ex->out.trailers);
         trailers = ex->out.done ? proxy_trailer_end(ex) : trailers;
     }
+    if (ex->coder) {
+        return proxy_coding_send(ex, head, (struct str){at, (size_t)len});
+    }
     ex->head_sent = true;
     board_add(&ex->backend->row->bytes_out, (uint64_t)len);
     ex->sent_bytes += (uint64_t)len;
-    if (send_answer(ex, head, (struct str){at, (size_t)len}, trailers)) {
+    if (proxy_stream_send(ex, head, (struct str){at, (size_t)len}, ex->out.done, trailers)) {
         return proxy_exchange_abort(ex);
     }
     return ex->out.done ? proxy_exchange_finish(ex) : PROGRESS_SOME;
@@ -228,11 +232,14 @@ enum progress proxy_stream_out(struct exchange *ex)
     if (ex->pipe || (u->conn.readable && proxy_splice_wanted(ex, &ex->out))) {
         return proxy_splice_out(ex);
     }
+    if (ex->coder && proxy_coding_waits(ex)) {
+        return proxy_coding_step(ex);
+    }
     if (!u->conn.readable) {
         return PROGRESS_NONE;
     }
     char *scratch = s->proxy->scratch;
-    ssize_t n = proxy_upstream_recv(u, scratch, SCRATCH_BYTES);
+    ssize_t n = proxy_upstream_recv(u, scratch, ex->coder ? CODED_BYTES : SCRATCH_BYTES);
     if (n == -EAGAIN) {
         return PROGRESS_NONE;
     }

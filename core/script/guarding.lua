@@ -96,3 +96,26 @@ function types.basic_auth(value, field, path, ctx)
     end
     return check.record(field.fields, value, path, ctx)
 end
+
+-- ---- Compression ------------------------------------------------------------------------------
+
+local MOST_TYPES = 64
+
+function types.media_types(value, _, path, ctx)
+    local list = types.list(type(value) == "string" and { value } or value, { of = { type = "text",
+        longest = 100, pattern = "^[%w!#$&^_.-]*[/+][%w!#$&^_.+-]*$", example = 'such as "text/html"' },
+        most = MOST_TYPES, least = 1, example = 'such as { "text/", "application/json" }' }, path, ctx)
+    for i, item in ipairs(list or {}) do
+        list[i] = item:lower()
+    end
+    return list
+end
+
+function types.compress(value, field, path, ctx)
+    if value == false then
+        return nil
+    elseif value ~= true and type(value) ~= "table" then
+        return fail(ctx, path, 'true, or a table such as { types = { "text/" }, min = 1024 }', value)
+    end
+    return check.record(field.fields, value == true and {} or value, path, ctx)
+end

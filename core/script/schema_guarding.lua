@@ -24,11 +24,27 @@ G.basic_auth = {
     doc = "whether backends get the Authorization field, too" },
 }
 
+-- As compress.h has them: "text/" is all that begins so, "+json" all that ends so.
+G.compress = {
+  { "types", type = "media_types", default = { "text/", "application/json", "application/javascript",
+    "application/xml", "application/wasm", "application/manifest+json", "+json", "+xml" },
+    doc = 'types of answers: "text/html", "text/" and "+json" for all that begin and end so' },
+  { "min", type = "size", default = 1024, min = 0, unit = "bytes", out = "min",
+    doc = "shorter answers go out as they are" },
+  { "level", type = "integer", default = 5, min = 1, max = 9, doc = "1: fast; 9: small (brotli: at most 5)" },
+  { "brotli", type = "boolean", default = true,
+    doc = "also br, for clients that take it, where libbrotlienc is installed" },
+  { "secrets", type = "boolean", default = false,
+    doc = "over TLS also answers that set cookies, and those to requests with Cookie or Authorization" },
+}
+
 G.route = {
   { "rate_limit", type = "rate_limit", fields = G.rate_limit,
     doc = 'how often it may be asked: { rate = 100, per = "1s", burst = 50, by = "address" }, or a list' },
   { "basic_auth", type = "basic_auth", fields = G.basic_auth,
     doc = 'who may log in: { file = "users.htpasswd", realm = "ops" }' },
+  { "compress", type = "compress", fields = G.compress,
+    doc = "answers go out as gzip or br where clients take that: true, or { types, min, level, brotli }" },
 }
 
 return G

@@ -171,3 +171,32 @@ service "shop" {
         end)
     end))
 end)
+
+describe("compress", function()
+    it("gives each client what it takes", tidegate.test(function(t)
+        t:run_beside(tidegate.service, "--name", "shop", "--host", "127.0.0.1", "--port", t:port "PORT2")
+        t:configure [[
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@" },
+  health_check = { http = "/health", interval = "100ms" },
+  route = { listen = "127.0.0.1:@PORT@", compress = { types = { "text/", "application/json" }, min = 0 } },
+}]]
+        t:start()
+        local plain = t:get("/work", {})
+        assert.equal(200, plain.status)
+        assert.is_nil(plain.headers["content-encoding"])
+        assert.equal("Accept-Encoding", plain.headers.vary)
+        for coding, program in pairs { gzip = "gzip", br = "brotli" } do
+            local answer = t:get("/work", { headers = { ["Accept-Encoding"] = coding } })
+            assert.same({ 200, coding }, { answer.status, answer.headers["content-encoding"] })
+            local path = t.dir .. "/body"
+            local file = assert(io.open(path, "wb"))
+            file:write(answer.body)
+            file:close()
+            local pipe = io.popen(("%s -dc <'%s'"):format(program, path))
+            local body = pipe:read "*a"
+            pipe:close()
+            assert.truthy(#body > 0 and body:sub(1, 1) == plain.body:sub(1, 1), body)
+        end
+    end))
+end)

@@ -86,6 +86,22 @@ describe("script_load, who is let through", function()
         assert.is_nil(why:find("secret", 1, true))
     end)
 
+    it("takes compression", function()
+        local c = route("compress = true").compress
+        assert.same({ 1024, 5, true, false, "text/" }, { c.min, c.level, c.brotli, c.secrets, c.types[1] })
+        assert.same({ min = 100, level = 1, brotli = false, secrets = true, types = { "text/css", "+json" } },
+            route('compress = { types = { "Text/CSS", "+json" }, min = 100, level = 1, brotli = false, secrets = true }').compress)
+        assert.is_nil(route("compress = false").compress)
+    end)
+
+    it("refuses compression that is none", function()
+        refused("compress = 5", "compress: expected true, or a table")
+        refused("compress = { level = 10 }", "compress.level: must be between 1 and 9, got 10")
+        refused('compress = { types = { "html" } }', 'compress.types[1]: expected such as "text/html"')
+        refused("compress = { types = {} }", "compress.types: has 0 items: at least 1")
+        refused("compress = { brotly = true }", 'compress.brotly: unknown key: did you mean "brotli"?')
+    end)
+
     it("is for HTTP", function()
         local config, why =
             load 'service "w" { backends = { "127.0.0.1:9" }, route = { listen = "tcp://:80", rate_limit = { rate = 1 } } }'
