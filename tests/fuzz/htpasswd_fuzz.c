@@ -62,7 +62,8 @@ static void read_field(struct str field)
     if (!edge_basic_read(field, to, &user, &password)) {
         return;
     }
-    check(user.ptr == to && password.ptr == to + user.len + 1 && to[user.len] == ':');
+    check(user.ptr == to && to[user.len] == ':');
+    check(!password.len || password.ptr == to + user.len + 1);
     check(user.len + 1 + password.len < sizeof to && !memchr(user.ptr, ':', user.len));
     for (size_t i = 0; i < user.len + 1 + password.len; i++) {
         check((unsigned char)to[i] >= ' ' && to[i] != 0x7f);
