@@ -105,9 +105,45 @@ static void show_table(struct buf *to, const struct cJSON *answer)
     screen_table_free(t);
 }
 
+/* What the route's steps do to it. */
+static void show_steps(struct buf *to, const struct cJSON *answer)
+{
+    const char *rewritten = json_str(answer, "rewritten", NULL);
+    if (rewritten) {
+        (void)buf_text(to, "path    the backend gets ");
+        screen_text(to, rewritten);
+        (void)buf_text(to, "\n");
+    }
+    if (json_count(json_get(answer, "canaries"))) {
+        (void)buf_text(to, "canary  others may go to");
+        for (struct cJSON *s = json_first(json_get(answer, "canaries")); s; s = json_next(s)) {
+            (void)buf_text(to, " ");
+            screen_text(to, json_value_str(s, ""));
+        }
+        (void)buf_text(to, "\n");
+    }
+}
+
+static void show_answer(struct buf *to, const struct cJSON *answered)
+{
+    const char *location = json_str(answered, "location", NULL);
+    (void)buf_printf(to, "answer  %d, by the route's own ", (int)json_int(answered, "status", 0));
+    screen_text(to, json_str(answered, "by", "?"));
+    if (location) {
+        (void)buf_text(to, ", to ");
+        screen_text(to, location);
+    }
+    (void)buf_text(to, "\nNo backend is asked.\n");
+}
+
 static void show(struct buf *to, const struct cJSON *answer)
 {
     show_head(to, answer);
+    show_steps(to, answer);
+    if (json_get(answer, "answer")) {
+        show_answer(to, json_get(answer, "answer"));
+        return;
+    }
     (void)buf_text(to, "\n");
     show_table(to, answer);
     (void)buf_text(to, "\n");

@@ -56,7 +56,9 @@ static void say_ok(const struct cJSON *config)
     const struct cJSON *services = json_get(config, "services");
     size_t routes = 0;
     for (const struct cJSON *s = json_first(services); s; s = json_next(s)) {
-        routes += json_count(json_get(s, "routes"));
+        for (const struct cJSON *r = json_first(json_get(s, "routes")); r; r = json_next(r)) {
+            routes += json_get(r, "inner") == NULL;
+        }
     }
     size_t count = json_count(services);
     printf("ok: %zu service%s, %zu route%s", count, count == 1 ? "" : "s", routes,

@@ -4,7 +4,7 @@
  * to say into the caller's memory. The proxy asks them in a fixed order, each only where the route has it
  * (core/proxy/steps.c):
  *
- *   CORS -> redirect -> maintenance -> rate limits -> fixed answer -> path -> backend
+ *   CORS -> redirect -> maintenance -> rate limits -> canary -> fixed answer -> path -> backend
  *
  * Owns nothing but what `_new` read. No sockets, no sessions, no clock, no allocation while a request is
  * looked at. The JSON comes from script/edge.lua, which has refused what is not sound; what is said here of
@@ -146,5 +146,24 @@ void edge_cors_free(struct edge_cors *c); /* NULL is allowed */
 /* Puts what every answer to the request says, and what only that to a preflight does. */
 enum edge_cors_result edge_cors_ask(const struct edge_cors *c, const struct edge_request *request,
                                     struct edge_out *fields, struct edge_out *preflight);
+
+/* ---- canary.c ---------------------------------------------------------------------------- */
+
+enum {
+    EDGE_CANARIES = 8 /* services beside a route's own */
+};
+
+/* {"key"?:"address" | "header:X-User" | "cookie:session","services":[{"percent":5,"header"?:"X-Canary","cookie"?:"canary",
+ * "value"?:"1"}]}: without a value any that is not empty. */
+struct edge_canary;
+
+int edge_canary_new(const struct cJSON *json, struct edge_canary **ret_canary, char **reterr);
+void edge_canary_free(struct edge_canary *c); /* NULL is allowed */
+/* Which of them, -1: the route's own. `salt`: of the route; `chance`: 64 bits, for requests without a key. */
+int edge_canary_choose(const struct edge_canary *c, const struct edge_request *request,
+                       uint64_t salt, uint64_t chance);
+
+/* Value of a cookie of the request; empty: it has none of that name. */
+struct str edge_cookie(const struct http1_head *head, const char *name);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "edge/edge.h"
 #include "net/http1.h"
 
 enum by {
@@ -80,31 +81,13 @@ void edge_limits_free(struct edge_limits *l)
 
 /* ---- whom a limit counts ----------------------------------------------------------------- */
 
-static struct str cookie_of(const struct http1_head *head, const char *name)
-{
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        struct str rest = head->fields[i].value, pair;
-        if (!str_is_nocase(head->fields[i].name, "Cookie")) {
-            continue;
-        }
-        while (str_next(&rest, ';', &pair)) {
-            struct str key;
-            pair = str_trim(pair);
-            if (str_next(&pair, '=', &key) && str_is(key, name) && pair.len) {
-                return pair;
-            }
-        }
-    }
-    return (struct str){NULL, 0};
-}
-
 static struct str value_of(const struct limit *l, const struct http1_head *head)
 {
     if (l->by == BY_HEADER) {
         const struct http1_field *f = http1_find_name(head, l->name);
         return f ? f->value : (struct str){NULL, 0};
     }
-    return l->by == BY_COOKIE ? cookie_of(head, l->name) : (struct str){NULL, 0};
+    return l->by == BY_COOKIE ? edge_cookie(head, l->name) : (struct str){NULL, 0};
 }
 
 /* An IPv4 address as it is written, of an IPv6 address the network: whoever has one has all of it. */

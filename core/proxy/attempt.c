@@ -226,24 +226,14 @@ bool proxy_attempt_elsewhere(struct exchange *ex, enum progress *ret_progress)
     return true;
 }
 
-/* Whether the service has one that may be asked in place of a lost one. */
-static bool has_other(const struct service *service)
-{
-    for (uint32_t i = 0; i < service->count; i++) {
-        if (!service->backends[i]->draining) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void proxy_attempt_lost(struct exchange *ex)
 {
     struct session *s = ex->session;
     bool waits =
         ex->state == EXCHANGE_SENDING || ex->state == EXCHANGE_ANSWER || ex->state == EXCHANGE_HELD;
     if (ex->backend->service || !waits || ex->tcp || ex->streamed ||
-        !http1_idempotent(ex->method) || !has_other(ex->route->service) || !may_repeat(ex)) {
+        !http1_idempotent(ex->method) || !proxy_service_ready(ex->route->service) ||
+        !may_repeat(ex)) {
         return;
     }
     ex->failure = FAILURE_TIMEOUT;

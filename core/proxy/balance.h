@@ -83,6 +83,8 @@ struct service {
 
 /* The service of that name, made when it is new. */
 struct service *proxy_service_of(struct proxy *p, const char *name);
+/* Whether it has a backend that takes new requests. */
+bool proxy_service_ready(const struct service *service);
 /* Frees it when it left the roster and nothing of it is under way. */
 void proxy_backend_settle(struct proxy *p, struct backend *b);
 void proxy_roster_free(struct proxy *p);
@@ -162,6 +164,8 @@ void proxy_tally_end(struct exchange *ex);
 /* A request of a client begins; it is over, and answered with ex->status (0: the client left before). */
 void proxy_tally_request(struct exchange *ex);
 void proxy_tally_request_end(struct exchange *ex);
+/* It goes by another route of the same generation from here on. */
+void proxy_tally_request_move(struct exchange *ex, struct route *to);
 /* At most one a second. */
 void proxy_fact(struct proxy *p, const char *kind, const char *text);
 /* One that must not be lost: the caller bounds how often. */

@@ -228,15 +228,22 @@ void proxy_explain_route(struct cJSON *to, const struct port *port, const struct
     json_set_str(to, "policy", r->policy);
 }
 
-static struct cJSON *answer(const struct exchange *ex, const struct port *port, uint32_t count,
-                            const struct verdict *v)
+/* The beginning of an answer. */
+static struct cJSON *begin(const struct exchange *ex, const struct port *port)
+{
+    struct cJSON *out = json_object();
+    json_set_bool(out, "ok", true);
+    json_set_num(out, "generation", ex->route->generation->number);
+    json_set_str(out, "service", ex->route->service->name);
+    proxy_explain_route(out, port, ex->route);
+    return out;
+}
+
+static void tell(const struct exchange *ex, uint32_t count, const struct verdict *v,
+                 struct cJSON *out)
 {
     const struct route *r = ex->route;
-    struct cJSON *out = json_object(), *list = json_array();
-    json_set_bool(out, "ok", true);
-    json_set_num(out, "generation", r->generation->number);
-    json_set_str(out, "service", r->service->name);
-    proxy_explain_route(out, port, r);
+    struct cJSON *list = json_array();
     json_set_str(out, "decides", v->decides);
     json_set_bool(out, "panic", v->field.panic);
     json_set_num(out, "equal", v->equal);
@@ -252,7 +259,6 @@ static struct cJSON *answer(const struct exchange *ex, const struct port *port, 
         json_set(list, NULL, backend_json(ex, i, v));
     }
     json_set(out, "backends", list);
-    return out;
 }
 
 static struct cJSON *refusal(const char *why)
@@ -287,15 +293,32 @@ struct cJSON *proxy_explain(struct proxy *p, const char *like, const char *liste
             refusal("no route is for this request, the answer is 404: see Host, path and --listen");
         goto out;
     }
+    ex.generation = ex.route->generation;
+    if (ex.route->steps) {
+        struct cJSON *steps = json_object();
+        struct route *to = proxy_steps_explain(&ex, &p->head, steps);
+        ex.route = to ? to : ex.route;
+        out = begin(&ex, port);
+        for (struct cJSON *at = json_first(steps); at; at = json_next(at)) {
+            json_set(out, json_name(at), json_copy(at));
+        }
+        json_free(steps);
+        if (!to) {
+            json_set_str(out, "decides", "answer");
+            json_set_str(out, "chosen", NULL);
+            goto out;
+        }
+    } else {
+        out = begin(&ex, port);
+    }
     const struct service *service = ex.route->service;
     uint32_t count = service->count < ex.route->capacity ? service->count : ex.route->capacity;
-    ex.generation = ex.route->generation;
     ex.method = p->head.method;
     proxy_now(p);
     proxy_view_take(&ex, port->tcp == ex.route ? NULL : &p->head);
     v.scores = mem_array(count ? count : 1, sizeof *v.scores);
     decide(&ex, count, &v, &why);
-    out = answer(&ex, port, count, &v);
+    tell(&ex, count, &v, out);
 out:
     mem_free(v.scores);
     mem_free(why);

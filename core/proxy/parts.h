@@ -18,7 +18,7 @@
  *   access.c    the access log;  span.c  traces
  *   route.c     generations: listen + host + path + method + headers -> route
  *   rules.c     what a route asks of a request, changes in heads, and its limits
- *   steps.c     what else a route does to requests and answers: the steps of room edge, in their order
+ *   steps.c     what else a route does to requests and answers: the steps of room edge;  steps_told.c  the same told
  *   view.c      what policies see of a request; sessions;  function.c  a route's own function for that
  *   pick.c      which backend;  roster.c  backends and services;  tally.c  numbers on the board
  *   explain.c   one decision told;  past.c  decisions of late;  past_told.c  those of a request told

@@ -62,7 +62,9 @@ void proxy_orphan(struct proxy *p);
  *  "backends":[{"backend":"catalog-1","address","chosen":true,"eligible":true,"score"?:0.5,
  *    "reason":"" | "draining" | "full: 5 of 5" | "circuit open" | "ejected, circuit open","in_flight":0,"weight":1,"ramp":1,
  *    "response_ms":1.5,"error_rate":0,"circuit":"closed","tags":0 (of those asked),
- *    "zone"?:"same"|"other" (than the request's, where the policy reads zones)}]}
+ *    "zone"?:"same"|"other" (than the request's, where the policy reads zones)}],
+ *  "rewritten"?:"/v1/x" (path for the backend),"canaries"?:["catalog-v2"] (services that other requests may go to)}
+ * with "decides":"answer","answer":{"by":"redirect","status":301,"location"?:"..."} and no backends when it is answered here,
  * or {"ok":false,"error":"..."}. */
 struct cJSON *proxy_explain(struct proxy *p, const char *like, const char *listen);
 /* The decisions on the request with this id that this worker still knows, at most the last 16, the oldest

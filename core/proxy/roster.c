@@ -28,6 +28,16 @@ struct service *proxy_service_of(struct proxy *p, const char *name)
     return service;
 }
 
+bool proxy_service_ready(const struct service *service)
+{
+    for (uint32_t i = 0; i < service->count; i++) {
+        if (!service->backends[i]->draining) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void proxy_backend_settle(struct proxy *p, struct backend *b)
 {
     (void)p;

@@ -219,14 +219,18 @@ static int build_trust(struct route *r, struct port *port, const struct cJSON *s
 
 /* What decides over it: the policy, and the request function where it has one. */
 static int build_scripts(struct generation *g, struct route *r, const struct cJSON *json,
-                         uint32_t place, char **reterr)
+                         char **reterr)
 {
+    const struct cJSON *inner =
+        json_get(json, "inner"); /* its function is that of the route it belongs to */
+    const char *service = json_str(inner, "service", r->service->name);
+    uint32_t place = (uint32_t)json_num(inner, "place", r->place);
     int rc =
         script_picker_new(g->hot, r->policy, r->params, r->rows, r->capacity, &r->picker, reterr);
     if (rc) {
         r->picker = NULL;
     } else if (json_get(json_get(json, "request"), "function")) {
-        rc = script_reader_new(g->hot, r->service->name, place, &r->reader, reterr);
+        rc = script_reader_new(g->hot, service, place, &r->reader, reterr);
     }
     return rc ? rc : proxy_shadow_new(r, json, reterr);
 }
@@ -244,6 +248,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->generation = g;
     r->number = (g->route_count - 1) % BOARD_ROUTES;
     r->place = place;
+    r->inner = json_get(json, "inner") != NULL;
     r->identity = board_route_identity(name, json);
     list_init(&r->node);
     list_init(&r->queue);
@@ -282,7 +287,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     }
     if (json_bool(json, "tcp", false)) {
         port->tcp = r;
-    } else if (add_route(add_site(port, host), r)) {
+    } else if (!r->inner && add_route(add_site(port, host), r)) {
         *reterr = mem_printf(
             "service %s: another route has listen %s, host \"%s\", path %s and the same conditions",
             name, address, host, r->path);
@@ -298,8 +303,8 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     r->policy = mem_copy(json_str(balance, "policy", "least_connections"));
     r->params = json_copy(json_get(balance, "params"));
     int rc = build_trust(r, port, service, json, reterr);
-    rc = rc ? rc : proxy_steps_new(r, json, reterr);
-    return rc || g->builtin ? rc : build_scripts(g, r, json, place, reterr);
+    rc = rc || r->inner ? rc : proxy_steps_new(r, json, reterr);
+    return rc || g->builtin ? rc : build_scripts(g, r, json, reterr);
 }
 
 static void point_sites(struct generation *g)
@@ -340,7 +345,7 @@ static void free_generation(struct generation *g)
             mem_free(r->trust);
         }
         proxy_rules_free(&r->rules);
-        proxy_steps_free(r->steps);
+        proxy_steps_free(r->inner ? NULL : r->steps);
     }
     for (uint32_t i = 0; i < g->port_count; i++) {
         struct port *port = &g->ports[i];
@@ -417,6 +422,7 @@ int proxy_prepare(struct proxy *p, uint32_t generation, const struct cJSON *conf
         return rc;
     }
     point_sites(g);
+    proxy_steps_link(g, config);
     p->prepared = g;
     for (uint32_t i = 0; i < g->route_count; i++) {
         proxy_route_fill(g->routes[i].service);

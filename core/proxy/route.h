@@ -177,6 +177,7 @@ struct route {
     struct lapses lapses, reader_lapses;
     struct rules rules;
     struct steps *steps; /* NULL: it has none */
+    bool inner;          /* a part of another route, whose steps it borrows */
     uint64_t revived_ms; /* when one that waits could try all again */
     uint32_t asks;       /* of the policy, ever; wraps */
     bool interpreted;    /* LuaJIT gave its policy up */

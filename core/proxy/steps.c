@@ -1,6 +1,6 @@
 /* steps.c: the one place where the steps of room `edge` meet requests.
  *
- *   HSTS, CORS -> redirect -> maintenance -> rate limits -> log-in -> fixed answer -> path -> backend
+ *   HSTS, CORS -> redirect -> maintenance -> rate limits -> log-in -> canary -> fixed answer -> path -> backend
  *
  * Preflights are answered before anything asks for credentials, which browsers do not send with them; and what
  * CORS and HSTS have for answers stands in those of all later steps, too.
@@ -25,19 +25,6 @@
 #include "edge/limit.h"
 #include "edge/users.h"
 #include "proxy/login.h"
-
-struct steps {
-    char *hsts; /* value of Strict-Transport-Security */
-    struct edge_cors *cors;
-    struct edge_redirect *redirect;
-    struct edge_maintenance *maintenance;
-    struct edge_limits *limits;
-    struct edge_users *users;
-    struct edge_fixed *fixed;
-    struct edge_path *path;
-    struct edge_pages *pages;
-    struct edge_compress *compress;
-};
 
 /* One request on its way through them. */
 struct walk {
@@ -226,6 +213,21 @@ static enum stepped log_in(struct walk *w)
     return refuse_with(w, 429, "too many passwords of this client are being checked");
 }
 
+/* A service that has nobody for it leaves the request to the route's own. */
+static enum stepped canary(struct walk *w)
+{
+    struct exchange *ex = w->ex;
+    const struct steps *steps = w->steps;
+    int at = steps->canary ? edge_canary_choose(steps->canary, &w->request, ex->route->identity,
+                                                proxy_random(ex->session->proxy))
+                           : -1;
+    struct route *to = at < 0 ? NULL : steps->canaries[at];
+    if (to && proxy_service_ready(to->service)) {
+        proxy_tally_request_move(ex, to);
+    }
+    return STEPPED_ON;
+}
+
 static enum stepped fixed(struct walk *w)
 {
     if (!w->steps->fixed) {
@@ -252,8 +254,8 @@ static enum stepped path(struct walk *w)
 
 typedef enum stepped step_fn(struct walk *w);
 
-static step_fn *const ORDER[] = {compress, hsts,   cors,  redirect, maintenance,
-                                 limit,    log_in, fixed, path};
+static step_fn *const ORDER[] = {compress, hsts,   cors,   redirect, maintenance,
+                                 limit,    log_in, canary, fixed,    path};
 
 static enum stepped walk_from(struct exchange *ex, const struct http1_head *head, size_t from)
 {
@@ -407,6 +409,7 @@ void proxy_steps_free(struct steps *steps)
         edge_maintenance_free(steps->maintenance);
         edge_limits_free(steps->limits);
         edge_users_free(steps->users);
+        edge_canary_free(steps->canary);
         edge_fixed_free(steps->fixed);
         edge_path_free(steps->path);
         edge_pages_free(steps->pages);
@@ -446,6 +449,9 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
     if (!rc && (at = part(json, "basic_auth", &any))) {
         rc = edge_users_new(at, &steps.users, reterr);
     }
+    if (!rc && (at = part(json, "canary", &any))) {
+        rc = edge_canary_new(at, &steps.canary, reterr);
+    }
     if (!rc && (at = part(json, "answer", &any))) {
         rc = edge_fixed_new(at, &steps.fixed, reterr);
     }
@@ -463,4 +469,32 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
         *r->steps = steps;
     }
     return rc;
+}
+
+/* The route at this place of a service; NULL: there is none. */
+static struct route *find(const struct generation *g, const char *service, double place)
+{
+    for (uint32_t i = 0; i < g->route_count; i++) {
+        if (g->routes[i].place == place && str_same(g->routes[i].service->name, service)) {
+            return &g->routes[i];
+        }
+    }
+    return NULL;
+}
+
+void proxy_steps_link(const struct generation *g, const struct cJSON *config)
+{
+    struct route *r = g->routes; /* as build_route made them, in this order */
+    for (struct cJSON *s = json_first(json_get(config, "services")); s; s = json_next(s)) {
+        for (struct cJSON *at = json_first(json_get(s, "routes")); at; at = json_next(at), r++) {
+            const struct cJSON *inner = json_get(at, "inner");
+            struct route *outer =
+                inner ? find(g, json_str(inner, "service", ""), json_num(inner, "place", 0)) : NULL;
+            double canary = json_num(inner, "canary", 0);
+            if (outer && outer->steps && !outer->inner && canary >= 1 && canary <= EDGE_CANARIES) {
+                outer->steps->canaries[(size_t)canary - 1] = r;
+                r->steps = outer->steps;
+            }
+        }
+    }
 }

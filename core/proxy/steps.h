@@ -9,10 +9,13 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "edge/compress.h"
+#include "edge/edge.h"
 
 struct cJSON;
 struct exchange;
-struct edge_pages;
+struct generation;
+struct edge_limits;
+struct edge_users;
 struct http1_head;
 struct login;
 struct proxy;
@@ -33,7 +36,21 @@ enum stepped {
     STEPPED_RESULTS
 };
 
-struct steps;
+/* What a route has; NULL: not this. */
+struct steps {
+    char *hsts; /* value of Strict-Transport-Security */
+    struct edge_cors *cors;
+    struct edge_redirect *redirect;
+    struct edge_maintenance *maintenance;
+    struct edge_limits *limits;
+    struct edge_users *users;
+    struct edge_canary *canary;
+    struct route *canaries[EDGE_CANARIES]; /* inner routes to its services; NULL: not there */
+    struct edge_fixed *fixed;
+    struct edge_path *path;
+    struct edge_pages *pages;
+    struct edge_compress *compress;
+};
 
 /* What steps noted of one exchange. */
 struct course {
@@ -56,6 +73,9 @@ struct course {
 /* Reads the steps of a route's JSON; r->steps stays NULL when it has none. -EINVAL with a sentence. */
 int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr);
 void proxy_steps_free(struct steps *steps); /* NULL is allowed */
+/* Inner routes are those that canaries of others lead to: no request finds them by itself, and they have the steps of
+ * the route that they belong to. Points them at each other, when all are built. */
+void proxy_steps_link(const struct generation *g, const struct cJSON *config);
 /* For an exchange whose route has steps: all of them, in their order. */
 enum stepped proxy_steps_request(struct exchange *ex, const struct http1_head *head);
 /* From the step on that waited. */
@@ -76,6 +96,10 @@ bool proxy_steps_intercept(const struct exchange *ex, int status);
 bool proxy_steps_drops(const struct exchange *ex, struct str name);
 /* ex->course: how answers are compressed; NULL: they are not. */
 const struct edge_compress *proxy_steps_compress(const struct exchange *ex);
+/* Tells what would come of a request that is only spoken of: "answer" when it would be answered here, "rewritten",
+ * "canaries". The route whose backends are chosen among; NULL: none. Rates and log-ins are not looked at. */
+struct route *proxy_steps_explain(const struct exchange *ex, const struct http1_head *head,
+                                  struct cJSON *to);
 /* Gives ex->course back. */
 void proxy_steps_end(struct exchange *ex);
 

@@ -128,6 +128,13 @@ void proxy_tally_request(struct exchange *ex)
     board_add(&ex->times->in_flight, 1);
 }
 
+void proxy_tally_request_move(struct exchange *ex, struct route *to)
+{
+    board_sub(&ex->times->in_flight, 1);
+    ex->route = to;
+    proxy_tally_request(ex);
+}
+
 void proxy_tally_request_end(struct exchange *ex)
 {
     struct proxy *p = ex->session->proxy;

@@ -2,6 +2,7 @@
 local acme = require "script.acme"
 local alerting = require "script.alerting"
 local check = require "script.check"
+local edge = require "script.edge"
 local labels = require "script.labels"
 local lines = require "script.lines"
 local rules = require "script.rules"
@@ -196,6 +197,12 @@ local function check_service(load, entry, shared)
     rules.service(s, body, ctx, shared.ports, clean)
     rules.routes(ctx, shared.admin, shared.routes)
     tls.listeners(ctx, shared.tls)
+    for place, one in ipairs(ctx.routes) do
+        if one.route.canary then
+            shared.canaries[#shared.canaries + 1] = { service = s, route = one.route, place = place,
+                path = one.path, ctx = ctx }
+        end
+    end
     return s
 end
 
@@ -247,7 +254,7 @@ function M.check(load)
     local cluster = check_cluster(load)
     local out = { service = check.array(), channel = check.array(), alert = check.array() }
     local first = {}
-    local shared = { ports = {}, routes = {}, admin = cluster.admin, tls = tls.new_shared() }
+    local shared = { ports = {}, routes = {}, admin = cluster.admin, tls = tls.new_shared(), canaries = {} }
     for _, keyword in ipairs { "service", "channel", "alert" } do
         if keyword == "alert" then
             labels.take(load, out, shared, check_service)
@@ -267,6 +274,7 @@ function M.check(load)
             end
         end
     end
+    edge.canaries(shared.canaries, out.service)
     if #out.service > MOST_SERVICES then
         local text = ("%d services: at most %d"):format(#out.service, MOST_SERVICES)
         load.errors.add(load.request.main, nil, text)

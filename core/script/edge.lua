@@ -199,6 +199,115 @@ function types.redirect(value, field, path, ctx)
     return r
 end
 
+-- ---- Canaries ---------------------------------------------------------------------------------
+
+local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
+local MOST_CANARIES = 8
+
+function types.token(value, _, path, ctx)
+    local field = { pattern = TOKEN, longest = 128, example = 'such as "X-Canary"' }
+    return types.text(value, field, path, ctx)
+end
+
+function types.canary_key(value, _, path, ctx)
+    local place, name = tostring(value):match "^(%a+):(.+)$"
+    if value ~= "address" and not ((place == "header" or place == "cookie") and name:find(TOKEN)) then
+        return fail(ctx, path, '"address", "header:NAME" or "cookie:NAME"', value)
+    end
+    return value
+end
+
+local function one_canary(value, field, path, ctx)
+    local c, aside = check.record(field.fields, value, path, ctx)
+    if not c.percent and not c.header and not c.cookie then
+        ctx.report(path, "says of no request that it goes there: write percent = 5, or a header or cookie")
+    elseif c.value and not c.header and not c.cookie then
+        ctx.report(check.joined(path, "value"), "of what? Write a header or cookie beside it")
+    elseif aside.key and not c.percent then
+        ctx.report(check.joined(path, "key"), "goes with percent")
+    end
+    c.percent = c.percent or 0
+    return c, aside.key
+end
+
+-- One or a list of them; the key is that of the whole route.
+function types.canary(value, field, path, ctx)
+    if type(value) ~= "table" then
+        return fail(ctx, path, 'a table such as { service = "catalog-v2", percent = 5 }', value)
+    end
+    local list = value[1] ~= nil and check.list_length(value) and value or { value }
+    local out, sum = { services = check.array() }, 0
+    if #list > MOST_CANARIES then
+        return ctx.report(path, ("has %d services: at most %d"):format(#list, MOST_CANARIES))
+    end
+    for i, item in ipairs(list) do
+        local at = list == value and check.joined(path, i) or path
+        if type(item) ~= "table" then
+            return fail(ctx, at, 'a table such as { service = "catalog-v2", percent = 5 }', item)
+        end
+        local c, key = one_canary(item, field, at, ctx)
+        if key and out.key and key ~= out.key then
+            ctx.report(check.joined(at, "key"), ("is %s above: a route has one"):format(out.key))
+        end
+        out.key, out.services[i], sum = out.key or key, c, sum + c.percent
+    end
+    if sum > 100 then
+        ctx.report(path, ("is %.14g percent together: at most 100"):format(sum))
+    end
+    return out
+end
+
+-- What an inner route has of the one that it belongs to: all but the steps, which it shares.
+local function inner_route(r, service, place, number)
+    local copy = {}
+    for key, value in next, r do
+        copy[key] = value
+    end
+    for _, field in ipairs(schema.route) do
+        copy[field[1]] = nil
+    end
+    copy.path_change = nil
+    copy.inner = { service = service.name, place = place, canary = number }
+    return copy
+end
+
+local function wrong_canary(to, own)
+    if to == own then
+        return "is the route's own service: name another one"
+    elseif to.source == "image" and #(to.ports or {}) == 0 then
+        return ('needs a port of the instances of "%s": ports = { "8080" } there'):format(to.name)
+    elseif to.source == "backends" and #to.backends == 0 and not to.labelled then
+        return ('"%s" has no backends: its routes answer by themselves'):format(to.name)
+    end
+end
+
+-- Gives the services that canaries name an inner route each. `list`: of each route that has some
+-- { service =, route =, place =, path =, ctx = }; `services`: all of them, checked.
+function M.canaries(list, services)
+    local by_name, names = {}, {}
+    for _, service in ipairs(services) do
+        by_name[service.name] = service
+        names[#names + 1] = service.name
+    end
+    for _, entry in ipairs(list) do
+        local several = #entry.route.canary.services > 1
+        for i, c in ipairs(entry.route.canary.services) do
+            local at = check.joined(entry.path, "canary")
+            at = check.joined(several and check.joined(at, i) or at, "service")
+            local to = by_name[c.service]
+            local wrong = to and wrong_canary(to, entry.service)
+            if c.service and not to then
+                wrong = check.unknown(c.service, names, ('service "%s"'):format(c.service))
+            end
+            if wrong then
+                entry.ctx.report(at, wrong)
+            elseif to then
+                to.routes[#to.routes + 1] = inner_route(entry.route, entry.service, entry.place, i)
+            end
+        end
+    end
+end
+
 -- ---- What holds between them ------------------------------------------------------------------
 
 -- Whether a route, as given, answers all of its requests itself: then its service needs nobody to run.

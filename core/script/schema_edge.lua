@@ -56,6 +56,16 @@ E.cors = {
     doc = "how long browsers remember a preflight" },
 }
 
+E.canary = {
+  { "service", type = "text", required = 'service = "catalog-v2"', doc = "service that gets these requests" },
+  { "percent", type = "number", min = 0, max = 100, unit = "percent", doc = "its part of the requests" },
+  { "header", type = "token", doc = "and those with this header field" },
+  { "cookie", type = "token", doc = "and those with this cookie" },
+  { "value", type = "text", longest = 512, doc = "when it has exactly this value; any when absent" },
+  { "key", type = "canary_key", out = false,
+    doc = 'by what a client stays: "address", "header:X-User" or "cookie:session"; by chance when absent' },
+}
+
 E.error_pages = { type = "error_pages",
   doc = 'files for statuses: { [502] = "errors/502.html", ["5xx"] = "errors/5xx.html", intercept = true }' }
 
@@ -65,6 +75,8 @@ E.route = {
   { "add_prefix", type = "path_prefix", doc = "what is put before the path for the backend" },
   { "rewrite", type = "rewrite", fields = E.rewrite,
     doc = 'another path for the backend: { from = "/old/{rest}", to = "/new/{rest}" }, or a list of them' },
+  { "canary", type = "canary", fields = E.canary,
+    doc = 'a part goes to another service: { service = "catalog-v2", percent = 5 }, or a list of them' },
   { "hsts", type = "hsts", fields = E.hsts,
     doc = 'Strict-Transport-Security on https: "365d", or { max_age =, subdomains =, preload = }' },
   { "maintenance", type = "maintenance", fields = E.maintenance,

@@ -63,7 +63,11 @@
  *       "outlier_ejection": { "max_ejected": 50, "deviations": 1.9, "minimum_requests": 100, "window_ms": 10000,
  *         "base_time_ms": 30000, "max_time_ms": 300000 },
  *       "panic_threshold": 50, "queue": { "limit": 1000, "timeout_ms": 5000, "when_down": true (absent: for a moment) },
- *       "retry_budget": { "percent": 20, "min_per_second": 10 }, "slow_start_ms": 30000 (absent: the service's) } ],
+ *       "retry_budget": { "percent": 20, "min_per_second": 10 }, "slow_start_ms": 30000 (absent: the service's),
+ *       "redirect"?, "answer"?, "maintenance"?, "path_change"?, "error_pages"? (also of "cluster"), "cors"?, "hsts"? (a text): as edge/edge.h
+ *         has them, pages with their whole text,
+ *       "canary"?: { "key"?: "address", "services": [ { "service": "catalog-v2", "percent": 5, "header"?, "cookie"?, "value"? } ] },
+ *       "inner"?: { "service": "catalog", "place": 1, "canary": 1 } (no request finds it: the first canary of that service's first route) } ],
  *     "labelled"?: true,                             it is made of labels: backends are its containers (fleet_members)
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],

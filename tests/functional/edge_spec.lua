@@ -33,6 +33,50 @@ service "moved" {
         assert.equal(0, t:cli("status").code)
     end))
 
+    it("sends a part of the requests to another service, which status, metrics and explain tell", tidegate.test(function(t)
+        for i = 2, 3 do
+            t:run_beside(tidegate.service, "--name", "v" .. i - 1, "--host", "127.0.0.1", "--port", t:port("PORT" .. i))
+        end
+        t:write("tidegate.lua", [[
+cluster { id = "@ID@", engine = "process", admin = "127.0.0.1:@PORT4@", workers = 2, access_log = { path = "@DIR@/access.log" } }
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@" }, health_check = { http = "/health", interval = "100ms" },
+  route = { listen = "127.0.0.1:@PORT@", path = "/", request = function(r) return { key = r.path } end,
+            canary = { service = "shop-v2", percent = 25, header = "X-Canary" } },
+}
+service "shop-v2" { backends = { "127.0.0.1:@PORT3@" }, health_check = { http = "/health", interval = "100ms", retries = 1 } }
+]], { PORT4 = t:port "PORT4" })
+        t:start()
+        for _, name in ipairs { "shop", "shop-v2" } do
+            t:wait_up(1, name)
+        end
+        local function lands(headers)
+            local answer = t:get("/", { headers = headers })
+            return answer.status == 200 and answer.headers["x-instance"]
+        end
+        local seen = { v1 = 0, v2 = 0 }
+        for _ = 1, 200 do
+            local at = lands()
+            seen[at] = seen[at] + 1
+        end
+        assert.is_true(seen.v2 > 20 and seen.v2 < 90, "of 200 at 25 %: " .. seen.v2)
+        assert.equal("v2", lands { ["X-Canary"] = "1" })
+        local plain, named = t:cli("explain", "--like", "GET / Host: a"), t:cli("explain", "--like", "GET / Host: a X-Canary: 1")
+        assert.truthy(plain.out:find("-> shop\n", 1, true) and plain.out:find("may go to shop-v2\n", 1, true), plain.out .. plain.err)
+        assert.truthy(named.out:find("-> shop-v2\n", 1, true), named.out)
+        local page = t:get("/metrics", { port = t:port "PORT4" }).body
+        local counted = tonumber(page:match 'tidegate_route_requests_total{service="shop%-v2",[^}]*code="2xx"} (%d+)')
+        assert.equal(seen.v2 + 1, counted)
+        assert.equal(200, t:get("/sick", { port = t:port "PORT3" }).status)
+        t:wait("the canary to be out", function()
+            return t:of("shop-v2").up == 0
+        end)
+        assert.equal("v1", lands { ["X-Canary"] = "1" })
+        t:stop()
+        local log = tidegate.read_file(t.dir .. "/access.log")
+        assert.truthy(log:find '"service":"shop%-v2","backend":', log)
+    end))
+
     it("changes paths for the backend, and its log has the original", tidegate.test(function(t)
         t:write("404.html", "<p>{status} of {request_id}")
         local port = t:port "PORT2"

@@ -206,3 +206,90 @@ describe("proxy, steps that go on to a backend", function()
         assert.equal(200, (c:answer()))
     end)
 end)
+
+describe("proxy, canaries", function()
+    local w
+
+    after_each(function()
+        w = proxied.finish(w)
+    end)
+
+    -- Backend 1 is of the service shop, backend 2 of its canary v2.
+    local function world(canary, more)
+        local outer = { canary = canary }
+        for key, value in pairs(more or {}) do
+            outer[key] = value
+        end
+        w = proxied.start { backends = 2, routes = {
+            { service = "shop", more = outer },
+            { service = "v2", more = { inner = { service = "shop", place = 1, canary = 1 } } },
+        } }
+        w:roster { w:entry(1), w:entry(2, { service = "v2", id = "v2-1" }) }
+    end
+
+    local function lands(more)
+        local c = w:client()
+        c:get("/", "Connection: close\r\n" .. (more or ""))
+        local u, i = w:accept_any()
+        local head = u:read_head()
+        u:ok("", "Connection: close\r\n")
+        local status = c:answer()
+        c:close()
+        u:close()
+        return i, status, head
+    end
+
+    it("get those that a header names, and their part of the others", function()
+        world { services = { { percent = 0, header = "X-Canary", value = "1" } } }
+        for _ = 1, 3 do
+            assert.equal(1, (lands()))
+            assert.equal(2, (lands "X-Canary: 1\r\n"))
+        end
+    end)
+
+    it("leave requests to the route's own service while they have no backend", function()
+        world { services = { { percent = 100 } } }
+        assert.equal(2, (lands()))
+        w:roster { w:entry(1), w:entry(2, { service = "v2", id = "v2-1", draining = true }) }
+        assert.equal(1, (lands()))
+        w:roster { w:entry(1) }
+        assert.equal(1, (lands()))
+        w:roster { w:entry(1), w:entry(2, { service = "v2", id = "v2-1" }) }
+        assert.equal(2, (lands()))
+    end)
+
+    it("have the steps of their route, and are found by no request themselves", function()
+        world({ services = { { percent = 100 } } }, { path_change = { add = "/v2" }, cors = { origins = { "https://a.example" } } })
+        local i, status, head = lands()
+        assert.same({ 2, 200 }, { i, status })
+        assert.truthy(head:find "^GET /v2/ HTTP", head)
+    end)
+
+    it("are counted under their own service's route, each request once", function()
+        world { services = { { percent = 0, header = "X-Canary" } } }
+        lands()
+        lands "X-Canary: 1\r\n"
+        lands "X-Canary: 1\r\n"
+        local board = C.proxydriver_board(w.driver)
+        proxied.eventually(function()
+            local counts, in_flight = {}, 0
+            for i = 0, C.board_counts_used(board, 0) - 1 do
+                local count = tonumber(C.board_count_at(board, 0, i).count)
+                counts[#counts + 1] = count > 0 and count or nil
+            end
+            for i = 0, C.board_times_used(board, 0) - 1 do
+                in_flight = in_flight + tonumber(C.board_times_at(board, 0, i).in_flight)
+            end
+            table.sort(counts)
+            return in_flight == 0 and table.concat(counts, " ") == "1 2"
+        end, "one is not counted, or twice")
+    end)
+
+    it("go with their route in a reload", function()
+        world { services = { { percent = 100 } } }
+        assert.equal(2, (lands()))
+        w:must(w:configure { { service = "shop" }, { service = "v2", path = "/v2" } })
+        w:must "commit"
+        assert.equal(1, (lands()))
+    end)
+end)

@@ -189,6 +189,55 @@ describe("script_load, the edge", function()
         refused('cors = { origin = "*" }', 'unknown key: did you mean "origins"?')
     end)
 
+    local function canaries(text, more)
+        return load(([[
+service "web" { backends = { "127.0.0.1:9" }, route = { { listen = ":8081" }, { listen = ":8080", path = "/x",
+    strip_prefix = true, balance = { "ewma" }, max_body = "1k",
+    canary = %s } } }
+service "web-v2" { backends = { "127.0.0.1:8" }, route = { listen = ":8082" } }
+%s]]):format(text, more or ""))
+    end
+
+    it("gives a canary's service an inner route, with all but the steps", function()
+        local config, why = canaries [[{ service = "web-v2", percent = 5, header = "X-Canary", value = "1", key = "cookie:user" }]]
+        assert.is_not_nil(config, why)
+        local outer, inner = config.services[1].routes[2], config.services[2].routes[2]
+        assert.same({ key = "cookie:user", services = { { service = "web-v2", percent = 5, header = "X-Canary", value = "1" } } },
+            outer.canary)
+        assert.same({ service = "web", place = 2, canary = 1 }, inner.inner)
+        assert.is_nil(inner.canary or inner.path_change)
+        assert.same({ outer.listen, outer.path, outer.max_body_bytes, outer.balance },
+            { inner.listen, inner.path, inner.max_body_bytes, inner.balance })
+        config = canaries [[{ { service = "web-v2", percent = 5 }, { service = "v3", cookie = "beta" } }]]
+        assert.is_nil(config)
+        config, why = canaries([[{ { service = "web-v2", percent = 5 }, { service = "v3", cookie = "beta" } }]],
+            'service "v3" { backends = { "127.0.0.1:7" } }')
+        assert.is_not_nil(config, why)
+        assert.same({ service = "web", place = 2, canary = 2 }, config.services[3].routes[1].inner)
+    end)
+
+    it("refuses canaries that lead nowhere", function()
+        for text, sentence in pairs {
+            ['{ service = "web-v3", percent = 5 }'] = 'canary.service: unknown service "web-v3": did you mean "web-v2"?',
+            ['{ service = "web", percent = 5 }'] = "canary.service: is the route's own service",
+            ['{ service = "moved", percent = 5 }'] = 'canary.service: "moved" has no backends',
+            ['{ service = "web-v2" }'] = "says of no request that it goes there",
+            ['{ service = "web-v2", value = "1", percent = 1 }'] = "canary.value: of what?",
+            ['{ service = "web-v2", header = "X", key = "address" }'] = "canary.key: goes with percent",
+            ['{ service = "web-v2", percent = 5, key = "client" }'] = 'canary.key: expected "address", "header:NAME"',
+            ['{ service = "web-v2", percent = 101 }'] = "canary.percent: must be between 0 and 100 percent",
+            ['{ { service = "web-v2", percent = 60 }, { service = "web-v2", percent = 60 } }'] = "is 120 percent together",
+            ['{ service = "web-v2", percnt = 5 }'] = 'did you mean "percent"?',
+            ['"web-v2"'] = "canary: expected a table",
+            ["{}"] = "service is missing",
+        } do
+            local config, why = canaries(text, 'service "moved" { route = { listen = ":8083", redirect = "https" } }')
+            assert.is_nil(config, "was taken: " .. text)
+            assert.truthy(why:find(sentence, 1, true), why)
+            assert.truthy(why:find("tidegate.lua:[1-3]: "), why)
+        end
+    end)
+
     it("is for HTTP", function()
         local config, why = load 'service "w" { backends = { "127.0.0.1:9" }, route = { listen = "tcp://:80", redirect = "https" } }'
         assert.is_nil(config)
