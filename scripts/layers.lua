@@ -18,7 +18,7 @@ local ROOMS = {
     engine = { may = { "base", "net" } },
     probe = { may = { "base", "net" } },
     store = { may = { "base" } },
-    acme = { may = { "base", "net/jose.h" } },
+    acme = { may = { "base", "net/certificate.h", "net/jose.h" } },
     proxy = { may = { "base", "board", "ipc", "net", "edge", "script" } },
     -- Of engine and probe only the interface: fleet starts work through a table and through ports.
     fleet = { may = { "base", "board", "engine/engine.h", "probe/probe.h" } },

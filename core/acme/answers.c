@@ -1,7 +1,6 @@
 /* answers.c: what an authority's answers mean for an order; see acme.h.
  *
  * Everything in them comes from outside: what is missing or of another shape ends the order with a sentence. */
-#include <errno.h>
 #include <string.h>
 
 #include "acme/account.h"
@@ -10,6 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/certificate.h"
 #include "net/jose.h"
 
 enum {
@@ -272,19 +272,23 @@ static void take_poll(struct acme_order *o, const struct cJSON *json,
 
 static void take_certificate(struct acme_order *o, const struct acme_answer *answer)
 {
-    uint64_t from_ms, to_ms;
-    char *key = jose_key_pem(o->key);
-    int rc = jose_certificate_check(answer->body, key, o->name, &from_ms, &to_ms);
-    mem_free(key);
-    if (rc) {
-        fail(o, rc == -EINVAL         ? "what was issued is no certificate"
-                : rc == -EKEYREJECTED ? "what was issued is not for the key in the request"
-                                      : "what was issued is not for the name in the request");
-        return;
+    struct certificate *c = NULL;
+    char *key = jose_key_pem(o->key), *why = NULL;
+    int rc = certificate_new(answer->body, answer->body_len, &c, &why);
+    rc = rc ? rc : certificate_take_key(c, key, strlen(key), &why);
+    if (!rc && !certificate_covers(c, o->name)) {
+        why = mem_copy("is not for the name in the request");
     }
-    mem_free(o->chain);
-    o->chain = mem_copy_bytes(answer->body, answer->body_len);
-    acme_order_to(o, ORDER_DONE);
+    if (why) {
+        acme_order_fail(o, mem_printf("what was issued %s", why), 0);
+    } else {
+        mem_free(o->chain);
+        o->chain = mem_copy(c->chain);
+        acme_order_to(o, ORDER_DONE);
+    }
+    mem_free(key);
+    mem_free(why);
+    certificate_free(c);
 }
 
 void acme_order_take(struct acme_order *o, const struct acme_answer *answer, uint64_t now_ms)

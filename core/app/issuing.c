@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/certificate.h"
 #include "net/jose.h"
 #include "net/tls.h"
 
@@ -51,30 +52,36 @@ static void free_name(struct issuing_name *n)
 {
     mem_free(n->name);
     mem_free(n->directory);
-    mem_free(n->chain);
-    mem_free(n->key);
+    certificate_free(n->certificate);
     mem_free(n->error);
     mem_free(n);
 }
 
-/* Takes a certificate over; -errno when it is not one for this name. */
+/* Takes a certificate over; -EINVAL with a sentence: it is none for this name. */
 static int set_certificate(struct issuing_name *n, const char *directory, const char *chain,
-                           const char *key)
+                           const char *key, char **reterr)
 {
-    uint64_t from_ms, to_ms;
-    int rc = jose_certificate_check(chain, key, n->name, &from_ms, &to_ms);
+    struct certificate *c = NULL;
+    int rc = certificate_new(chain, strlen(chain), &c, reterr);
+    rc = rc ? rc : certificate_take_key(c, key, strlen(key), reterr);
+    if (!rc && !certificate_covers(c, n->name)) {
+        *reterr = mem_printf("is not for %s", n->name);
+        rc = -EINVAL;
+    }
     if (rc) {
+        certificate_free(c);
         return rc;
     }
     mem_free(n->directory);
-    mem_free(n->chain);
-    mem_free(n->key);
+    certificate_free(n->certificate);
     n->directory = mem_copy(directory);
-    n->chain = mem_copy(chain);
-    n->key = mem_copy(key);
-    n->from_ms = from_ms;
-    n->to_ms = to_ms;
+    n->certificate = c;
     return 0;
+}
+
+static uint64_t end_ms(const struct issuing_name *n)
+{
+    return (uint64_t)n->certificate->not_after_s * 1000;
 }
 
 static void set_error(struct issuing_name *n, const char *error)
@@ -90,9 +97,9 @@ static void keep_name(struct master *m, const struct issuing_name *n)
 {
     struct cJSON *json = json_object();
     json_set_str(json, "directory", n->directory);
-    if (n->chain) {
-        json_set_str(json, "chain", n->chain);
-        json_set_str(json, "key", n->key);
+    if (n->certificate) {
+        json_set_str(json, "chain", n->certificate->chain);
+        json_set_str(json, "key", n->certificate->key);
     }
     json_set_num(json, "failures", n->failures);
     json_set_num(json, "due_ms", (double)n->due_ms);
@@ -118,11 +125,13 @@ static void on_kept(struct master *m, const char *kind, const char *key, const c
     if (!strncmp(key, "name ", 5) && json) {
         struct issuing_name *n = add_name(x, key + 5);
         const char *chain = json_str(json, "chain", NULL);
-        if (chain &&
-            set_certificate(n, json_str(json, "directory", ""), chain, json_str(json, "key", ""))) {
-            log_warn("a certificate that was kept is not usable: another is asked for", "name=%s",
-                     n->name);
+        char *why = NULL;
+        if (chain && set_certificate(n, json_str(json, "directory", ""), chain,
+                                     json_str(json, "key", ""), &why)) {
+            log_warn("a certificate that was kept cannot be used: another is asked for",
+                     "name=%s why=%s", n->name, why);
         }
+        mem_free(why);
         n->failures = (unsigned)json_int(json, "failures", 0);
         n->due_ms = n->failures ? (uint64_t)json_num(json, "due_ms", 0) : 0;
         set_error(n, json_str(json, "error", NULL));
@@ -212,8 +221,9 @@ static void apply_authority(struct master *m, const struct cJSON *acme)
 /* When it is asked for: from the certificate that there is, unless a failure says later. */
 static void schedule(const struct issuing *x, struct issuing_name *n)
 {
-    bool ours = n->chain && str_same(n->directory, acme_account_directory(x->account));
-    uint64_t at = ours ? acme_renew_ms(n->from_ms, n->to_ms, n->name) : 0;
+    const struct certificate *c = n->certificate;
+    bool ours = c && str_same(n->directory, acme_account_directory(x->account));
+    uint64_t at = ours ? acme_renew_ms((uint64_t)c->not_before_s * 1000, end_ms(n), n->name) : 0;
     n->due_ms = n->failures && n->due_ms > at ? n->due_ms : at;
 }
 
@@ -267,17 +277,18 @@ void issuing_done(struct master *m, const char *name, const char *chain, const c
 {
     struct issuing *x = m->issuing;
     struct issuing_name *n = find_name(x, name);
-    bool renewed = n && n->chain;
-    if (!n || set_certificate(n, acme_account_directory(x->account), chain, key)) {
-        issuing_failed(m, name, "what was issued cannot be used", 0);
+    bool renewed = n && n->certificate;
+    char *why = NULL, until[32];
+    if (!n || set_certificate(n, acme_account_directory(x->account), chain, key, &why)) {
+        issuing_failed(m, name, why ? why : "nobody asked for it", 0);
+        mem_free(why);
         return;
     }
-    char until[32];
     n->failures = 0;
     set_error(n, NULL);
     schedule(x, n);
     keep_name(m, n);
-    clock_iso(n->to_ms, until, sizeof until);
+    clock_iso(end_ms(n), until, sizeof until);
     m->counters.renewals_ok++;
     log_info(renewed ? "certificate renewed" : "certificate issued", "name=%s valid_until=%s", name,
              until);
@@ -294,9 +305,9 @@ void issuing_failed(struct master *m, const char *name, const char *why, uint64_
     if (!n) {
         return;
     }
-    uint64_t chance = 0, now_ms = clock_wall_ms();
+    uint64_t chance = UINT64_MAX / 2, now_ms = clock_wall_ms();
     char again[32];
-    must(!uv_random(NULL, NULL, &chance, sizeof chance, 0, NULL));
+    (void)uv_random(NULL, NULL, &chance, sizeof chance, 0, NULL); /* without: as long as it says */
     n->failures += n->failures < 1000;
     n->due_ms = acme_retry_ms(now_ms, x->retry_ms, n->failures, (double)(chance >> 11) / 0x1p53,
                               not_before_ms);
@@ -305,8 +316,8 @@ void issuing_failed(struct master *m, const char *name, const char *why, uint64_
     clock_iso(n->due_ms, again, sizeof again);
     log_warn("no certificate", "name=%s failures=%u next=%s why=%s", name, n->failures, again, why);
     char *detail = mem_printf("%s; next try %s", why, again);
-    history_note(m, "certificate", name, n->chain ? "could not be renewed" : "could not be got",
-                 detail, true);
+    history_note(m, "certificate", name,
+                 n->certificate ? "could not be renewed" : "could not be got", detail, true);
     mem_free(detail);
 }
 
@@ -380,9 +391,12 @@ static struct cJSON *name_status(const struct master *m, const struct issuing_na
     struct cJSON *one = json_object();
     uint64_t now_ms = clock_wall_ms();
     json_set_str(one, "name", n->name);
-    json_set_str(one, "state", !n->chain ? "missing" : n->to_ms <= now_ms ? "expired" : "valid");
-    if (n->chain) {
-        set_time(one, "valid_until", n->to_ms);
+    json_set_str(one, "state",
+                 !n->certificate       ? "missing"
+                 : end_ms(n) <= now_ms ? "expired"
+                                       : "valid");
+    if (n->certificate) {
+        set_time(one, "valid_until", end_ms(n));
     }
     if (*state) {
         json_set_str(one, "order", state);

@@ -8,6 +8,7 @@
 #include "acme/acme.h"
 
 struct cJSON;
+struct certificate;
 struct issuing_run;
 struct master;
 
@@ -15,14 +16,13 @@ struct master;
 struct issuing_name {
     struct issuing_name *next;
     char *name;
-    bool named;              /* while a configuration is applied: it names it */
-    bool wanted;             /* by the configuration in force */
-    char *directory;         /* of the authority that issued what we have; "" = we have none */
-    char *chain, *key;       /* PEM, or NULL */
-    uint64_t from_ms, to_ms; /* ... valid */
-    uint64_t due_ms;         /* wall clock: when it is asked for; 0 = now */
-    unsigned failures;       /* in a row */
-    char *error;             /* the last of them, or NULL */
+    bool named;                      /* while a configuration is applied: it names it */
+    bool wanted;                     /* by the configuration in force */
+    struct certificate *certificate; /* what was issued, or NULL */
+    char *directory;                 /* of the authority that issued it; "" = none */
+    uint64_t due_ms;                 /* wall clock: when it is asked for; 0 = now */
+    unsigned failures;               /* in a row */
+    char *error;                     /* the last of them, or NULL */
 };
 
 struct issuing {

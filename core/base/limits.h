@@ -20,10 +20,30 @@ enum {
     LIMIT_PROXY_HEADER_BYTES = 4 << 10,  /* of the PROXY protocol */
     LIMIT_FIELDS = 100,                  /* fields in one HTTP head, and in one trailer section */
     LIMIT_CHUNK_EXTRA_BYTES = 8 << 10,   /* extensions and trailers of one chunked body */
-    LIMIT_LOG_LINE_BYTES = 8 << 10,      /* one line of our log */
-    LIMIT_REASON_BYTES = 512,            /* a reason that is kept for status */
-    LIMIT_CODER_BYTES = 64 << 20,        /* what compresses answers, in one worker */
-    LIMIT_DECISIONS = 1024,              /* decision records kept in memory */
+    /* One connection of HTTP/2: at once, of one header block, or at once and then so many a second. */
+    LIMIT_H2_STREAMS = 128,     /* requests under way */
+    LIMIT_H2_CONTINUATIONS = 8, /* frames of a header block behind its first */
+    LIMIT_H2_BLOCK_BYTES =
+        64 << 10, /* of a header block, decoded; over LIMIT_HEAD_BYTES it is answered 431 */
+    LIMIT_H2_BLOCK_FIELDS = 1000, /* the same of its fields, over LIMIT_FIELDS */
+    LIMIT_H2_RESETS = 500,        /* streams cancelled by the client or for its mistakes */
+    LIMIT_H2_RESETS_S = 50,
+    LIMIT_H2_SETTINGS = 20, /* the other frames that cost us and bring nothing */
+    LIMIT_H2_SETTINGS_S = 2,
+    LIMIT_H2_PINGS = 200,
+    LIMIT_H2_PINGS_S = 20,
+    LIMIT_H2_EMPTY = 100,
+    LIMIT_H2_EMPTY_S = 10,
+    LIMIT_H2_PRIORITIES = 500,
+    LIMIT_H2_PRIORITIES_S = 100,
+    LIMIT_H2_WINDOWS = 2000, /* beside four for each frame that we send */
+    LIMIT_H2_WINDOWS_S = 200,
+    LIMIT_H2_UNKNOWN = 100,
+    LIMIT_H2_UNKNOWN_S = 10,
+    LIMIT_LOG_LINE_BYTES = 8 << 10,       /* one line of our log */
+    LIMIT_REASON_BYTES = 512,             /* a reason that is kept for status */
+    LIMIT_CODER_BYTES = 64 << 20,         /* what compresses answers, in one worker */
+    LIMIT_DECISIONS = 1024,               /* decision records kept in memory */
     LIMIT_POLICY_MEMORY_BYTES = 64 << 20, /* one Lua state */
     LIMIT_POLICY_CPU_MS = 50,             /* thread CPU time of one cold decision */
     LIMIT_POLICY_LOAD_CPU_MS = 500,       /* of loading one policy and making its instance */

@@ -404,6 +404,7 @@ static void clear(uint64_t *field)
 void board_worker_reset(struct board *b, unsigned worker)
 {
     board_set(&board_worker(b, worker)->connections, 0);
+    board_set(&board_worker(b, worker)->h2_connections, 0);
     board_set(&board_worker(b, worker)->queued, 0);
     board_set(&board_worker(b, worker)->interpreted, 0);
     for (unsigned route = 0; route < BOARD_ROUTES; route++) {

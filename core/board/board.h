@@ -106,6 +106,20 @@ struct board_row {
     struct board_bucket window[BOARD_WINDOW];
 };
 
+/* Why a connection of HTTP/2 was ended by us: more in a second than LIMIT_H2_... of these. */
+enum board_h2_flood {
+    BOARD_H2_RESETS, /* streams cancelled, or streams that had to be */
+    BOARD_H2_SETTINGS,
+    BOARD_H2_PINGS,
+    BOARD_H2_EMPTY, /* frames that carry nothing */
+    BOARD_H2_PRIORITIES,
+    BOARD_H2_WINDOWS,       /* WINDOW_UPDATE */
+    BOARD_H2_CONTINUATIONS, /* of one header block */
+    BOARD_H2_HEADERS,       /* a header block that grows without end, or never ends */
+    BOARD_H2_UNKNOWN,       /* frames of unknown types */
+    BOARD_H2_FLOODS
+};
+
 /* One worker process. */
 struct board_worker {
     uint64_t heartbeat; /* odd while inside Lua */
@@ -132,6 +146,9 @@ struct board_worker {
     uint64_t auth_failed;  /* requests refused since their credentials are wrong */
     uint64_t auth_errors;  /* requests refused since theirs could not be checked */
     uint64_t rate_limited; /* requests refused since a route is asked too often */
+    uint64_t h2_connections; /* gauge: open client connections with HTTP/2 */
+    uint64_t h2_streams;     /* requests that came by them */
+    uint64_t h2_floods[BOARD_H2_FLOODS];
 };
 
 /* A second of a route. */

@@ -37,9 +37,4 @@ int jose_csr(const struct jose_key *key, const char *name, char **ret_csr);
 int jose_alpn_certificate(const char *name, const char *authorization, char **ret_chain,
                           char **ret_key);
 
-/* From when to when the first certificate of a PEM chain is valid, in ms since 1970. -EINVAL: none is there;
- * -EKEYREJECTED: it is not for this key (a PEM text); -ENOKEY: it is not for this name. */
-int jose_certificate_check(const char *chain, const char *key, const char *name,
-                           uint64_t *ret_from_ms, uint64_t *ret_to_ms);
-
 #endif

@@ -1,10 +1,9 @@
-/* jose_x509.c: requests for certificates, certificates of challenges, and what a certificate says; see jose.h. */
+/* jose_x509.c: requests for certificates, and those of challenges; see jose.h. */
 #include "net/jose.h"
 #include "net/jose_key.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/ban.h"
 #include "base/mem.h"
@@ -135,37 +134,5 @@ int jose_alpn_certificate(const char *name, const char *authorization, char **re
     }
     X509_free(cert);
     jose_key_free(key);
-    return rc;
-}
-
-/* ---- What a certificate says ----------------------------------------------------------------- */
-
-static uint64_t moment_ms(const ASN1_TIME *at)
-{
-    struct tm tm;
-    time_t seconds = ASN1_TIME_to_tm(at, &tm) ? timegm(&tm) : 0;
-    return seconds > 0 ? (uint64_t)seconds * 1000u : 0;
-}
-
-int jose_certificate_check(const char *chain, const char *key, const char *name,
-                           uint64_t *ret_from_ms, uint64_t *ret_to_ms)
-{
-    struct jose_key *own = NULL;
-    BIO *bio = BIO_new_mem_buf(chain, -1);
-    X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, (void *)(uintptr_t) "") : NULL;
-    BIO_free(bio);
-    int rc = cert ? jose_key_read(key, &own) : -EINVAL;
-    if (!rc && X509_check_private_key(cert, own->pkey) <= 0) {
-        rc = -EKEYREJECTED;
-    }
-    if (!rc && X509_check_host(cert, name, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) <= 0) {
-        rc = -ENOKEY;
-    }
-    if (!rc) {
-        *ret_from_ms = moment_ms(X509_get0_notBefore(cert));
-        *ret_to_ms = moment_ms(X509_get0_notAfter(cert));
-    }
-    jose_key_free(own);
-    X509_free(cert);
     return rc;
 }

@@ -195,7 +195,6 @@
     X(X509_VERIFY_PARAM_set_hostflags) \
     X(X509_add_ext) \
     X(X509_check_ca) \
-    X(X509_check_host) \
     X(X509_check_private_key) \
     X(X509_cmp) \
     X(X509_cmp_current_time) \
@@ -404,7 +403,6 @@ extern struct openssl openssl;
 #define X509_VERIFY_PARAM_set_hostflags openssl.X509_VERIFY_PARAM_set_hostflags
 #define X509_add_ext openssl.X509_add_ext
 #define X509_check_ca openssl.X509_check_ca
-#define X509_check_host openssl.X509_check_host
 #define X509_check_private_key openssl.X509_check_private_key
 #define X509_cmp openssl.X509_cmp
 #define X509_cmp_current_time openssl.X509_cmp_current_time

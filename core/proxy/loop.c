@@ -185,7 +185,8 @@ static void run_ready(struct proxy *p)
 
 static int wait_ms(struct proxy *p)
 {
-    if (!list_empty(&p->ready) || !list_empty(&p->links_due) || p->uv_due) {
+    if (!list_empty(&p->ready) || !list_empty(&p->links_due) || !list_empty(&p->h2_due) ||
+        p->uv_due) {
         return 0;
     }
     int wait = proxy_timeout_next(p);
@@ -249,6 +250,9 @@ void proxy_run(struct proxy *p)
         proxy_queue_run(p);
         if (!list_empty(&p->links_due)) {
             proxy_links_run(p);
+        }
+        if (!list_empty(&p->h2_due)) {
+            proxy_h2_run(p);
         }
         if (p->uv_due || n <= 0 || ++p->rounds >= UV_ROUNDS) {
             run_uv(p);

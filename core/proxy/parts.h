@@ -4,6 +4,7 @@
  *   pool.c      objects from memory that was sized at start
  *   timeout.c   one FIFO list for each length of time
  *   server.c    listeners, accepting
+ *   h2.c        a client connection with many streams, each with a session of its own: h2.h and its files
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER; or a client behind a carrier
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   pause.c     requests that wait for a step;  login.c  passwords, checked on threads
@@ -85,6 +86,10 @@ struct proxy {
     struct pool session_pool, exchange_pool, upstream_pool, link_pool, block_pool, course_pool;
     struct exchange **deadlines; /* a heap; NULL: nobody ever had one */
     uint32_t deadline_count;
+    struct pool h2_pool, stream_pool;
+    struct list h2_due; /* connections of HTTP/2 with something to write */
+    struct nghttp2_session_callbacks *h2_callbacks;
+    struct nghttp2_option *h2_options;
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;
     struct timeout *silence_timeout, *pong_timeout;

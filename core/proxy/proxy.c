@@ -61,6 +61,8 @@ static int init_pools(struct proxy *p)
             : proxy_pool_init(&p->upstream_pool, sizeof(struct upstream),
                               sessions + UPSTREAMS_BESIDE);
     rc = rc ? rc : proxy_pool_init(&p->link_pool, sizeof(struct link), LINKS_MOST);
+    rc = rc ? rc : proxy_pool_init(&p->h2_pool, proxy_h2_bytes(), sessions);
+    rc = rc ? rc : proxy_pool_init(&p->stream_pool, proxy_h2_stream_bytes(), sessions);
     return rc ? rc : proxy_pool_init(&p->block_pool, sizeof(struct block), blocks);
 }
 
@@ -70,6 +72,7 @@ static void init_lists(struct proxy *p)
     list_init(&p->listeners);
     list_init(&p->ready);
     list_init(&p->grave);
+    list_init(&p->h2_due);
     for (int i = 0; i < CLIENT_BUCKETS; i++) {
         list_init(&p->clients[i]);
     }
@@ -138,6 +141,9 @@ void proxy_free(struct proxy *p)
     proxy_pool_free(&p->upstream_pool);
     proxy_pool_free(&p->link_pool);
     proxy_pool_free(&p->block_pool);
+    proxy_pool_free(&p->h2_pool);
+    proxy_pool_free(&p->stream_pool);
+    proxy_h2_end(p);
     proxy_pool_free(&p->course_pool);
     proxy_past_close(p);
     proxy_spans_free(p->spans);

@@ -280,6 +280,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     struct port *port = add_port(g, address);
     shorter(&port->client_timeout, r->client_timeout);
     shorter(&port->header_timeout, header);
+    port->no_http2 = port->no_http2 || !json_bool(json, "http2", true);
     if (json_bool(json, "tcp", false) ? port->tcp || port->count : port->tcp != NULL) {
         *reterr = mem_printf("service %s: another route has listen %s, and TCP shares none", name,
                              address);

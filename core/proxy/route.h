@@ -201,6 +201,7 @@ struct port { /* one listening address */
     uint32_t count;
     struct map exact;                                /* host -> struct site * */
     struct timeout *client_timeout, *header_timeout; /* before a route is known */
+    bool no_http2;                                   /* only HTTP/1 */
     struct route *tcp; /* its connections are tunnels to this route's backends; NULL: HTTP */
     const struct trust *proxies; /* they begin with a PROXY header; NULL: nobody does */
 };

@@ -263,6 +263,8 @@ void proxy_drain(struct proxy *p, uint32_t deadline_ms, uint32_t listen_ms)
         struct session *s = list_owner(at, struct session, node);
         if (s->state == SESSION_HEAD && !s->in) {
             proxy_timeout_start(p, &s->conn, p->drain_timeout);
+        } else if (s->state == SESSION_H2) {
+            proxy_h2_drain(s);
         }
     }
 }

@@ -80,6 +80,7 @@ void proxy_session_kill(struct session *s, bool reset)
         return;
     }
     s->state = SESSION_DEAD;
+    proxy_h2_free(s);
     proxy_block_give(p, &s->in);
     proxy_block_give(p, &s->out);
     list_remove(&s->node);
@@ -107,7 +108,9 @@ static struct session *oldest_idle(const struct timeout *t)
     for (int i = 0; i < EVICT_LOOKS && at != &t->conns; i++, at = at->next) {
         struct conn *c = list_owner(at, struct conn, node);
         struct session *s = c->kind == CONN_CLIENT ? list_owner(c, struct session, conn) : NULL;
-        if (s && s->state == SESSION_HEAD && !s->in && !s->out && proxy_conn_quiet(c)) {
+        bool idle = s && ((s->state == SESSION_HEAD && !s->in && !s->out) ||
+                          (s->state == SESSION_H2 && proxy_h2_idle(s)));
+        if (idle && proxy_conn_quiet(c)) {
             return s;
         }
     }
@@ -135,6 +138,7 @@ void proxy_session_next(struct session *s)
     must(!s->ex);
     proxy_timeout_stop(&s->conn);
     s->starved = false;
+    s->served = true;
     s->state = s->last || s->carrier ? SESSION_CLOSING : SESSION_HEAD;
 }
 
@@ -349,6 +353,9 @@ static bool take_head(struct session *s, struct str bytes)
     case HTTP1_RESULTS:
         break;
     }
+    if (proxy_h2_speaks(s, bytes)) {
+        return proxy_h2_begin(s, bytes);
+    }
     return refuse_head(s, status, "the request could not be understood");
 }
 
@@ -374,6 +381,12 @@ void proxy_session_request(struct session *s, struct str head, struct route *rou
             s->conn.error = !s->in;
         }
     }
+    proxy_session_step(s);
+}
+
+void proxy_session_refuse(struct session *s, int status, const char *why)
+{
+    (void)refuse_head(s, status, why);
     proxy_session_step(s);
 }
 
@@ -513,6 +526,9 @@ void proxy_session_step(struct session *s)
         case SESSION_EXCHANGE:
             more = step_exchange(s);
             break;
+        case SESSION_H2:
+            more = proxy_h2_step(s);
+            break;
         case SESSION_CLOSING:
             more = step_closing(s);
             break;
@@ -555,6 +571,9 @@ void proxy_session_timeout(struct session *s)
         } else {
             proxy_exchange_timeout(s->ex);
         }
+        break;
+    case SESSION_H2:
+        proxy_h2_timeout(s);
         break;
     case SESSION_CLOSING:
     case SESSION_LINGER:

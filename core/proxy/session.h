@@ -17,6 +17,7 @@
 struct access;
 struct cJSON;
 struct exchange;
+struct h2;
 struct port;
 struct proxy;
 struct route;
@@ -46,6 +47,7 @@ enum session_state {
     SESSION_PROXIED, /* a proxy that is believed first says for whom it comes */
     SESSION_HEAD,
     SESSION_EXCHANGE,
+    SESSION_H2,      /* carries sessions of its own */
     SESSION_CLOSING, /* what waits is written, then it ends */
     SESSION_LINGER,  /* we wrote all; reads until the client has closed too */
     SESSION_DEAD,
@@ -85,6 +87,7 @@ struct session {
     bool starved;      /* what is in `in` is not a whole head */
     bool last;         /* ends with the present answer */
     bool untidy;       /* request bytes may still come: linger */
+    bool served;       /* has had an exchange */
     bool ended;        /* by a carrier: nothing follows what recv gave */
     uint32_t lingered; /* bytes thrown away since */
     uint32_t key;
@@ -97,6 +100,7 @@ struct session {
     char peer[NET_IP_TEXT];        /* the client, as all see it: policies, limits, logs, backends */
     const struct carrier *carrier; /* NULL: the client is behind `conn` */
     void *carried;                 /* the carrier's own */
+    struct h2 *h2;                 /* SESSION_H2 */
 };
 
 void proxy_session_new(struct proxy *p, struct listener *l, int fd,
@@ -108,6 +112,8 @@ struct session *proxy_session_carry(struct proxy *p, struct listener *l,
 /* Its request: `head` is HTTP/1.1 text, whole; "Transfer-Encoding: chunked" says that a body of unknown length comes.
  * `route`: NULL = by the head. The session may be dead afterwards. */
 void proxy_session_request(struct session *s, struct str head, struct route *route);
+/* Refuses it instead. */
+void proxy_session_refuse(struct session *s, int status, const char *why);
 /* Does all that can be done now. The session may be dead afterwards. */
 void proxy_session_step(struct session *s);
 /* Has it stepped behind the present batch of events. */
@@ -152,6 +158,28 @@ void proxy_peer_find(struct session *s, const struct route *r, const struct http
 bool proxy_peer_secure(const struct session *s);
 /* The PROXY header (version 1 or 2) that tells a backend of the client. Its length. */
 size_t proxy_peer_write(const struct session *s, int version, char to[NET_PROXIED_BYTES]);
+
+/* ---- h2.c -------------------------------------------------------------------------------- */
+
+/* Whether these first bytes are a client's of HTTP/2, and it may be one. */
+bool proxy_h2_speaks(const struct session *s, struct str bytes);
+/* The connection is one of HTTP/2 from here on; `bytes` came already. False: it is gone. */
+bool proxy_h2_begin(struct session *s, struct str bytes);
+/* Reads some; whether there may be more. */
+bool proxy_h2_step(struct session *s);
+void proxy_h2_timeout(struct session *s);
+/* Tells the client to go elsewhere. */
+void proxy_h2_drain(struct session *s);
+bool proxy_h2_idle(const struct session *s);
+/* Ends its streams. */
+void proxy_h2_free(struct session *s);
+/* Writes what a round came to. */
+void proxy_h2_run(struct proxy *p);
+/* Sizes of a connection's and a stream's own memory. */
+size_t proxy_h2_bytes(void);
+size_t proxy_h2_stream_bytes(void);
+/* Frees what all connections share. */
+void proxy_h2_end(struct proxy *p);
 
 /* ---- answer.c ---------------------------------------------------------------------------- */
 

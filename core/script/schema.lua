@@ -288,6 +288,8 @@ S.route = {
     doc = "in place of the cluster's; {} trusts nobody" },
   { "proxy_protocol", type = "boolean",
     doc = "connections of trusted_proxies begin with a PROXY header (version 1 or 2), others with none" },
+  { "http2", type = "boolean",
+    doc = "false: only HTTP/1 on this address; else clients may speak HTTP/2, by ALPN or at once" },
   { "forwarded", type = "boolean", doc = "backends get a Forwarded field (RFC 7239) beside X-Forwarded-For" },
   { "timeouts", type = "record", optional = true, out = false, doc = "time-outs by name", fields = {
     { "client_header", type = "duration", min = 0.001, unit = "s",

@@ -493,7 +493,7 @@ end
 
 -- What only HTTP has.
 local HTTP_ONLY = { "host", "path", "methods", "headers", "request_headers", "answer_headers", "max_body",
-    "min_body_rate", "client_timeout", "sticky", "request", "response_buffer" }
+    "min_body_rate", "client_timeout", "sticky", "request", "response_buffer", "http2" }
 
 local function check_tcp(r, given, path, ctx)
     r.tcp = type(given.listen) == "string" and given.listen:find "^tcp://" and true or nil

@@ -243,6 +243,21 @@ void watch_collected(struct families *f, const struct watch_target *t)
 
 /* ---- Workers ----------------------------------------------------------------------------- */
 
+static void floods(struct families *f, const struct board_worker *worker, const char *number)
+{
+    static const char *const REASONS[BOARD_H2_FLOODS] = {
+        "resets",  "settings",      "pings",   "empty_frames",   "priorities",
+        "windows", "continuations", "headers", "unknown_frames",
+    };
+    for (int i = 0; i < BOARD_H2_FLOODS; i++) {
+        struct labels labels;
+        labels_begin(&labels);
+        labels_add(&labels, "worker", number);
+        labels_add(&labels, "reason", REASONS[i]);
+        families_add(f, FAMILY_HTTP2_FLOODS, &labels, (double)board_get(&worker->h2_floods[i]));
+    }
+}
+
 static void workers(struct families *f, struct board *board)
 {
     static const struct {
@@ -266,6 +281,8 @@ static void workers(struct families *f, struct board *board)
         {FAMILY_RATE_LIMITED, offsetof(struct board_worker, rate_limited), 1},
         {FAMILY_AUTH_FAILED, offsetof(struct board_worker, auth_failed), 1},
         {FAMILY_AUTH_ERRORS, offsetof(struct board_worker, auth_errors), 1},
+        {FAMILY_HTTP2_CONNECTIONS, offsetof(struct board_worker, h2_connections), 1},
+        {FAMILY_HTTP2_REQUESTS, offsetof(struct board_worker, h2_streams), 1},
         {FAMILY_PICKS, offsetof(struct board_worker, picks), 1},
         {FAMILY_PICK_SECONDS, offsetof(struct board_worker, pick_ns_sum), 1e-9},
         {FAMILY_BALANCE_ERRORS, offsetof(struct board_worker, policy_errors), 1},
@@ -282,6 +299,7 @@ static void workers(struct families *f, struct board *board)
             double value = whole(board_worker(board, w), NUMBERS[i].offset);
             families_add(f, NUMBERS[i].family, &labels, value * NUMBERS[i].factor);
         }
+        floods(f, board_worker(board, w), number);
     }
 }
 

@@ -2,17 +2,7 @@
 --   local b = h2.serve(w:accept(1)); local r = b:request(); b:headers(r.id, { { ":status", "200" } }, true)
 local ffi = require "ffi"
 
-ffi.cdef [[
-typedef struct { uint8_t *name; uint8_t *value; size_t namelen; size_t valuelen; uint8_t flags; } h2_nv;
-int nghttp2_hd_deflate_new(void **deflater, size_t size);
-ssize_t nghttp2_hd_deflate_hd(void *deflater, uint8_t *to, size_t size, const h2_nv *nva, size_t count);
-void nghttp2_hd_deflate_del(void *deflater);
-int nghttp2_hd_inflate_new(void **inflater);
-ssize_t nghttp2_hd_inflate_hd2(void *inflater, h2_nv *nv, int *flags, const uint8_t *in, size_t len, int final);
-int nghttp2_hd_inflate_end_headers(void *inflater);
-void nghttp2_hd_inflate_del(void *inflater);
-]]
-local lib = ffi.load "nghttp2"
+local lib = require "hpack"
 
 local M = {}
 M.DATA, M.HEADERS, M.RST_STREAM, M.SETTINGS, M.PING, M.GOAWAY, M.WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8

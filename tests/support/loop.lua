@@ -4,7 +4,7 @@ local C, ffi = require("ffi_room").load "net/net.h"
 
 ffi.cdef [[
 struct looptest; struct testserver; struct uv_loop_s; struct net_client; struct net_call;
-struct loop_buf { char *data; size_t len, cap, limit; };
+struct loop_buf { char *data; size_t len, cap, limit; bool secret; };
 struct callrecord {
     uint32_t done, heads, pieces;
     int32_t error, status, head_status;

@@ -3,7 +3,7 @@ local mime = require "mime"
 local C, ffi = require("ffi_room").load("net/jose.h", "net/tls.h", "base/mem.h")
 assert(C.tls_load(ffi.new "char *[1]") == 0)
 
-local ENCODED = { EINVAL = -22, EKEYREJECTED = -129, ENOKEY = -126 }
+local EINVAL = -22
 
 -- RFC 7515, A.3.1: the key of the example for ES256.
 local RFC_KEY = [[
@@ -78,7 +78,7 @@ describe("net/jose", function()
             openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384", {}),
             openssl("pkcs8 -topk8 -in k -passout pass:secret", { k = pem }),
         } do
-            assert.equal(ENCODED.EINVAL, select(2, key_of(other)))
+            assert.equal(EINVAL, select(2, key_of(other)))
         end
     end)
 
@@ -121,7 +121,7 @@ describe("net/jose", function()
         assert.matches("DNS:" .. long:gsub("%.", "%%."), said)
         assert.not_matches("CN", said)
         for _, bad in ipairs { "", "*.shop.example", "a.example,DNS:b.example", "a b", ("a."):rep(127) .. "b" } do
-            assert.equal(ENCODED.EINVAL, C.jose_csr(key, bad, ret))
+            assert.equal(EINVAL, C.jose_csr(key, bad, ret))
         end
     end)
 
@@ -135,25 +135,8 @@ describe("net/jose", function()
         assert.matches("1%.3%.6%.1%.5%.5%.7%.1%.31: critical", said)
         assert.matches("DNS:shop.example\n", said)
         assert.truthy(openssl("asn1parse -in c", { c = pem }):lower():find("0420" .. digest, 1, true))
-        local from, to = ffi.new "uint64_t[1]", ffi.new "uint64_t[1]"
-        assert.equal(0, C.jose_certificate_check(pem, pem_key, "shop.example", from, to))
-        assert.is_true(tonumber(from[0]) / 1000 < os.time() and tonumber(to[0]) / 1000 > os.time())
-        assert.equal(ENCODED.EINVAL, C.jose_alpn_certificate("a,DNS:b", proof, chain, key))
-    end)
-
-    it("looks through a certificate", function()
-        local c = openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -subj /CN=c.example "
-            .. "-addext subjectAltName=DNS:shop.example -days 30 -out c 2>/dev/null && cat c k", {})
-        local from, to = ffi.new "uint64_t[1]", ffi.new "uint64_t[1]"
-        local key = c:match "%-%-%-%-%-BEGIN PRIVATE.*"
-        assert.equal(0, C.jose_certificate_check(c, key, "shop.example", from, to))
-        assert.equal(30 * 86400000, tonumber(to[0] - from[0]))
-        assert.near(os.time(), tonumber(from[0]) / 1000, 60)
-        -- The subject alone is no name.
-        assert.equal(ENCODED.ENOKEY, C.jose_certificate_check(c, key, "c.example", from, to))
-        assert.equal(ENCODED.EKEYREJECTED,
-            C.jose_certificate_check(c, text(C.jose_key_pem((key_of()))), "shop.example", from, to))
-        assert.equal(ENCODED.EINVAL, C.jose_certificate_check("nonsense", key, "shop.example", from, to))
-        assert.equal(ENCODED.EINVAL, C.jose_certificate_check(c, "nonsense", "shop.example", from, to))
+        assert.equal(openssl("x509 -in c -noout -pubkey", { c = pem }), openssl("pkey -in k -pubout", { k = pem_key }))
+        assert.matches("OK", openssl("x509 -in c -noout -checkend 86400 && echo OK", { c = pem }))
+        assert.equal(EINVAL, C.jose_alpn_certificate("a,DNS:b", proof, chain, key))
     end)
 end)

@@ -34,7 +34,7 @@ local refused = {
     { 400, get("", "CONNECT / HTTP/1.1") }, { 405, get("", "CONNECT a:443 HTTP/1.1") },
     { 414, get("", "GET /" .. ("x"):rep(20000) .. " HTTP/1.1") },
     { 405, get("Max-Forwards: 0\n", "TRACE / HTTP/1.1") },
-    { 505, "PRI * HTTP/2.0\n\nSM\n\n" }, { 400, "GET http://a/ HTTP/1.1\n\n" },
+    { 505, "PRI * HTTP/2.0\n\nXX\n\n" }, { 400, "GET http://a/ HTTP/1.1\n\n" },
     { 400, get("", "GET http://a:x/ HTTP/1.1") }, { 400, get("", "GET http:///x HTTP/1.1") },
     { 400, get("", "GET http://a b/ HTTP/1.1") }, { 400, get("", "GET //\\a/\1 HTTP/1.1") },
     { 400, get("", "GET /\11 HTTP/1.1") }, { 400, get("", "GET /\rX HTTP/1.1") }, { 400, get("", "OPTIONS a HTTP/1.1") },

@@ -1,0 +1,265 @@
+-- HTTP/2 to clients: each stream is a request like any other.
+local h2 = require "h2"
+local proxied = require "proxied"
+
+describe("proxy, HTTP/2", function()
+    local w
+
+    after_each(function()
+        w = proxied.finish(w)
+    end)
+
+    local function client()
+        return h2.client(w.port):start()
+    end
+
+    it("makes a stream a request, and the answer a stream", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1, "/a?b=c", { { "user-agent", "spec" }, { "cookie", "a=1" }, { "cookie", "b=2" } })
+        local u = w:accept(1)
+        local head = u:read_head()
+        assert.matches("^GET /a%?b=c HTTP/1.1\r\nHost: shop.example\r\n", head)
+        assert.matches("\r\nuser%-agent: spec\r\n", head)
+        assert.matches("\r\ncookie: a=1; b=2\r\n", head)
+        assert.matches("\r\nVia: 2.0 tidegate\r\n", head)
+        assert.not_matches("\r\n[Tt]ransfer%-[Ee]ncoding", head)
+        u:ok("hello", "X-Some: Thing\r\nConnection: close\r\n")
+        local a = c:answer(1)
+        assert.same({ 200, "hello", "Thing", "5" }, { a.status, a.body, a.fields["x-some"], a.fields["content-length"] })
+        assert.is_nil(a.fields.connection)
+        assert.is_true(c:alive())
+        assert.equal(1, tonumber(w:numbers().h2_connections))
+        assert.equal(1, tonumber(w:numbers().h2_streams))
+        assert.equal(0, tonumber(w:row(1).in_flight))
+        c:close()
+        proxied.eventually(function() return w:numbers().connections == 0 and w:numbers().h2_connections == 0 end)
+    end)
+
+    it("serves streams beside each other", function()
+        w = proxied.start {}
+        local c = client()
+        for i = 1, 5 do
+            c:get(2 * i - 1, "/" .. i)
+        end
+        local us = {}
+        for i = 1, 5 do
+            us[i] = w:accept(1)
+            us[i].path = us[i]:read_head():match "^GET /(%d)"
+        end
+        for i = 5, 1, -1 do
+            us[i]:ok("body " .. us[i].path)
+        end
+        for i = 1, 5 do
+            assert.equal("body " .. i, c:answer(2 * i - 1).body)
+        end
+    end)
+
+    it("passes bodies both ways, of known and of unknown length", function()
+        w = proxied.start {}
+        local c = client()
+        c:headers(1, h2.request("POST", "/", { { "content-length", "5" } }), 0)
+        local u = w:accept(1)
+        assert.matches("\r\nContent%-Length: 5\r\n", u:read_head())
+        c:data(1, "hel")
+        assert.equal("hel", u:read(3))
+        c:data(1, "lo", h2.END_STREAM)
+        assert.equal("lo", u:read(2))
+        u:ok "1"
+        assert.equal("1", c:answer(1).body)
+        c:headers(3, h2.request("POST", "/"), 0)
+        assert.matches("\r\nTransfer%-Encoding: chunked\r\n", u:read_head())
+        c:data(3, "hello")
+        assert.equal("5\r\nhello\r\n", u:read(10))
+        c:data(3, "", h2.END_STREAM)
+        assert.equal("0\r\n\r\n", u:read(5))
+        u:send "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        local a = c:answer(3)
+        assert.equal("abc", a.body)
+        assert.is_nil(a.fields["transfer-encoding"])
+        -- What came whole has a length.
+        c:send(h2.frame(h2.HEADERS, h2.END_HEADERS, 5, h2.block(h2.request("POST", "/")))
+            .. h2.frame(h2.DATA, h2.END_STREAM, 5, "whole"))
+        local head = u:read_head()
+        assert.matches("\r\nContent%-Length: 5\r\n", head)
+        assert.equal("whole", u:read(5))
+        u:ok "2"
+        assert.equal("2", c:answer(5).body)
+    end)
+
+    it("passes trailers and interim answers on", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1, "/", { { "te", "trailers" } })
+        local u = w:accept(1)
+        assert.matches("\r\nTE: trailers\r\n", u:read_head())
+        u:send "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+        u:send "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 2\r\n\r\n"
+        local a = c:answer(1)
+        assert.same({ "</a.css>", "ab", "2" }, { a.interim[1].link, a.body, a.trailers["x-sum"] })
+        c:get(3) -- and without having been asked for
+        u:read_head()
+        u:send "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 0\r\n\r\n"
+        a = c:answer(3)
+        assert.same({ "", "0" }, { a.body, a.trailers["x-sum"] })
+    end)
+
+    it("answers HEAD, 204 and 304 without a body", function()
+        w = proxied.start {}
+        local c = client()
+        c:headers(1, h2.request("HEAD", "/"))
+        local u = w:accept(1)
+        u:read_head()
+        u:send "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+        local a = c:answer(1)
+        assert.same({ 200, "5", "" }, { a.status, a.fields["content-length"], a.body })
+        for i, status in ipairs { 204, 304 } do
+            c:get(1 + 2 * i)
+            u:read_head()
+            u:send(("HTTP/1.1 %d X\r\n\r\n"):format(status))
+            a = c:answer(1 + 2 * i)
+            assert.same({ status, "" }, { a.status, a.body })
+        end
+    end)
+
+    it("repeats a stream's request at another backend, and answers what fails", function()
+        w = proxied.start { backends = 2 }
+        local c = client()
+        c:get(1)
+        local u, i = w:accept_any()
+        u:read_head()
+        u:close()
+        local other = w:accept(3 - i)
+        other:read_head()
+        other:ok "second"
+        assert.equal("second", c:answer(1).body)
+    end)
+
+    it("answers what no backend answers", function()
+        w = proxied.start { route = { max_retries = 0 } }
+        local c = client()
+        c:get(1, "/", { { "x-request-id", "mine" } })
+        local u = w:accept(1)
+        u:read_head()
+        u:close()
+        local a = c:answer(1)
+        assert.equal(502, a.status)
+        assert.matches("mine", a.body)
+        assert.is_true(c:alive())
+    end)
+
+    it("cuts a stream whose backend breaks off, and no other", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1)
+        c:get(3)
+        local one, two = w:accept(1), w:accept(1)
+        one:read_head()
+        two:read_head()
+        one:send "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        c:await(function(f) return f.type == h2.DATA end)
+        one:close()
+        local f = c:await(function(f) return f.type == h2.RST_STREAM end)
+        assert.equal(h2.INTERNAL_ERROR, f.error)
+        two:ok "fine"
+        assert.equal("fine", c:answer(f.stream == 1 and 3 or 1).body)
+    end)
+
+    it("lets go of the backend when a stream is cancelled, and of no other", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1, "/one")
+        c:get(3, "/two")
+        local us = {}
+        for _ = 1, 2 do
+            local u = w:accept(1)
+            us[u:read_head():match "^GET (%S+)"] = u
+        end
+        c:send(h2.frame(h2.RST_STREAM, 0, 1, h2.u32(h2.CANCEL)))
+        assert.is_true(us["/one"]:closed())
+        us["/two"]:ok "two"
+        assert.equal("two", c:answer(3).body)
+        assert.equal(0, tonumber(w:row(1).in_flight))
+    end)
+
+    it("wants no more of a request that is answered already", function()
+        w = proxied.start {}
+        local c = client()
+        c:headers(1, h2.request("POST", "/"), 0)
+        local u = w:accept(1)
+        u:read_head()
+        u:send "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"
+        local a = c:answer(1)
+        assert.same({ 403, "no" }, { a.status, a.body })
+        local f = c:await(function(f) return f.type == h2.RST_STREAM end)
+        assert.same({ 1, h2.NO_ERROR }, { f.stream, f.error })
+        assert.is_true(c:alive())
+    end)
+
+    it("may be switched off", function()
+        w = proxied.start { route = { more = { http2 = false } } }
+        local c = w:client()
+        c:send(h2.PREFACE)
+        assert.equal(505, (c:answer()))
+    end)
+
+    it("refuses what only HTTP/1 could misread", function()
+        w = proxied.start {}
+        local c = client()
+        local cases = {
+            { 400, { { ":method", "GET" }, { ":scheme", "x" }, { ":authority", "a" }, { ":path", "http://b/" } } },
+            { 400, { { ":method", "GET" }, { ":scheme", "x" }, { ":authority", "a" }, { ":path", "*" } } },
+            { 400, { { ":method", "GET" }, { ":scheme", "http" }, { ":authority", "a" }, { ":path", "/" }, { "host", "b" } } },
+            { 400, { { ":method", "GET" }, { ":scheme", "http" }, { ":authority", "u@a" }, { ":path", "/" } } },
+            { 405, { { ":method", "CONNECT" }, { ":authority", "a:80" } } },
+            { 501, { { ":method", "CONNECT" }, { ":protocol", "other" }, { ":scheme", "http" }, { ":authority", "a" },
+                { ":path", "/" } } },
+            { 431, h2.request("GET", "/" , { { "x", ("y"):rep(17000) } }) },
+            { 431, h2.request("GET", "/", (function()
+                local many = {}
+                for i = 1, 120 do many[i] = { "x", "y" } end
+                return many
+            end)()) },
+        }
+        for i, case in ipairs(cases) do
+            c:headers(2 * i - 1, case[2])
+            local a = assert(c:answer(2 * i - 1))
+            assert.equal(case[1], a.status, "case " .. i)
+        end
+        assert.is_true(w:unwanted())
+        c:get(99, "/", { { "host", "shop.example" } })
+        assert.matches("\r\nHost: shop.example\r\n", (w:accept(1):read_head()))
+    end)
+
+    it("carries a WebSocket", function()
+        w = proxied.start {}
+        local c = client()
+        local function await(kind)
+            return c:await(function(f) return f.type == kind end)
+        end
+        c:headers(1, { { ":method", "CONNECT" }, { ":protocol", "websocket" }, { ":scheme", "http" },
+            { ":authority", "shop.example" }, { ":path", "/chat" }, { "sec-websocket-version", "13" } }, 0)
+        local u = w:accept(1)
+        local head = u:read_head()
+        assert.matches("^GET /chat HTTP/1.1\r\n", head)
+        assert.matches("\r\nsec%-websocket%-key: %S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S%S==\r\n", head:lower())
+        assert.matches("\r\nUpgrade: websocket\r\n", head)
+        u:send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            .. "Sec-WebSocket-Accept: x\r\n\r\nhello")
+        local f = await(h2.HEADERS)
+        assert.equal("200", f.fields[":status"])
+        assert.is_nil(f.fields["sec-websocket-accept"])
+        f = await(h2.DATA)
+        assert.equal("hello", f.payload)
+        c:data(1, "ping")
+        assert.equal("ping", u:read(4))
+        u:send "pong"
+        f = await(h2.DATA)
+        assert.equal("pong", f.payload)
+        c:data(1, "", h2.END_STREAM)
+        assert.is_true(u:closed())
+        u:close()
+        f = await(h2.DATA)
+        assert.equal(h2.END_STREAM, f.flags)
+    end)
+end)
