@@ -128,6 +128,18 @@ alert "DiskLow" {
     message = "the disk of the state directory has {{value}} of its space left",
 }
 
+alert "CertificateExpiring" {
+    scope = "tidegate",
+    when = { metric_path = "certificate_days_left", operator = "<", threshold = 14 },
+    message = "renew the certificate {{certificate}}",
+}
+
+alert "CertificateExpired" {
+    scope = "tidegate", severity = "critical",
+    when = { metric_path = "certificate_days_left", operator = "<=", threshold = 0 },
+    message = "clients refuse the certificate {{certificate}}",
+}
+
 alert "NotificationsFailing" {
     scope = "tidegate", duration = "5m",
     when = { metric_path = "notifications_waiting", operator = ">", threshold = 0 },

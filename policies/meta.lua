@@ -324,6 +324,8 @@
 ---@field workers number                         processes that carry traffic
 ---@field notifications_waiting number           that could not be delivered yet
 ---@field store_errors number                    what could not be written to disk
+---@field certificate_days_left number           of the certificate that expires first; expired: below 0 (days)
+---@field certificate string                     which one that is, in words for messages
 ---@field at_ms number                           when the figures are from (ms since 1970)
 ---@field now number                             only differences mean something (s, monotonic)
 ---@field wall_ms number                         now (ms since 1970)

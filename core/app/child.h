@@ -46,6 +46,7 @@ struct child {
     uint64_t acked_challenges;      /* workers: last version of CHALLENGES applied */
     uint32_t generation;            /* workers: committed; policy: loaded */
     uint32_t prepared;              /* workers: acknowledged generation */
+    uint64_t certificates;          /* workers: acknowledged version of them */
     unsigned open[CHILD_QUESTIONS]; /* policy: questions without an answer yet, by kind */
     uint64_t
         question_us[CHILD_QUESTIONS]; /* ... since when, by kind, or since the last answer of it */

@@ -94,6 +94,7 @@ static void look_at_self(struct master *m, uint64_t now_ms)
         c->own.store_errors = (double)figures.errors;
     }
     c->own.notifications_waiting = (double)telling_waiting(m);
+    c->own.has_certificates = certificates_days_left(m, &c->own.certificate_days_left);
     if (now_ms >= c->disk_ms) {
         c->disk_ms = now_ms + DISK_MS;
         look_at_disk(m, &c->own);

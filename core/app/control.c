@@ -73,6 +73,22 @@ static struct cJSON *reload_json(const struct master *m)
     return out;
 }
 
+/* Which one expires first. */
+static void set_certificates(struct master *m, struct cJSON *status)
+{
+    double days = 0;
+    if (certificates_days_left(m, &days)) {
+        struct cJSON *all = certificates_status(m), *out = json_object();
+        char *words = certificates_words(m);
+        json_set_num(out, "count", (double)json_count(all));
+        json_set_str(out, "expires_first", words);
+        json_set_num(out, "days_left", days);
+        json_set(status, "certificates", out);
+        mem_free(words);
+        json_free(all);
+    }
+}
+
 /* The whole picture, owned by the caller; NULL: no such service. */
 static struct cJSON *status_json(struct master *m, const char *service)
 {
@@ -96,11 +112,22 @@ static struct cJSON *status_json(struct master *m, const char *service)
     json_set_bool(out, "balance_set_aside", m->aside.on);
     json_set(out, "failing", faults_status(m));
     json_set(out, "acme", issuing_status(m));
+    set_certificates(m, out);
     shadows_status(m, out);
     if (m->reload.told) {
         json_set(out, "reload", reload_json(m));
     }
     return out;
+}
+
+static void do_certificates(struct master *m, struct admin_request *request,
+                            const struct cJSON *args)
+{
+    struct cJSON *out = json_object();
+    (void)args;
+    json_set_bool(out, "ok", true);
+    json_set(out, "certificates", certificates_status(m));
+    admin_answer(request, out);
 }
 
 static void do_status(struct master *m, struct admin_request *request, const struct cJSON *args)
@@ -320,6 +347,7 @@ static const struct {
     {"snapshot", do_snapshot, false},  {"channels", do_channels, false},
     {"alert_test", do_channels, true}, {"trace", do_trace, false},
     {"approve", do_approve, true},     {"labels", do_labels, false},
+    {"approve", do_approve, true},     {"certificates", do_certificates, false},
 };
 
 void control_command(void *arg, struct admin_request *request, const char *command,

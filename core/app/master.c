@@ -236,6 +236,7 @@ static void serve_tick(struct master *m, uint64_t now_ms)
     fleet_tick(m->fleet, now_ms);
     names_tick(m->names, now_ms);
     labels_tick(m, now_ms);
+    certificates_tick(m, now_ms);
     facts_tick(m, now_ms);
     collecting_tick(m, now_ms);
     watching_tick(m, now_ms);
@@ -311,6 +312,7 @@ static void leave_signals(struct master *m)
 
 static void release(struct master *m)
 {
+    certificates_close(m);
     fleet_free(m->fleet);
     board_free(m->board);
     json_free(m->config);
@@ -336,6 +338,7 @@ int app_run(const struct run_options *options)
     m.started_ms = clock_now_ms();
     m.counters.started_wall_ms = clock_wall_ms();
     facts_open(&m);
+    certificates_open(&m);
     uv_loop_init(&m.loop);
     watch_signals(&m);
     uv_timer_init(&m.loop, &m.tick);

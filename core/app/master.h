@@ -23,6 +23,8 @@
  *   collecting.c  what services tell of themselves, and the views of it
  *   issuing.c   certificates from an ACME authority: for which names, when; issuing_order.c one that is under way;
  *               challenges.c what the authority is answered by workers
+ *   certificates.c  certificates of https listeners, from files to workers; certificates_load.c, certificates_read.c,
+ *               certificates_message.c what they are made of; certificates_told.c what is told of them
  *   names.c     host names in rosters
  *   lock.c      one master a cluster */
 #ifndef APP_MASTER_H
@@ -156,15 +158,16 @@ struct learned {
     char *recent; /* the last views, on their way from one policy process to the next, or NULL */
 };
 
-struct issuing;     /* issuing.h */
-struct labels;      /* labels.c */
-struct names;       /* names.c */
-struct history;     /* history.c */
-struct kept_answer; /* kept.c */
-struct collecting;  /* collecting.c */
-struct watching;    /* watching.c */
-struct metrics;     /* metrics.c */
-struct telling;     /* telling.c */
+struct issuing;      /* issuing.h */
+struct labels;       /* labels.c */
+struct names;        /* names.c */
+struct history;      /* history.c */
+struct kept_answer;  /* kept.c */
+struct collecting;   /* collecting.c */
+struct watching;     /* watching.c */
+struct metrics;      /* metrics.c */
+struct telling;      /* telling.c */
+struct certificates; /* certificates.c */
 
 /* Something that happened, for log, metrics and history. Borrowed. Kinds, beside those of fleet_fact:
  *   circuit_opened (again too), circuit_half_open, circuit_closed      a backend fails, is tried, is well
@@ -220,6 +223,7 @@ struct master {
     struct admin *admin;
     struct names *names;
     struct labels *labels;
+    struct certificates *certificates;
     struct collecting *collecting;
     struct metrics *metrics;
     struct history *history; /* NULL: nothing is kept */
@@ -305,6 +309,38 @@ void workers_close_listeners(struct master *m);
 void tracing_take(struct master *m, struct cJSON *told);
 void tracing_tick(struct master *m, uint64_t now_ms);
 void tracing_close(struct master *m); /* what waits is lost */
+
+/* ---- certificates.c ---- */
+void certificates_open(struct master *m);
+/* Reads what a configuration wants; -EINVAL with a line "file:line: ..." for each that is wrong. */
+int certificates_prepare(struct master *m, const struct cJSON *config, char **reterr);
+/* Sends it to all ready workers, before the generation on its way. */
+void certificates_send(struct master *m);
+/* The same for one that has just come: of the generation in force or (candidate) on its way. */
+void certificates_welcome(struct master *m, struct child *w, bool candidate);
+/* It is in force, or it is not to be. */
+void certificates_commit(struct master *m);
+void certificates_abort(struct master *m);
+void certificates_on_ack(struct master *m, struct child *w, uint64_t version);
+/* Gives a certificate that is in no file. `source`: whose it is ("acme"); `id`: the host that it is for, as the
+ * configuration has it; `alpn`: NULL, or the protocol of a challenge ("acme-tls/1"), which then is on all https
+ * listeners. Replaces the one of the same three. Chain and key are PEM, copied; workers switch at once, also when
+ * their generation is about to change. -EINVAL with a sentence: nothing of it can be served. */
+int certificates_provide(struct master *m, const char *source, const char *id, const char *alpn,
+                         const char *chain, const char *key, char **reterr);
+void certificates_withdraw(struct master *m, const char *source, const char *id, const char *alpn);
+/* How long the one that expires first is good for; false: there is none. */
+bool certificates_days_left(const struct master *m, double *ret_days);
+/* Which one that is: "shop.example (/etc/shop.pem), which expires on 2026-12-01T..."; owned, NULL: there is none. */
+char *certificates_words(const struct master *m);
+/* [{"names","issuer","serial","key_type","not_before","not_after","not_after_ms","file"? | "source"?,"key_file"?,"at"?,
+ *   "listeners":["0.0.0.0:8443"],"ocsp_until"?,"kept"?: true (what its files hold now is no good)}] */
+struct cJSON *certificates_status(const struct master *m);
+/* As metrics. */
+void certificates_metrics(const struct master *m, struct families *f);
+/* Looks at the files. */
+void certificates_tick(struct master *m, uint64_t now_ms);
+void certificates_close(struct master *m);
 
 /* ---- deciders.c ---- */
 /* A policy process that has been told nothing yet; messages go to `on_message`, its exit to `on_exited`. */

@@ -122,6 +122,7 @@ static bool write_master(void *arg, struct families *f, uint64_t *at)
     m->counters.loop_lag_us_max = 0;
     struct fleet_calls calls;
     faults_write(m, f);
+    certificates_metrics(m, f);
     shadows_write(m, f);
     telling_write_shadow(m, f);
     for (unsigned i = 0; fleet_calls(m->fleet, i, &calls); i++) {

@@ -79,6 +79,7 @@ static void drop(struct master *m)
         workers_abort(m);
         workers_close_unused(m);
     }
+    certificates_abort(m);
     child_dismiss(r->candidate);
     r->candidate = NULL;
     forget(r);
@@ -185,6 +186,7 @@ static void commit(struct master *m)
     r->config = NULL;
     r->config_text = NULL;
     m->generation = r->generation;
+    certificates_commit(m);
     m->counters.generation = m->generation;
     aside_clear(m);
     faults_apply(m, m->config);
@@ -304,6 +306,8 @@ static void on_config(struct master *m, const struct ipc_message *message)
     r->started_ms = clock_now_ms();
     if (!r->config) {
         error = mem_copy("the policy process sent a configuration that does not parse");
+    } else if (certificates_prepare(m, r->config, &error)) {
+        log_warnings(r->config);
     } else if (json_count(json_get(r->config, "tls"))) {
         error = mem_printf("%s: listens with https, which workers do not speak",
                            json_str(json_first(json_get(r->config, "tls")), "at", ""));
@@ -326,6 +330,7 @@ static void on_config(struct master *m, const struct ipc_message *message)
                 : needs_restart(m, r->config);
         if (!error && !workers_listen(m, r->config, &error)) {
             r->seen = r->generation;
+            certificates_send(m);
             workers_prepare(m);
             learned_ask(m, true);
             if (!m->learned.asked_ms) {

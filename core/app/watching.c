@@ -242,6 +242,11 @@ static void evaluate(struct master *m, uint64_t now_ms)
     char *failing = faults_words(m);
     json_set_str(json_get(views, "tidegate"), "failing", failing);
     mem_free(failing);
+    char *certificate = certificates_words(m);
+    if (certificate) {
+        json_set_str(json_get(views, "tidegate"), "certificate", certificate);
+    }
+    mem_free(certificate);
     alerts_evaluate(m->watching->alerts, views, NULL, names, now_of(now_ms));
     if (m->watching->outside) {
         ask_policies(m, views, names, now_ms);

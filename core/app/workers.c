@@ -215,6 +215,7 @@ static void send_roster(struct master *m, struct child *w)
 /* A worker is there: give it all that is in force. A generation on its way comes by itself. */
 static void welcome(struct master *m, struct child *w)
 {
+    certificates_welcome(m, w, false);
     child_send(w, IPC_PREPARE, m->generation, m->config_text);
     challenges_give(m, w);
     send_listeners(m, w);
@@ -222,6 +223,7 @@ static void welcome(struct master *m, struct child *w)
     faults_give(m, w, true);
     send_roster(m, w);
     if (m->reload.phase == RELOAD_PREPARING) {
+        certificates_welcome(m, w, true);
         child_send(w, IPC_PREPARE, m->reload.generation, m->reload.config_text);
     }
 }
@@ -273,6 +275,8 @@ static void on_ack(struct master *m, struct child *w, const struct ipc_message *
         on_roster_ack(m);
     } else if (str_same(of, "challenges")) {
         w->acked_challenges = version;
+    } else if (str_same(of, "certificates")) {
+        certificates_on_ack(m, w, version);
     } else if (str_same(of, "prepare")) {
         w->prepared = (uint32_t)version;
         reload_on_worker(m, w, NULL);

@@ -47,6 +47,8 @@ enum {
     LIMIT_POLICY_MEMORY_BYTES = 64 << 20, /* one Lua state */
     LIMIT_POLICY_CPU_MS = 50,             /* thread CPU time of one cold decision */
     LIMIT_POLICY_LOAD_CPU_MS = 500,       /* of loading one policy and making its instance */
+    LIMIT_CERTIFICATES = 2048,            /* read from files, for all listeners */
+    LIMIT_CERTIFICATE_BYTES = 1 << 20,    /* one file of certificates, keys or an answer */
     LIMIT_ANOMALY_SERIES = 20000,         /* that are watched for anomalies */
     LIMIT_LABEL_SETS = 1024,              /* different sets of labels of containers */
 };

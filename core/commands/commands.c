@@ -61,6 +61,7 @@ static const struct command *const COMMANDS[] = {
     &command_alert,
     &command_silence,
     &command_ack,
+    &command_certificates,
     &command_doctor,
     &command_version,
     &command_help,

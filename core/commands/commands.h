@@ -15,6 +15,7 @@
  *      "acme":[{"name":"shop.example","state":"missing" | "valid" | "expired","valid_until"?:"2026-...Z","failures":0 (in a row),
  *        "order"?:"validating" (one is under way), else "next":"2026-...Z","error"?:"of the last failure"}],
  *      "workers":[{"index":0,"pid":72,"connections":3,"accepted":900}],
+ *      "certificates"?:{"count":2,"expires_first":"of shop.example (/etc/shop.pem), which expires on 2026-12-01","days_left":8.5},
  *      "reload"?:{"ok":false,"at":"2026-01-31T12:00:00.123Z","error":"..."},   the last one
  *      "engine":{...},"services":[...]}                          both as fleet_status has them; a service also has
  *      "route_shadows"?:[{"route":2,"path":"/","name":"ewma","asked":900,"differed":120,"errors":0}]
@@ -73,6 +74,10 @@
  *      "last_sent"?,"failing_since"?,"last_error"?,"next_try_s"?}]}   also in the answer to "status"
  * {"command":"alert_test","channel":"ops"}                   when its outcome is known
  *     {"ok":true,"channel":"ops","said":"answered 200","took_ms":12}   or false, "error" as the receiver said it
+ * {"command":"certificates"}
+ *     {"ok":true,"certificates":[{"names":["shop.example"],"issuer":"CN=...","serial":"0A1B","key_type":"ECDSA P-256",
+ *      "not_before","not_after","not_after_ms","file"?:"/etc/shop.pem" | "source"?:"acme","key_file"?,"at"?:"tidegate.lua:13",
+ *      "listeners":["0.0.0.0:8443"],"ocsp_until"?,"kept"?: true (its files are no good now: as they were before)}]}
  * {"command":"version"}
  *     {"ok":true,"version":"0.1.0","pid":71,"cluster":"shop"}
  */
@@ -169,6 +174,7 @@ extern const struct command command_alert;
 extern const struct command command_alerts, command_silence, command_ack;
 extern const struct command command_policy;
 extern const struct command command_repl;
+extern const struct command command_certificates;
 extern const struct command command_doctor;
 extern const struct command command_help;
 

@@ -5,6 +5,7 @@
 #include "commands/check_hot.h"
 #include "commands/commands.h"
 #include "app/run.h"
+#include "app/certificates.h"
 #include "base/ban.h"
 #include "base/json.h"
 #include "base/limits.h"
@@ -93,6 +94,23 @@ static void say_json(const struct cJSON *config, const struct cJSON *hot, const 
     json_free(answer);
 }
 
+/* Its certificates are files that no policy process opens: they are looked at here. Takes *warnings along. */
+static int look_at_certificates(const struct cJSON *config, char **warnings, char **reterr)
+{
+    struct certificates_set *set = NULL;
+    char *more = NULL;
+    int rc = certificates_load(config, NULL, &set, &more, reterr);
+    certificates_set_free(set);
+    if (*more) {
+        bool before = *warnings && **warnings;
+        char *both = mem_printf("%s%s%s", before ? *warnings : "", before ? "\n" : "", more);
+        mem_free(*warnings);
+        *warnings = both;
+    }
+    mem_free(more);
+    return rc;
+}
+
 static int run_check(const struct command_call *call)
 {
     const char *engine = command_value(call, "engine");
@@ -104,6 +122,7 @@ static int run_check(const struct command_call *call)
     }
     int code = COMMAND_FINE;
     int rc = script_load(config_of(call), overrides, &config, &warnings, &error);
+    rc = rc ? rc : look_at_certificates(config, &warnings, &error);
     if (!rc && command_value(call, "hot")) {
         code = check_hot(config, &hot);
     }

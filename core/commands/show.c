@@ -16,7 +16,8 @@
 
 enum {
     WORD_BYTES = 24,
-    INDENT = 2
+    INDENT = 2,
+    CERTIFICATE_DAYS = 14 /* as the shipped alert has it */
 };
 
 /* A short text for a table cell: numbers of at most 20 digits and a unit. */
@@ -99,6 +100,19 @@ static void show_failing(struct buf *to, const struct cJSON *failing, bool colou
     }
 }
 
+/* A word on those that expire soon; none otherwise. */
+static void show_certificates(struct buf *to, const struct cJSON *certificates, bool colour)
+{
+    double days = json_num(certificates, "days_left", 1e9);
+    if (days < CERTIFICATE_DAYS) {
+        char *line = mem_printf("renew the certificate %s: see `tidegate certificates`",
+                                json_str(certificates, "expires_first", "?"));
+        screen_paint(to, days <= 0 ? SCREEN_RED : SCREEN_YELLOW, colour, line);
+        (void)buf_text(to, "\n");
+        mem_free(line);
+    }
+}
+
 static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
 {
     const struct cJSON *engine = json_get(answer, "engine");
@@ -131,6 +145,7 @@ static void show_daemon(struct buf *to, const struct cJSON *answer, bool colour)
         screen_paint(to, critical ? SCREEN_RED : SCREEN_YELLOW, colour, text);
         (void)buf_text(to, "\n");
     }
+    show_certificates(to, json_get(answer, "certificates"), colour);
     if (!strcmp(json_str(answer, "policy", "up"), "down")) {
         screen_paint(to, SCREEN_YELLOW, colour,
                      "policy process down: instances are held as they are");

@@ -356,7 +356,7 @@ function M.check_channel(entry, ctx)
 end
 
 local PLACEHOLDERS = { "name", "alertname", "service", "instance", "severity", "value", "threshold",
-    "duration", "failing" }
+    "duration", "failing", "certificate" }
 
 -- What would be told with a hole in it, or would never fire, because of a name that nothing has.
 local function warn_of_names(alert, ctx)

@@ -104,6 +104,7 @@ struct alert_rule {
     struct cJSON *channels; /* NULL = all */
     struct alert_escalation escalation;
     char *failing; /* of tidegate itself: which policies fail, by the last view; NULL = not known */
+    char *certificate; /* the same: which certificate expires first */
     uint64_t identity; /* of what makes its alerts' labels */
 };
 

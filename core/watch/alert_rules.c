@@ -255,6 +255,7 @@ void alert_rule_free(struct alert_rule *r)
     mem_free(r->name);
     mem_free(r->message);
     mem_free(r->failing);
+    mem_free(r->certificate);
     json_free(r->services);
     json_free(r->labels);
     json_free(r->annotations);

@@ -109,6 +109,8 @@ static const char *meaning(struct str name, const struct alert *al, int64_t now_
         return scratch;
     } else if (str_is(name, "failing")) {
         return rule && rule->failing ? rule->failing : "";
+    } else if (str_is(name, "certificate")) {
+        return rule && rule->certificate ? rule->certificate : "";
     } else if (str_starts(name, "labels.")) {
         (void)str_put(label, sizeof label, str_sub(name, 7, name.len));
         return json_str(al->labels, label, "");

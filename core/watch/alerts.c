@@ -299,14 +299,19 @@ static void evaluate_cell(struct alerts *a, struct alert_subject *s, struct aler
     alert_step(a, cell->alert, outcome);
 }
 
+static void keep_word(char **to, const char *word)
+{
+    if (word) {
+        mem_free(*to);
+        *to = mem_copy(word);
+    }
+}
+
 /* What the view says in words, for messages. */
 static void keep_words(struct alert_rule *rule, const struct cJSON *view)
 {
-    const char *failing = json_str(view, "failing", NULL);
-    if (failing) {
-        mem_free(rule->failing);
-        rule->failing = mem_copy(failing);
-    }
+    keep_word(&rule->failing, json_str(view, "failing", NULL));
+    keep_word(&rule->certificate, json_str(view, "certificate", NULL));
 }
 
 static void evaluate_view(struct alerts *a, struct alert_subject *s, const struct cJSON *view)

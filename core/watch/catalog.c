@@ -262,6 +262,10 @@ static const struct family_kind KINDS[FAMILIES] = {
                                "Times that the engine was lost.", NULL, false},
     [FAMILY_ENGINE_CALLS] = {"tidegate_engine_calls_total", FAMILY_COUNTER, "call,result",
                              "Calls of the engine, by what they came to.", NULL, false},
+    [FAMILY_CERTIFICATE_NOT_AFTER] = {"tidegate_certificate_not_after_timestamp_seconds",
+                                      FAMILY_GAUGE, "name,file",
+                                      "When a certificate that clients are shown expires.", NULL,
+                                      false},
     [FAMILY_ALERTS] = {"tidegate_alerts", FAMILY_GAUGE, "state,severity",
                        "Alerts that are not inactive.", NULL, false},
     [FAMILY_ALERTS_MUTED] =

@@ -455,6 +455,15 @@ void watch_channel(struct families *f, const struct watch_channel *c)
     families_add(f, FAMILY_NOTIFICATIONS_WAITING, &labels, (double)c->waiting);
 }
 
+void watch_certificate(struct families *f, const char *name, const char *file, double not_after_s)
+{
+    struct labels labels;
+    labels_begin(&labels);
+    labels_add(&labels, "name", name);
+    labels_add(&labels, "file", file);
+    families_add(f, FAMILY_CERTIFICATE_NOT_AFTER, &labels, not_after_s);
+}
+
 void watch_store(struct families *f, const struct store_figures *figures)
 {
     add_as(f, FAMILY_STORE_LOST, NULL, "kind", "sample", (double)figures->samples_lost);

@@ -436,6 +436,9 @@ static struct cJSON *own_view(const struct views *v, const struct cJSON *status,
         put_known(view, "disk_free_bytes", v->own.disk_free_bytes);
         put_known(view, "notifications_waiting", v->own.notifications_waiting);
         put_known(view, "store_errors", v->own.store_errors);
+        if (v->own.has_certificates) {
+            json_set_num(view, "certificate_days_left", v->own.certificate_days_left);
+        }
     }
     return view;
 }

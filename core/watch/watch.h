@@ -90,6 +90,8 @@ struct watch_fault {
 
 void watch_fault(struct families *f, const struct watch_fault *fault);
 void watch_channel(struct families *f, const struct watch_channel *channel);
+/* Tells of a certificate; `file` may be another word for where it is from. */
+void watch_certificate(struct families *f, const char *name, const char *file, double not_after_s);
 /* Tells of the history. */
 void watch_store(struct families *f, const struct store_figures *figures);
 

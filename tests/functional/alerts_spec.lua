@@ -291,7 +291,8 @@ service "data" {
                     for step in rule.when.metric_path:gmatch "[^.]+" do
                         at = type(at) == "table" and at[step] or nil
                     end
-                    if type(at) ~= "number" and name ~= "NotificationsFailing" then -- known where messages wait
+                    local elsewhere = name == "NotificationsFailing" or name:find "^Certificate" -- where there are such
+                    if type(at) ~= "number" and not elsewhere then
                         missing[#missing + 1] = name
                     end
                 end

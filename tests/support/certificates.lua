@@ -117,6 +117,7 @@ end
 function Store:make(o)
     self.count = self.count + 1
     local base = ("%s/%s"):format(self.directory, o.file or ("certificate-%d"):format(self.count))
+    assert(os.execute(("mkdir -p \"$(dirname '%s')\""):format(base)) == 0)
     local place = ("%s/.ca/%d"):format(self.directory, self.count)
     local made = { certificate = base .. ".pem", key = o.key or base .. ".key", by = o.by,
         name = o.common_name or o.names and o.names[1] or "example" }

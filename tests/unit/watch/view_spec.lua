@@ -70,6 +70,7 @@ describe("watch/view", function()
         local s = status({ instance("shop-1", 0, { cpu_percent = 5, memory_percent = 6, memory_bytes = 7 }) },
             { last_decision = { held_by = "max" }, desired = 4 })
         own.disk_free, own.notifications_waiting = 0.5, 0
+        own.has_certificates, own.certificate_days_left = true, -1.5
         sample(s, 1000)
         answers(0, 0, 10, 20)
         sample(s, 6000)
@@ -183,6 +184,7 @@ describe("watch/view", function()
             t.workers, t.reload_failed })
         assert.is_nil(t.disk_free)
         assert.is_nil(t.notifications_waiting)
+        assert.is_nil(t.certificate_days_left)
         own.loop_lag_s, own.reload_failed = 0, true
         sample(status {}, 20000)
         t = build(status {}, 20000).tidegate

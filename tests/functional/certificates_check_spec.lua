@@ -1,0 +1,100 @@
+-- What `check` says of certificates: refused with file, line, what is wrong and what to do, or warned of.
+local certificates = require "certificates"
+local tidegate = require "tidegate"
+
+local CONFIG = [[
+cluster { id = "@ID@", engine = "process", workers = 2, admin = false }
+service "shop" { backends = { "127.0.0.1:9" },
+  route = { listen = "https://127.0.0.1:@PORT@", host = "shop.example",
+    tls = { certificate = "tls/shop.pem", key = "tls/shop.key" @MORE@ } } }
+]]
+
+-- Writes the configuration; `more` goes into its tls.
+local function configure(t, more, text)
+    return t:write("tidegate.lua", text or CONFIG, { MORE = more and ", " .. more or "" })
+end
+
+-- A directory with a root and shop.pem of it.
+local function store(t)
+    local s = certificates.new(t.dir .. "/tls")
+    s.root = s:authority "Root"
+    s.shop = s:make { file = "shop", names = { "shop.example" }, by = s.root }
+    return s
+end
+
+local function chmod(mode, path)
+    assert(os.execute(("chmod %s '%s'"):format(mode, path)) == 0)
+end
+
+-- `check` says just this; @DIR@ in it is our directory.
+local function check_says(t, code, text)
+    local result = t:cli "check"
+    local said = result.err:gsub("^tidegate: tidegate%.lua does not load:\n", ""):gsub("\n+$", "")
+    assert.equal(t:fill(text), said)
+    assert.equal(code, result.code)
+end
+
+describe("tidegate check, certificates", function()
+    it("that are wrong are refused with file, line, what is wrong and what to do", tidegate.test(function(t)
+        local s = store(t)
+        local other = s:make { file = "other", names = { "shop.example" } }
+        configure(t)
+        assert.equal(0, t:cli("check").code)
+        local place = "tidegate.lua:4: @DIR@/tls/"
+        local shop, key = t.dir .. "/tls/shop.pem", t.dir .. "/tls/shop.key"
+        local good, good_key = certificates.read(shop), certificates.read(key)
+        local function bad_key(text, sentence, mode)
+            certificates.write(key, text)
+            chmod(mode or "600", key)
+            check_says(t, 1, place .. sentence)
+            certificates.write(key, good_key)
+            chmod("600", key)
+        end
+        local function bad_certificate(text, sentence)
+            certificates.write(shop, text)
+            check_says(t, 1, place .. sentence)
+            certificates.write(shop, good)
+        end
+        bad_key(certificates.read(other.key), "shop.key: is not the key of the certificate for shop.example (serial " .. s.shop.serial
+            .. "): they were not made together")
+        bad_key(good_key, "shop.key: is a key that others may read (mode 0644): chmod 600 @DIR@/tls/shop.key", "644")
+        bad_key(good_key, "shop.key: is a key that others may change (mode 0602): chmod 600 @DIR@/tls/shop.key", "602")
+        bad_key("", "shop.key: is empty")
+        bad_certificate("junk", "shop.pem: has no certificate: expected PEM, which begins with -----BEGIN CERTIFICATE-----")
+        bad_certificate(good_key, "shop.pem: holds a key and no certificate: are certificate and key exchanged?")
+        bad_certificate(certificates.read(s:make({ names = { "shop.example" }, kind = "rsa", bits = 1024 }).certificate),
+            "shop.pem: has a weak key (RSA 1024): make a new one, of ECDSA P-256 or RSA 2048")
+        os.rename(key, key .. ".away")
+        check_says(t, 1, place .. "shop.key: is not there: no such file")
+        os.rename(key .. ".away", key)
+        chmod("640", key) -- root's own, for a group: as distributions have it
+        assert.equal(0, t:cli("check").code)
+        chmod("600", key)
+        configure(t, 'default = "other.example", client_ca = "tls/shop.pem", ocsp = "tls/shop.key"')
+        check_says(t, 1, "tidegate.lua:4: @DIR@/tls/shop.key: is no answer of an authority: expected OCSP in DER, as openssl "
+            .. "ocsp -respout writes it\ntidegate.lua:4: @DIR@/tls/shop.pem: has a certificate that may not sign others "
+            .. "(CN=shop.example): name the authority's")
+        configure(t, 'default = "other.example"')
+        check_says(t, 1, 'tidegate.lua:4: default is "other.example", and no certificate on 127.0.0.1:@PORT@ is for it')
+        configure(t, nil, (CONFIG:gsub('certificate = .-@MORE@', 'certificate = "tls/shop.pem"')))
+        check_says(t, 1, place .. 'shop.pem: has no key beside the certificate: name its file: key = "shop.key"')
+        configure(t, nil, (CONFIG:gsub('certificate = .-@MORE@', 'folder = "none"')))
+        check_says(t, 1, "tidegate.lua:4: @DIR@/none: is no folder that can be read: no such file or directory")
+        configure(t, nil, (CONFIG:gsub('certificate = .-@MORE@', 'folder = "."')))
+        check_says(t, 1, 'tidegate.lua:3: 127.0.0.1:@PORT@ has no certificate to show: add one: tls = { certificate = "shop.pem", '
+            .. 'key = "shop.key" }')
+        configure(t, nil, (CONFIG:gsub('certificate = .-@MORE@', 'certificate = "tls"')))
+        check_says(t, 1, 'tidegate.lua:4: @DIR@/tls: is no file: write folder = "..." for all certificates in a folder')
+    end))
+
+    it("that clients will not like are served, with a warning", tidegate.test(function(t)
+        local s = store(t)
+        configure(t)
+        s:make { file = "shop", names = { "other.example" }, starts = -86400 * 3, ends = -86400 }
+        local result = t:cli "check"
+        assert.equal(0, result.code)
+        assert.matches("^tidegate%.lua:4: " .. t.dir:gsub("%p", "%%%0") .. "/tls/shop%.pem: expired on %d+%-%d%d%-%d%dT.-: clients "
+            .. "refuse it: renew it\ntidegate%.lua:3: no certificate on 127%.0%.0%.1:%d+ is for shop%.example: clients that ask for it "
+            .. 'are refused: add one, or say which they get: tls = { default = "NAME" }\n', result.err)
+    end))
+end)
