@@ -70,12 +70,15 @@ void edge_template_put(const struct edge_template *t, const struct str *values,
 
 /* ---- redirect.c -------------------------------------------------------------------------- */
 
-/* {"to":"https://{host}{uri}","status":308}: {host} is without its port, {path} begins with a slash, {query} is
- * without its question mark, {uri} is path and query. */
+/* {"to":"https://{host}{uri}","status":308,"secures"?:true}: {host} is without its port, {path} begins with a slash,
+ * {query} is without its question mark, {uri} is path and query. "secures": not for who came by https already, to a
+ * proxy before us, for instance: he would come back for ever. */
 struct edge_redirect;
 
 int edge_redirect_new(const struct cJSON *json, struct edge_redirect **ret_redirect, char **reterr);
 void edge_redirect_free(struct edge_redirect *r); /* NULL is allowed */
+/* Whether it is none of this request's. */
+bool edge_redirect_passes(const struct edge_redirect *r, const struct edge_request *request);
 /* Where the client is sent. False: the request names no host, and one is needed; or it does not fit. */
 bool edge_redirect_answer(const struct edge_redirect *r, const struct edge_request *request,
                           struct edge_out *out, struct edge_answer *ret_answer);

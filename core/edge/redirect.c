@@ -28,6 +28,7 @@ struct edge_redirect {
     int status;
     bool named; /* it says {host} */
     bool local; /* it begins with no host */
+    bool secures;
 };
 
 int edge_redirect_new(const struct cJSON *json, struct edge_redirect **ret_redirect, char **reterr)
@@ -43,6 +44,7 @@ int edge_redirect_new(const struct cJSON *json, struct edge_redirect **ret_redir
     r->status = status;
     r->named = strstr(to, "{host}") != NULL;
     r->local = !strstr(to, "://");
+    r->secures = json_bool(json, "secures", false);
     *ret_redirect = r;
     return 0;
 }
@@ -72,6 +74,11 @@ static void calm(struct edge_out *out, size_t from)
     }
     memmove(at + 1, at + 1 + more, out->len - from - 1 - more);
     out->len -= more;
+}
+
+bool edge_redirect_passes(const struct edge_redirect *r, const struct edge_request *request)
+{
+    return r->secures && request->secure;
 }
 
 bool edge_redirect_answer(const struct edge_redirect *r, const struct edge_request *request,

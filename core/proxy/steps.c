@@ -132,7 +132,7 @@ static enum stepped maintenance(struct walk *w)
 static enum stepped redirect(struct walk *w)
 {
     struct edge_answer answer;
-    if (!w->steps->redirect) {
+    if (!w->steps->redirect || edge_redirect_passes(w->steps->redirect, &w->request)) {
         return STEPPED_ON;
     }
     return edge_redirect_answer(w->steps->redirect, &w->request, &w->out, &answer) &&

@@ -351,7 +351,6 @@ function M.route(r, given, path, ctx)
         if tostring(given.listen):find "^https://" then
             ctx.report(check.joined(path, "redirect"), "leads back here: this route is https already")
         end
-        r.redirect.secures = nil
     end
     change_path(r, path, ctx)
 end

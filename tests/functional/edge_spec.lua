@@ -30,7 +30,22 @@ service "moved" {
         local gone = t:get "/gone/for/good"
         assert.same({ 410, "{}", "application/json" }, { gone.status, gone.body, gone.headers["content-type"] })
         assert.equal(404, t:get("/").status)
-        assert.equal(0, t:cli("status").code)
+        local said = t:cli("explain", "--like", "GET /a?b=c Host: moved.example").out
+        assert.truthy(said:find("308, by the route's own redirect, to https://moved.example:8443/a?b=c\n", 1, true), said)
+        said = t:cli("explain", "--like", "GET /gone Host: a").out
+        assert.truthy(said:find("410, by the route's own answer\nNo backend is asked.\n", 1, true), said)
+        local alerts = t:cli "alerts"
+        assert.same({ 0, true }, { alerts.code, alerts.out:find("nothing fires", 1, true) ~= nil }, alerts.out)
+        -- The file is read again in a reload, and a file that is gone changes nothing.
+        t:write("robots.txt", "Disallow: /\n")
+        assert.equal("User-agent: *\n", t:get("/robots.txt").body)
+        assert.equal(0, t:cli("reload").code)
+        assert.equal("Disallow: /\n", t:get("/robots.txt").body)
+        os.remove(t.dir .. "/robots.txt")
+        local refused = t:cli "reload"
+        assert.equal(1, refused.code)
+        assert.truthy(refused.err:find('tidegate.lua:%d+: service "moved": route%[2%]%.answer%.file: "robots.txt": no such file'), refused.err)
+        assert.equal("Disallow: /\n", t:get("/robots.txt").body)
     end))
 
     it("sends a part of the requests to another service, which status, metrics and explain tell", tidegate.test(function(t)

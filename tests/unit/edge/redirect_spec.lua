@@ -37,6 +37,13 @@ describe("edge/redirect", function()
         assert.equal("https://a.shop.example/", (location(r, "/", { host = "a.shop.example", route = "*.shop.example" })))
     end)
 
+    it("to https is not for who came by https already", function()
+        local r = edge.make("edge_redirect", { to = "https://{host}{uri}", secures = true })
+        assert.is_true(C.edge_redirect_passes(r, (edge.request("GET /", { secure = true }))))
+        assert.is_false(C.edge_redirect_passes(r, (edge.request "GET /")))
+        assert.is_false(C.edge_redirect_passes(redirect "https://{host}{uri}", (edge.request("GET /", { secure = true }))))
+    end)
+
     it("needs a host where it says one", function()
         assert.is_nil((location(redirect "https://{host}{uri}", "/", { host = false })))
         assert.equal("https://new.example/a", (location(redirect "https://new.example{uri}", "/a", { host = false })))

@@ -190,6 +190,24 @@ describe("proxy, steps that go on to a backend", function()
         assert.truthy(head:find("\r\nContent-Type: text/html\r\n", 1, true), head)
     end)
 
+    it("say HSTS, and redirect no more, where a proxy that is believed came by https", function()
+        w = proxied.start { route = { more = { trusted_proxies = { "127.0.0.1" }, hsts = "max-age=60",
+            redirect = { to = "https://{host}{uri}", secures = true } } } }
+        local c = w:client()
+        c:get "/x"
+        local status, head = c:answer()
+        assert.equal(301, status)
+        assert.is_nil(head:find "Strict")
+        c:get("/x", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n")
+        local u = w:accept()
+        u:read_head()
+        u:ok("", "Strict-Transport-Security: max-age=1\r\n")
+        status, head = c:answer()
+        assert.equal(200, status)
+        assert.truthy(head:find("\r\nStrict-Transport-Security: max-age=60\r\n", 1, true), head)
+        assert.is_nil(head:find("max-age=1\r", 1, true))
+    end)
+
     it("rest while under maintenance, but for those who may pass", function()
         w = proxied.start { route = { more = { maintenance = { body = "later", retry_after_s = 60 } } } }
         local c = w:client()

@@ -40,6 +40,8 @@ describe("script_load, the edge", function()
         assert.same({ "https://www.{host}/new{path}?{query}", 301 }, to '"https://www.{host}/new{path}?{query}"')
         assert.same({ "http://[::1]:80{uri}", 302 }, to '{ to = "http://[::1]:80{uri}", status = 302 }')
         assert.same({ "/new{path}", 301 }, to '"/new{path}"')
+        assert.is_true(route('redirect = "https"').redirect.secures)
+        assert.is_nil(route('redirect = "https://a.example"').redirect.secures)
     end)
 
     it("refuses redirects that a request could lead elsewhere", function()
