@@ -149,6 +149,10 @@ struct board_worker {
     uint64_t h2_connections; /* gauge: open client connections with HTTP/2 */
     uint64_t h2_streams;     /* requests that came by them */
     uint64_t h2_floods[BOARD_H2_FLOODS];
+    uint64_t handshakes,
+        handshakes_resumed;         /* of TLS with clients that came to an end; with a ticket */
+    uint64_t handshakes_failed;     /* or took too long */
+    uint64_t not_tls, tls_on_plain; /* connections with plain bytes on a TLS port; the other way */
 };
 
 /* A second of a route. */

@@ -92,6 +92,18 @@ static inline bool is_lower(const char *at, const char *lower, size_t len)
     return true;
 }
 
+/* The one field that backends take as proven: also as those read it who know no difference between '-' and '_'. */
+static bool is_subject(const char *at)
+{
+    static const char name[] = "x-client-cert-subject";
+    for (size_t i = 0; i < sizeof name - 1; i++) {
+        if (at[i] == '_' ? name[i] != '-' : (at[i] | 0x20) != name[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* By length, and by the first letter where two have it. */
 static enum http1_known known_of(struct str name)
 {
@@ -131,6 +143,8 @@ static enum http1_known known_of(struct str name)
         return IS("proxy-authenticate", HTTP1_PROXY_AUTHENTICATE);
     case 19:
         return IS("proxy-authorization", HTTP1_PROXY_AUTHORIZATION);
+    case 21:
+        return is_subject(at) ? HTTP1_X_CLIENT_CERT_SUBJECT : HTTP1_OTHER;
     default:
         return HTTP1_OTHER;
     }
@@ -187,6 +201,7 @@ static bool take_known(struct http1_head *head, struct http1_said *said,
     case HTTP1_MAX_FORWARDS:
     case HTTP1_TRACEPARENT:
     case HTTP1_VIA:
+    case HTTP1_X_CLIENT_CERT_SUBJECT:
     case HTTP1_X_FORWARDED_FOR:
     case HTTP1_X_FORWARDED_HOST:
     case HTTP1_X_FORWARDED_PROTO:

@@ -409,6 +409,11 @@ int tls_handshake(struct tls *t)
     return t->established && !t->out;
 }
 
+bool tls_begun(const struct tls *t)
+{
+    return t->ssl != NULL;
+}
+
 bool tls_blocked(const struct tls *t)
 {
     return t->out != NULL;
@@ -481,7 +486,7 @@ bool tls_quiet(struct tls *t)
 {
     char byte;
     size_t n = 0;
-    if (t->failed) {
+    if (t->failed || !t->established) {
         return false;
     }
     enter(t);

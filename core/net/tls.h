@@ -72,6 +72,8 @@ void tls_free(struct tls *t);
  * -ENOMSG: the first bytes are no TLS (tls_first has them); -ECONNRESET and the like; -EPROTO: it failed,
  * tls_why says how, and the other side was told. */
 int tls_handshake(struct tls *t);
+/* Whether a whole first record came: from then on it has memory of OpenSSL. */
+bool tls_begun(const struct tls *t);
 /* Whether what was written waits for room in the socket. */
 bool tls_blocked(const struct tls *t);
 /* What came first; only behind -ENOMSG. Lends: until the next call on any connection of this tls_io. */

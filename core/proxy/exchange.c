@@ -208,7 +208,7 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->te_trailers = !ex->upgrade && proxy_trailer_wanted(head);
     proxy_tally_request(ex);
     ex->to_backend = ex->bare && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing;
-    ex->no_bulk = s->carrier != NULL;
+    ex->no_bulk = s->carrier || s->conn.tls;
     ex->in = (struct body){
         .framing = s->carrier && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing,
         .left = head->content_length,
@@ -290,6 +290,12 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
         return;
     }
     if (p->challenges && !route && proxy_challenge_answer(s, head)) {
+        return;
+    }
+    if (s->tls && proxy_secure_misdirected(s, head)) {
+        board_add(&p->numbers->bad_requests, 1);
+        proxy_refuse(s, head, 421,
+                     "this connection's certificate is not for this host: use another one");
         return;
     }
     route = route ? route : find_route(s, head);

@@ -177,6 +177,7 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
         case HTTP1_X_FORWARDED_FOR:
         case HTTP1_X_FORWARDED_HOST:
         case HTTP1_X_FORWARDED_PROTO:
+        case HTTP1_X_CLIENT_CERT_SUBJECT: /* what is true of it is our own */
         case HTTP1_X_REQUEST_ID:
             break;
         case HTTP1_OTHER:
@@ -245,7 +246,7 @@ static void put_rfc7239(struct writer *w, const struct exchange *ex, const struc
         put_str(w, head->host);
         put_text(w, "\"");
     }
-    put_text(w, ";proto=http\r\n");
+    put_str(w, str_of(s->secure ? ";proto=https\r\n" : ";proto=http\r\n"));
 }
 
 static void put_forwarded(struct writer *w, const struct exchange *ex,
@@ -257,7 +258,7 @@ static void put_forwarded(struct writer *w, const struct exchange *ex,
     put_forwarded_for(w, ex, head);
     if (!proxy_change_drops(change, str_of("X-Forwarded-Proto"))) {
         put_text(w, "X-Forwarded-Proto: ");
-        put_str(w, proto.len ? proto : str_of("http"));
+        put_str(w, proto.len ? proto : str_of(ex->session->secure ? "https" : "http"));
         put_text(w, "\r\n");
     }
     host = host.len ? host : head->host;
@@ -268,6 +269,11 @@ static void put_forwarded(struct writer *w, const struct exchange *ex,
     }
     if (ex->route->forwarded && !proxy_change_drops(change, str_of("Forwarded"))) {
         put_rfc7239(w, ex, head);
+    }
+    if (ex->session->tls && tls_subject(ex->session->tls)[0]) {
+        put_text(w, "X-Client-Cert-Subject: ");
+        put_str(w, str_of(tls_subject(ex->session->tls)));
+        put_text(w, "\r\n");
     }
     put_text(w, "X-Request-Id: ");
     put(w, ex->id, strlen(ex->id));

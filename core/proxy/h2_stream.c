@@ -323,6 +323,8 @@ static void begin(struct h2_stream *st)
         return;
     }
     st->session = s;
+    s->tls = parent->tls;
+    s->secure = parent->secure;
     board_add(&p->numbers->h2_streams, 1);
     struct str text;
     if (!proxy_h2_head(st, &text)) {

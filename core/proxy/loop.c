@@ -56,13 +56,42 @@ void proxy_conn_bury(struct proxy *p, struct conn *c)
         return;
     }
     proxy_timeout_stop(c);
+    if (c->tls) {
+        tls_close(c->tls);
+        proxy_conn_break(c);
+    }
     close(c->fd);
     c->fd = -1;
     list_append(&p->grave, &c->node);
 }
 
+void proxy_conn_break(struct conn *c)
+{
+    tls_free(c->tls);
+    c->tls = NULL;
+}
+
+void proxy_conn_shut(struct conn *c)
+{
+    if (c->tls) {
+        tls_close(c->tls);
+    }
+    (void)shutdown(c->fd, SHUT_WR);
+}
+
+static ssize_t recv_tls(struct conn *c, void *to, size_t size)
+{
+    ssize_t n = tls_recv(c->tls, to, size);
+    /* Behind a part of a record the end may stand already, whose edge is past. */
+    c->readable = n > 0 ? tls_more(c->tls) || c->hup : n == 0 || (n == -EAGAIN && c->hup);
+    return n;
+}
+
 ssize_t proxy_conn_recv(struct conn *c, void *to, size_t size)
 {
+    if (c->tls) {
+        return recv_tls(c, to, size);
+    }
     ssize_t n;
     do {
         n = recv(c->fd, to, size, 0);
@@ -80,6 +109,10 @@ ssize_t proxy_conn_recv(struct conn *c, void *to, size_t size)
 bool proxy_conn_quiet(struct conn *c)
 {
     char byte;
+    if (c->tls) {
+        c->readable = !tls_quiet(c->tls);
+        return !c->readable;
+    }
     ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
         c->readable = false;
@@ -97,6 +130,11 @@ ssize_t proxy_conn_send(struct conn *c, const struct iovec *iov, int count)
         size += iov[i].iov_len;
     }
     ssize_t n;
+    if (c->tls) {
+        n = tls_send(c->tls, iov, count);
+        c->writable = n >= 0 && (size_t)n == size;
+        return n;
+    }
     do {
         n = count == 1 ? send(c->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
                        : sendmsg(c->fd, &message, MSG_NOSIGNAL);
@@ -241,6 +279,7 @@ void proxy_run(struct proxy *p)
         if (n > 0 && p->current) {
             p->spin_until_us = p->now_us + p->current->spin_us;
         }
+        p->handshake_steps = 0;
         for (int i = 0; i < n; i++) {
             dispatch(p, &events[i]);
         }

@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 struct proxy;
+struct tls;
 
 enum {
     SCRATCH_BYTES = 64 << 10,   /* one receive, and the most that waits in one direction */
@@ -69,6 +70,7 @@ struct conn {
     bool readable, writable;
     bool hup;                /* the peer will send no more, or the connection is gone */
     bool error;              /* gone in both directions */
+    struct tls *tls;         /* NULL: bytes are as they come; only the functions below look at it */
     struct timeout *timeout; /* NULL: no time-out runs */
     uint64_t since_ms;
     struct list node; /* of the time-out's list, or of the graveyard */
@@ -79,6 +81,10 @@ void proxy_conn_init(struct conn *c, enum conn_kind kind, int fd);
 int proxy_conn_register(struct proxy *p, struct conn *c);
 /* Closes it; its owner's memory is reused behind this batch of events. */
 void proxy_conn_bury(struct proxy *p, struct conn *c);
+/* Says that nothing follows. */
+void proxy_conn_shut(struct conn *c);
+/* Forgets TLS, so that the end that follows is no clean one. */
+void proxy_conn_break(struct conn *c);
 /* Bytes received; 0 at the end; -EAGAIN or another -errno. Keeps `readable` right. */
 ssize_t proxy_conn_recv(struct conn *c, void *to, size_t size);
 /* Whether the other side is still there and has said nothing; costs a system call. */

@@ -3,7 +3,7 @@
  *   loop.c      epoll with libuv inside, sockets and their flags, the graveyard
  *   pool.c      objects from memory that was sized at start
  *   timeout.c   one FIFO list for each length of time
- *   server.c    listeners, accepting
+ *   server.c    listeners, accepting;  secure.c  TLS of clients: handshakes
  *   h2.c        a client connection with many streams, each with a session of its own: h2.h and its files
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER; or a client behind a carrier
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
@@ -42,6 +42,7 @@
 #include "base/map.h"
 #include "edge/compress.h"
 #include "net/http1.h"
+#include "net/tls.h"
 #include "proxy/balance.h"
 #include "proxy/exchange.h"
 #include "proxy/link.h"
@@ -93,6 +94,10 @@ struct proxy {
     struct timeout *timeouts;
     struct timeout *register_timeout, *linger_timeout, *idle_timeout, *drain_timeout;
     struct timeout *silence_timeout, *pong_timeout;
+    struct tls_io *tls_io;                      /* NULL: nobody speaks TLS */
+    struct tls_store *tls_store, *tls_prepared; /* in force; from the next commit on */
+    struct list handshakes;                    /* sessions whose hello has come, the oldest first */
+    uint32_t handshake_count, handshake_steps; /* of them; steps in this round of the loop */
     struct map services;
     struct cJSON *challenges; /* NULL: none (challenge.c) */
     struct generation *current, *prepared;

@@ -110,7 +110,7 @@ void proxy_peer_find(struct session *s, const struct route *r, const struct http
 
 bool proxy_peer_secure(const struct session *s)
 {
-    return s->said_secure;
+    return s->said_secure || s->secure;
 }
 
 size_t proxy_peer_write(const struct session *s, int version, char to[NET_PROXIED_BYTES])

@@ -78,6 +78,7 @@ static void init_lists(struct proxy *p)
     }
     list_init(&p->queues);
     list_init(&p->links_due);
+    list_init(&p->handshakes);
     p->register_timeout = proxy_timeout_of(p, 10);
     p->drain_timeout = proxy_timeout_of(p, 1000);
     p->linger_timeout = proxy_timeout_of(p, 2000);
@@ -132,6 +133,7 @@ void proxy_free(struct proxy *p)
     proxy_generation_unref(p->current);
     proxy_challenges(p, NULL);
     proxy_roster_free(p);
+    proxy_secure_free(p);
     proxy_pipes_free(p);
     proxy_logins_free(p);
     mem_free(p->deadlines);

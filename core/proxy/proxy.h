@@ -39,9 +39,10 @@ int proxy_listen(struct proxy *p, const char *address, int fd);
 /* Applies a roster; -EINVAL when it is not one. Backends that left finish what they have. */
 int proxy_roster(struct proxy *p, const struct cJSON *roster);
 /* Takes certificates, keys of tickets and what TLS to backends needs (net/tls.h has the message): for connections that
- * begin from now on. A listener whose port the configuration wants TLS on, and that has none here, closes its
- * connections. On an error what was there goes on: -EINVAL, -ELIBACC, with a sentence. */
-int proxy_certificates(struct proxy *p, const struct cJSON *message, char **reterr);
+ * begin from now on; with `prepares` from the next proxy_commit on (proxy_abort forgets it). A listener whose port the
+ * configuration wants TLS on, and that has none here, closes its connections. On an error what was there goes on:
+ * -EINVAL, -ELIBACC, with a sentence. */
+int proxy_certificates(struct proxy *p, const struct cJSON *message, bool prepares, char **reterr);
 enum {
     /* So long the kernel may keep a connection that says nothing from a listener, and some more. */
     PROXY_PARKED_MS = 1300
@@ -95,7 +96,7 @@ void proxy_stop(struct proxy *p);
 void proxy_free(struct proxy *p);
 
 /* News. All of them together at most one a second: "policy" (a policy runs interpreted),
- * "limit", "listen", "tags", "access_log". Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
+ * "limit", "listen", "tags", "access_log", "tls" (handshakes that failed, and what was no TLS). Always told: "circuit_opened", "circuit_half_open", "circuit_closed",
  * "backend_ejected", "backend_returned". At most once a second, for each backend: "backend_failed" (it
  * should be checked soon); for each service: "panic" (requests ignore the circuits just now).
  * `service` and `backend` are "" where there is none. */

@@ -36,8 +36,7 @@ struct port *proxy_generation_port(const struct generation *g, const char *addre
     return NULL;
 }
 
-/* The host without port and last dot, in lower case; false when it is longer than any. */
-static bool host_name(struct str host, char *to, size_t size, size_t *ret_len)
+bool proxy_host_name(struct str host, char *to, size_t size, size_t *ret_len)
 {
     size_t len = host.len;
     if (len && host.ptr[0] == '[') {
@@ -84,7 +83,7 @@ struct route *proxy_route_find(const struct port *port, const struct http1_head 
     if (str_is(path, "*")) {
         path = str_of("/");
     }
-    if (!host_name(head->host, name, sizeof name, &len)) {
+    if (!proxy_host_name(head->host, name, sizeof name, &len)) {
         return NULL;
     }
     struct site *exact = len ? map_get(&port->exact, name) : NULL;
@@ -281,6 +280,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     shorter(&port->client_timeout, r->client_timeout);
     shorter(&port->header_timeout, header);
     port->no_http2 = port->no_http2 || !json_bool(json, "http2", true);
+    port->tls = port->tls || json_bool(json, "tls", false);
     if (json_bool(json, "tcp", false) ? port->tcp || port->count : port->tcp != NULL) {
         *reterr = mem_printf("service %s: another route has listen %s, and TCP shares none", name,
                              address);
@@ -451,6 +451,7 @@ int proxy_commit(struct proxy *p)
     p->current = p->prepared;
     p->prepared = NULL;
     script_hot_live(p->current->hot);
+    proxy_secure_commit(p);
     board_set(&p->numbers->interpreted, 0);
     proxy_listeners_point(p);
     keep_traffic(p, p->current);
@@ -462,6 +463,7 @@ int proxy_commit(struct proxy *p)
 void proxy_abort(struct proxy *p)
 {
     discard(p);
+    proxy_secure_abort(p);
     /* Sockets that only the prepared generation would have used would swallow connections. */
     proxy_listeners_point(p);
 }

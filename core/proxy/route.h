@@ -202,6 +202,7 @@ struct port { /* one listening address */
     struct map exact;                                /* host -> struct site * */
     struct timeout *client_timeout, *header_timeout; /* before a route is known */
     bool no_http2;                                   /* only HTTP/1 */
+    bool tls;                                        /* clients come by https */
     struct route *tcp; /* its connections are tunnels to this route's backends; NULL: HTTP */
     const struct trust *proxies; /* they begin with a PROXY header; NULL: nobody does */
 };
@@ -230,6 +231,8 @@ void proxy_explain_route(struct cJSON *to, const struct port *port, const struct
 /* ... and a backend's "tags" and "zone". */
 void proxy_explain_nearness(struct cJSON *to, const struct script_backend *row,
                             const struct script_request *request);
+/* A host without port and last dot, in lower case; false when it is longer than any. */
+bool proxy_host_name(struct str host, char *to, size_t size, size_t *ret_len);
 struct port *proxy_generation_port(const struct generation *g, const char *address);
 /* The route for a request, or NULL. */
 struct route *proxy_route_find(const struct port *port, const struct http1_head *head);

@@ -1,6 +1,6 @@
 /* session.c: a client connection.
  *
- *   (PROXIED ->) HEAD -> EXCHANGE -> HEAD -> ... -> CLOSING -> LINGER -> (gone)
+ *   (PROXIED ->) (HANDSHAKE ->) HEAD -> EXCHANGE -> HEAD -> ... -> CLOSING -> LINGER -> (gone)
  *
  * Invariants: one exchange at a time, so pipelined requests are answered in order; the next head is
  * looked at only when the answer before has left for the kernel. A connection is registered with
@@ -22,6 +22,12 @@ enum {
     EVICT_LOOKS = 256 /* at connections with the same time-out, the oldest first */
 };
 
+/* What a connection begins with once it is known for whom it is. */
+static enum session_state first_state(const struct session *s)
+{
+    return s->listener->port && s->listener->port->tls ? SESSION_HANDSHAKE : SESSION_HEAD;
+}
+
 void proxy_session_new(struct proxy *p, struct listener *l, int fd,
                        const struct sockaddr_storage *addr)
 {
@@ -33,10 +39,11 @@ void proxy_session_new(struct proxy *p, struct listener *l, int fd,
     s->proxy = p;
     s->listener = l;
     list_init(&s->ready);
+    list_init(&s->shaking);
     list_append(&p->sessions, &s->node);
     net_ip_of((const struct sockaddr *)addr, &s->from, &s->from_port);
     proxy_peer_set(s, &s->from);
-    s->state = proxy_peer_speaks_first(s) ? SESSION_PROXIED : SESSION_HEAD;
+    s->state = proxy_peer_speaks_first(s) ? SESSION_PROXIED : first_state(s);
     l->sessions++;
     p->session_count++;
     board_add(&p->numbers->connections, 1);
@@ -63,6 +70,7 @@ struct session *proxy_session_carry(struct proxy *p, struct listener *l,
     s->from_port = from_port;
     proxy_peer_set(s, from);
     list_init(&s->ready);
+    list_init(&s->shaking);
     list_append(&p->sessions, &s->node);
     l->sessions++;
     p->session_count++;
@@ -85,6 +93,7 @@ void proxy_session_kill(struct session *s, bool reset)
     proxy_block_give(p, &s->out);
     list_remove(&s->node);
     list_remove(&s->ready);
+    proxy_secure_leave(s);
     if (s->carrier) {
         s->carrier->over(s, reset);
         proxy_timeout_stop(&s->conn);
@@ -92,6 +101,7 @@ void proxy_session_kill(struct session *s, bool reset)
     } else {
         if (reset) {
             struct linger hard = {.l_onoff = 1};
+            proxy_conn_break(&s->conn);
             (void)setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
         }
         proxy_conn_bury(p, &s->conn);
@@ -110,7 +120,8 @@ static struct session *oldest_idle(const struct timeout *t)
         struct session *s = c->kind == CONN_CLIENT ? list_owner(c, struct session, conn) : NULL;
         bool idle = s && ((s->state == SESSION_HEAD && !s->in && !s->out) ||
                           (s->state == SESSION_H2 && proxy_h2_idle(s)));
-        if (idle && proxy_conn_quiet(c)) {
+        bool shakes = s && s->state == SESSION_HANDSHAKE;
+        if (shakes || (idle && proxy_conn_quiet(c))) {
             return s;
         }
     }
@@ -236,7 +247,7 @@ void proxy_session_shut(struct session *s)
         struct str none = {NULL, 0};
         s->conn.error |= s->carrier->send(s, none, none, true, none) < 0;
     } else {
-        (void)shutdown(s->conn.fd, SHUT_WR);
+        proxy_conn_shut(&s->conn);
     }
 }
 
@@ -269,8 +280,7 @@ static struct timeout *client_timeout(const struct session *s)
     return port ? port->client_timeout : s->proxy->idle_timeout;
 }
 
-/* For a whole head, however it trickles in. */
-static struct timeout *header_timeout(const struct session *s)
+struct timeout *proxy_header_timeout(const struct session *s)
 {
     const struct port *port = s->listener ? s->listener->port : NULL;
     return port ? port->header_timeout : s->proxy->idle_timeout;
@@ -280,7 +290,7 @@ static struct timeout *header_timeout(const struct session *s)
 static void wait_for_bytes(struct session *s)
 {
     struct proxy *p = s->proxy;
-    struct timeout *t = s->in         ? header_timeout(s)
+    struct timeout *t = s->in         ? proxy_header_timeout(s)
                         : p->draining ? p->drain_timeout
                                       : client_timeout(s);
     proxy_timeout_keep(p, &s->conn, t, false);
@@ -356,6 +366,14 @@ static bool take_head(struct session *s, struct str bytes)
     if (proxy_h2_speaks(s, bytes)) {
         return proxy_h2_begin(s, bytes);
     }
+    if (!s->secure && proxy_secure_hello(bytes)) {
+        board_add(&p->numbers->tls_on_plain, 1);
+        proxy_fact(p, "tls",
+                   "a client spoke TLS on a port that is plain: it was closed; listen with "
+                   "\"https://\" before the address, or have it use http://");
+        proxy_session_kill(s, false);
+        return false;
+    }
     return refuse_head(s, status, "the request could not be understood");
 }
 
@@ -399,11 +417,12 @@ static bool step_proxied(struct session *s)
         return false;
     }
     if (rc) {
-        s->state = SESSION_HEAD;
+        s->state = (uint8_t)first_state(s);
+        proxy_timeout_stop(&s->conn);
         return true;
     }
     s->conn.readable = false; /* a new edge comes with more of it */
-    proxy_timeout_keep(s->proxy, &s->conn, header_timeout(s), false);
+    proxy_timeout_keep(s->proxy, &s->conn, proxy_header_timeout(s), false);
     watch(s);
     return false;
 }
@@ -520,6 +539,9 @@ void proxy_session_step(struct session *s)
         case SESSION_PROXIED:
             more = step_proxied(s);
             break;
+        case SESSION_HANDSHAKE:
+            more = proxy_secure_step(s);
+            break;
         case SESSION_HEAD:
             more = step_head(s);
             break;
@@ -557,6 +579,9 @@ void proxy_session_timeout(struct session *s)
     switch ((enum session_state)s->state) {
     case SESSION_PROXIED:
         proxy_session_kill(s, true);
+        break;
+    case SESSION_HANDSHAKE:
+        proxy_secure_timeout(s);
         break;
     case SESSION_HEAD:
         if (s->out || !s->in) {

@@ -44,7 +44,8 @@ void proxy_listeners_end(struct proxy *p);
 /* ---- session.c --------------------------------------------------------------------------- */
 
 enum session_state {
-    SESSION_PROXIED, /* a proxy that is believed first says for whom it comes */
+    SESSION_PROXIED,   /* a proxy that is believed first says for whom it comes */
+    SESSION_HANDSHAKE, /* of TLS */
     SESSION_HEAD,
     SESSION_EXCHANGE,
     SESSION_H2,      /* carries sessions of its own */
@@ -95,9 +96,13 @@ struct session {
     uint8_t word;     /* enum peer_word: of `from`, for the present request */
     bool borrowed;    /* peer and key are what a proxy said, for the present request */
     bool said_secure; /* and it said that its client came by https */
+    bool secure;      /* it came to us by https */
     struct net_ip
         from; /* who connected; behind a proxy that speaks the PROXY protocol: its client */
-    char peer[NET_IP_TEXT];        /* the client, as all see it: policies, limits, logs, backends */
+    char peer[NET_IP_TEXT]; /* the client, as all see it: policies, limits, logs, backends */
+    const struct tls
+        *tls;            /* that it came by, behind the handshake, be it a carrier's; NULL: none */
+    struct list shaking; /* of handshakes under way */
     const struct carrier *carrier; /* NULL: the client is behind `conn` */
     void *carried;                 /* the carrier's own */
     struct h2 *h2;                 /* SESSION_H2 */
@@ -136,6 +141,26 @@ void proxy_session_kill(struct session *s, bool reset);
 bool proxy_session_evict(struct proxy *p);
 /* The exchange is over: the next head, or the end. */
 void proxy_session_next(struct session *s);
+
+/* For a whole head, however it trickles in. */
+struct timeout *proxy_header_timeout(const struct session *s);
+
+/* ---- secure.c ---------------------------------------------------------------------------- */
+
+/* SESSION_HANDSHAKE: goes on with it; whether the session goes on. */
+bool proxy_secure_step(struct session *s);
+void proxy_secure_timeout(struct session *s);
+/* Its handshake is over, one way or the other. */
+void proxy_secure_leave(struct session *s);
+/* What was prepared counts; is forgotten; all of it is. */
+void proxy_secure_commit(struct proxy *p);
+void proxy_secure_abort(struct proxy *p);
+void proxy_secure_free(struct proxy *p);
+/* Whether a request came on a connection (s->tls is not NULL) with a certificate that is not for its host, where another
+ * is: 421. */
+bool proxy_secure_misdirected(const struct session *s, const struct http1_head *head);
+/* Whether what came to a plain port is a hello of TLS. */
+bool proxy_secure_hello(struct str bytes);
 
 /* ---- peer.c ------------------------------------------------------------------------------ */
 

@@ -18,6 +18,7 @@ local M = { policies = {} }
 local conn_mt, world_mt = {}, {}
 conn_mt.__index, world_mt.__index = conn_mt, world_mt
 
+-- `sock`: of luasocket, or what has its methods.
 local function wrap(sock)
     sock:settimeout(PATIENCE)
     if sock.getpeername then -- not on unix sockets
@@ -215,6 +216,8 @@ function world_mt:entry(i, more)
     end
     return b
 end
+
+M.wrap = wrap
 
 function world_mt:client()
     return wrap(assert(socket.connect("127.0.0.1", self.port)))

@@ -4,6 +4,8 @@ local C, ffi = require("ffi_room").load("net/tls.h", "base/json.h", "base/mem.h"
 
 ffi.cdef [[
 struct iovec { void *iov_base; size_t iov_len; };
+struct pollfd { int fd; short events, revents; };
+int poll(struct pollfd *fds, unsigned long count, int timeout);
 int socketpair(int domain, int type, int protocol, int fds[2]);
 int close(int fd);
 int shutdown(int fd, int how);
@@ -17,17 +19,17 @@ local NONBLOCKING_STREAM = 2049
 local EAGAIN, ENOMSG, EPROTO = -11, -42, -71
 M.EAGAIN, M.ENOMSG, M.EPROTO = EAGAIN, ENOMSG, EPROTO
 
-local function encode(value)
+function M.encode(value)
     if type(value) == "table" then
         local parts = {}
         if value[1] ~= nil or next(value) == nil then
             for i, item in ipairs(value) do
-                parts[i] = encode(item)
+                parts[i] = M.encode(item)
             end
             return "[" .. table.concat(parts, ",") .. "]"
         end
         for key, item in pairs(value) do
-            parts[#parts + 1] = ("%q:%s"):format(key, encode(item))
+            parts[#parts + 1] = ("%q:%s"):format(key, M.encode(item))
         end
         return "{" .. table.concat(parts, ",") .. "}"
     elseif type(value) == "string" then
@@ -47,7 +49,7 @@ end
 
 -- A store, or nil and the sentence. `before` is another one.
 function M.store(message, before)
-    local text = encode(message)
+    local text = M.encode(message)
     local json = C.json_parse(text, #text)
     assert(json ~= nil, "not JSON: " .. text)
     local ret, err = ffi.new "struct tls_store *[1]", ffi.new "char *[1]"
@@ -131,6 +133,126 @@ function End:free()
         C.close(self.fd)
         self.fd = nil
     end
+end
+
+-- ---- A socket of luasocket's kind that speaks TLS ---------------------------------------------
+
+local Sock = {}
+Sock.__index = Sock
+
+-- `plain`: of luasocket, connected; takes it. Handshake done, or nil and why.
+function M.socket(plain, client, host, peer)
+    plain:settimeout(0)
+    local io = ffi.gc(C.tls_io_new(), C.tls_io_free)
+    local self = setmetatable({ plain = plain, io = io, buffer = "", seconds = 5,
+        t = C.tls_connect(io, client, plain:getfd(), host or "a.example", peer or "one") }, Sock)
+    local rc = 0
+    while rc == 0 do
+        rc = C.tls_handshake(self.t)
+        if rc == 0 and not self:wait(1) then
+            break
+        end
+    end
+    if rc ~= 1 then
+        local why = rc == 0 and "timeout" or ffi.string(C.tls_why(self.t))
+        self:close()
+        return nil, why
+    end
+    return self
+end
+
+-- Until the socket is readable (1) or writable (4).
+function Sock:wait(what)
+    local fds = ffi.new("struct pollfd[1]")
+    fds[0].fd, fds[0].events = self.plain:getfd(), what
+    return C.poll(fds, 1, math.floor(self.seconds * 1000)) > 0
+end
+
+function Sock:settimeout(seconds)
+    self.seconds = seconds or 5
+end
+
+function Sock:setoption(...)
+    return self.plain:setoption(...)
+end
+
+function Sock:getfd()
+    return self.plain:getfd()
+end
+
+function Sock:dirty()
+    return self.buffer ~= ""
+end
+
+function Sock:send(bytes, from)
+    local at = (from or 1) - 1
+    while at < #bytes do
+        local iov = ffi.new("struct iovec[1]")
+        iov[0].iov_base = ffi.cast("char *", bytes) + at
+        iov[0].iov_len = math.min(#bytes - at, 65536)
+        local n = tonumber(C.tls_send(self.t, iov, 1))
+        if n < 0 then
+            return nil, "closed", at
+        elseif n == 0 and not self:wait(4) then
+            return nil, "timeout", at
+        end
+        at = at + n
+    end
+    return at
+end
+
+-- More into the buffer; false and why.
+function Sock:fill()
+    local to = ffi.new "char[65536]"
+    while true do
+        local n = tonumber(C.tls_recv(self.t, to, 65536))
+        if n > 0 then
+            self.buffer = self.buffer .. ffi.string(to, n)
+            return true
+        elseif n ~= EAGAIN then
+            return false, n == 0 and "closed" or ffi.string(C.tls_why(self.t))
+        elseif not self:wait(1) then
+            return false, "timeout"
+        end
+    end
+end
+
+function Sock:receive(what)
+    while true do
+        local line = what == "*l" and self.buffer:find("\n", 1, true)
+        if line then
+            local text = self.buffer:sub(1, line - 1):gsub("\r", "")
+            self.buffer = self.buffer:sub(line + 1)
+            return text
+        elseif type(what) == "number" and #self.buffer >= what then
+            local text = self.buffer:sub(1, what)
+            self.buffer = self.buffer:sub(what + 1)
+            return text
+        end
+        local ok, why = self:fill()
+        if not ok then
+            local part = self.buffer
+            self.buffer = ""
+            if what == "*a" and why == "closed" then
+                return part
+            end
+            return nil, why, part
+        end
+    end
+end
+
+function Sock:shutdown()
+    C.tls_close(self.t)
+    self.plain:shutdown "send"
+end
+
+function Sock:close()
+    if self.t then
+        C.tls_close(self.t)
+        C.tls_free(self.t)
+        self.t = nil
+    end
+    self.plain:close()
 end
 
 return M

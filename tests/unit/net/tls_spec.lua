@@ -106,10 +106,10 @@ describe("net/tls", function()
         assert.equal(large, c:recv())
     end)
 
-    it("tells a sender by whole records what the kernel took", function()
-        local both = store()
+    local function stream(both, least, most)
         local s, c = met(both, both)
         c:recv()
+        math.randomseed(least)
         local parts = {}
         for i = 1, 200000 do
             parts[i] = ("%06d"):format(i)
@@ -117,7 +117,7 @@ describe("net/tls", function()
         local text = table.concat(parts)
         local at, got = 0, {}
         local blocked = 0
-        for _ = 1, 1000 do
+        for _ = 1, 20000 do
             if at == #text then
                 break
             end
@@ -127,20 +127,28 @@ describe("net/tls", function()
             if n == 0 then
                 blocked = blocked + 1
                 assert.is_true(C.tls_blocked(s.t))
-                local piece = c:recv(5000)
+                local piece = c:recv(math.random(least, most))
                 got[#got + 1] = type(piece) == "string" and piece or ""
             end
         end
         assert.is_true(blocked > 3)
         assert.equal(#text, at)
-        for _ = 1, 1000 do
-            local piece = c:recv(5000)
+        for _ = 1, 20000 do
+            local piece = c:recv(math.random(least, most))
             if piece == room.EAGAIN then
                 break
             end
             got[#got + 1] = piece
         end
         assert.is_true(table.concat(got) == text)
+    end
+
+    it("tells a sender by whole records what the kernel took", function()
+        local both = store()
+        stream(both, 5000, 5000)
+        stream(both, 1, 20000)
+        stream(both, 65536, 65536)
+        stream(both, 16000, 66000)
     end)
 
     it("tells ends from cuts", function()

@@ -111,7 +111,9 @@ static int do_json(struct child *c, const char *verb, const char *rest, char *re
     struct cJSON *json = json_parse(rest, strlen(rest));
     char *error = NULL;
     int rc = str_same(verb, "roster") ? proxy_roster(c->proxy, json)
-                                      : proxy_prepare(c->proxy, 1, json, &error);
+             : str_same(verb, "certificates")
+                 ? proxy_certificates(c->proxy, json, json_bool(json, "prepares", false), &error)
+                 : proxy_prepare(c->proxy, 1, json, &error);
     if (rc) {
         snprintf(reply, size, "error %s", error ? error : err_text(rc));
     }
@@ -128,7 +130,8 @@ static void obey(struct child *c, char *line)
     int rc = 0;
     if (str_same(line, "listen")) {
         rc = do_listen(c, rest, reply, sizeof reply);
-    } else if (str_same(line, "roster") || str_same(line, "prepare")) {
+    } else if (str_same(line, "roster") || str_same(line, "prepare") ||
+               str_same(line, "certificates")) {
         rc = do_json(c, line, rest, reply, sizeof reply);
     } else if (str_same(line, "commit")) {
         rc = proxy_commit(c->proxy);
