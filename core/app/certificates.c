@@ -118,16 +118,21 @@ static void switch_all(struct master *m)
     }
 }
 
+bool certificates_told(const struct master *m)
+{
+    for (unsigned i = 0; i < m->worker_count; i++) {
+        const struct child *w = m->workers[i];
+        if (w && w->ready && w->certificates < m->certificates->force) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void tell(struct master *m)
 {
     struct certificates *k = m->certificates;
-    for (unsigned i = 0; i < m->worker_count; i++) {
-        const struct child *w = m->workers[i];
-        if (w && w->ready && w->certificates < k->force) {
-            return;
-        }
-    }
-    if (k->told < k->force) {
+    if (certificates_told(m) && k->told < k->force) {
         k->told = k->force;
         log_info("certificates in force", "version=%llu", (unsigned long long)k->force);
     }

@@ -84,6 +84,17 @@ static uint64_t end_ms(const struct issuing_name *n)
     return (uint64_t)n->certificate->not_after_s * 1000;
 }
 
+/* Listeners that want it show it from now on. */
+static void serve(struct master *m, const struct issuing_name *n)
+{
+    char *why = NULL;
+    if (n->certificate && certificates_provide(m, "acme", n->name, NULL, n->certificate->chain,
+                                               n->certificate->key, &why)) {
+        log_error("a certificate cannot be served", "name=%s why=%s", n->name, why);
+    }
+    mem_free(why);
+}
+
 static void set_error(struct issuing_name *n, const char *error)
 {
     char *copy = mem_copy(error);
@@ -108,7 +119,7 @@ static void keep_name(struct master *m, const struct issuing_name *n)
     }
     char *text = json_text(json), *key = mem_printf("name %s", n->name);
     kept_put(m, "acme", key, text);
-    mem_free(text);
+    mem_free_secret(text);
     mem_free(key);
     json_free(json);
 }
@@ -151,9 +162,9 @@ void issuing_keep_account(struct master *m)
     char *text = json_text(json);
     kept_put(m, "acme", key, text);
     json_set(x->accounts, directory, json);
-    mem_free(pem);
+    mem_free_secret(pem);
     mem_free(key);
-    mem_free(text);
+    mem_free_secret(text);
 }
 
 /* ---- The account ----------------------------------------------------------------------------- */
@@ -235,7 +246,10 @@ static void want_name(struct master *m, const char *name)
     if (!n->wanted && x->account) {
         schedule(x, n);
     }
-    n->wanted = n->named = true;
+    if (!n->served) {
+        serve(m, n);
+    }
+    n->wanted = n->named = n->served = true;
 }
 
 static void drop_unwanted(struct master *m)
@@ -243,6 +257,10 @@ static void drop_unwanted(struct master *m)
     const char *running = issuing_order_name(m);
     for (struct issuing_name *n = m->issuing->names; n; n = n->next) {
         n->wanted = n->wanted && n->named;
+        if (n->served && !n->named) {
+            n->served = false;
+            certificates_withdraw(m, "acme", n->name, NULL);
+        }
         if (!n->wanted && running && str_same(running, n->name)) {
             issuing_order_drop(m);
             running = NULL;
@@ -288,6 +306,7 @@ void issuing_done(struct master *m, const char *name, const char *chain, const c
     set_error(n, NULL);
     schedule(x, n);
     keep_name(m, n);
+    serve(m, n);
     clock_iso(end_ms(n), until, sizeof until);
     m->counters.renewals_ok++;
     log_info(renewed ? "certificate renewed" : "certificate issued", "name=%s valid_until=%s", name,

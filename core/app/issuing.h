@@ -17,6 +17,7 @@ struct issuing_name {
     struct issuing_name *next;
     char *name;
     bool named;                      /* while a configuration is applied: it names it */
+    bool served;                     /* listeners may show it */
     bool wanted;                     /* by the configuration in force */
     struct certificate *certificate; /* what was issued, or NULL */
     char *directory;                 /* of the authority that issued it; "" = none */

@@ -23,6 +23,8 @@ enum {
     PRESENT_MS = 10000 /* a worker that does not take a challenge for longer will not */
 };
 
+static const char SOURCE[] = "acme", PROTOCOL[] = "acme-tls/1";
+
 struct issuing_run {
     struct master *m; /* NULL: dropped */
     char *name;
@@ -45,6 +47,7 @@ static void leave(struct issuing_run *r)
 {
     struct master *m = r->m;
     challenges_set(m, NULL, NULL);
+    certificates_withdraw(m, SOURCE, r->name, PROTOCOL);
     m->issuing->run = NULL;
 }
 
@@ -103,16 +106,33 @@ static void call(struct issuing_run *r, const struct acme_want *want)
 
 /* ---- Challenges ------------------------------------------------------------------------------ */
 
+/* The certificate of a tls-alpn-01 challenge, for the workers' listeners; false: it could not be made. */
+static bool present_tls(struct issuing_run *r, const char *authorization)
+{
+    char *chain = NULL, *key = NULL, *why = NULL;
+    bool made = !jose_alpn_certificate(r->name, authorization, &chain, &key) &&
+                !certificates_provide(r->m, SOURCE, r->name, PROTOCOL, chain, key, &why);
+    mem_free(chain);
+    mem_free_secret(key);
+    mem_free(why);
+    return made;
+}
+
 static void present(struct issuing_run *r, const struct acme_want *want)
 {
     r->present_by_ms = clock_now_ms() + PRESENT_MS;
-    challenges_set(r->m, want->token, want->authorization);
+    if (r->m->issuing->challenge != ACME_TLS_ALPN_01) {
+        challenges_set(r->m, want->token, want->authorization);
+    } else if (!present_tls(r, want->authorization)) {
+        r->present_by_ms = 0;
+        acme_order_presented(r->order, "the certificate of the challenge cannot be made");
+    }
 }
 
 /* Whether all workers answer it by now; the order is told. */
 static bool presented(struct issuing_run *r)
 {
-    bool ready = challenges_ready(r->m);
+    bool ready = challenges_ready(r->m) && certificates_told(r->m);
     if (!ready && clock_now_ms() < r->present_by_ms) {
         return false;
     }
@@ -131,7 +151,7 @@ static void conclude(struct issuing_run *r, bool done)
         char *key = NULL;
         const char *chain = acme_order_certificate(r->order, &key);
         issuing_done(m, r->name, chain, key);
-        mem_free(key);
+        mem_free_secret(key);
     } else {
         uint64_t retry_ms = 0;
         const char *why = acme_order_failure(r->order, &retry_ms);

@@ -329,6 +329,8 @@ void certificates_on_ack(struct master *m, struct child *w, uint64_t version);
 int certificates_provide(struct master *m, const char *source, const char *id, const char *alpn,
                          const char *chain, const char *key, char **reterr);
 void certificates_withdraw(struct master *m, const char *source, const char *id, const char *alpn);
+/* Whether all workers that serve have what is in force. */
+bool certificates_told(const struct master *m);
 /* How long the one that expires first is good for; false: there is none. */
 bool certificates_days_left(const struct master *m, double *ret_days);
 /* Which one that is: "shop.example (/etc/shop.pem), which expires on 2026-12-01T..."; owned, NULL: there is none. */
