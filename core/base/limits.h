@@ -38,8 +38,6 @@ enum {
     LIMIT_H2_PRIORITIES_S = 100,
     LIMIT_H2_WINDOWS = 2000, /* beside four for each frame that we send */
     LIMIT_H2_WINDOWS_S = 200,
-    LIMIT_H2_UNKNOWN = 100,
-    LIMIT_H2_UNKNOWN_S = 10,
     LIMIT_LOG_LINE_BYTES = 8 << 10,       /* one line of our log */
     LIMIT_REASON_BYTES = 512,             /* a reason that is kept for status */
     LIMIT_CODER_BYTES = 64 << 20,         /* what compresses answers, in one worker */

@@ -116,7 +116,6 @@ enum board_h2_flood {
     BOARD_H2_WINDOWS,       /* WINDOW_UPDATE */
     BOARD_H2_CONTINUATIONS, /* of one header block */
     BOARD_H2_HEADERS,       /* a header block that grows without end, or never ends */
-    BOARD_H2_UNKNOWN,       /* frames of unknown types */
     BOARD_H2_FLOODS
 };
 

@@ -57,6 +57,8 @@ struct h2 {
     bool ended;            /* its streams are being freed */
     uint8_t continuations; /* of the present header block */
     uint8_t leaving;       /* GOAWAYs of a drain that were sent */
+    int32_t highest;       /* stream of the client's, */
+    int32_t gap, gap_end;  /* and those that it passed over last: from, to before */
     uint32_t block_bytes;  /* of the present header block, as fields */
     uint32_t block_fields;
     struct h2_budget budgets[BOARD_H2_FLOODS];

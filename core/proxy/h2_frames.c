@@ -42,8 +42,30 @@ static enum board_h2_flood kind_of(const nghttp2_frame_hd *hd)
     case NGHTTP2_CONTINUATION:
         return hd->length == 0 ? BOARD_H2_EMPTY : BOARD_H2_FLOODS;
     default:
-        return BOARD_H2_UNKNOWN;
+        return BOARD_H2_FLOODS;
     }
+}
+
+/* What nghttp2 is lenient about: a stream that was passed over cannot be begun any more (RFC 9113, 5.1.1), and PRIORITY is
+ * looked at although nobody cares what it says (6.3). */
+static bool in_order(struct h2 *h2, const nghttp2_frame_hd *hd)
+{
+    int32_t id = hd->stream_id;
+    if (hd->type == NGHTTP2_PRIORITY) {
+        return id != 0;
+    }
+    if (hd->type != NGHTTP2_HEADERS) {
+        return true;
+    }
+    if (id > h2->highest) {
+        if (id > h2->highest + 2 && h2->highest) {
+            h2->gap = h2->highest + 2;
+            h2->gap_end = id;
+        }
+        h2->highest = id;
+        return true;
+    }
+    return id < h2->gap || id >= h2->gap_end;
 }
 
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
@@ -61,6 +83,10 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
             proxy_h2_calm(h2, BOARD_H2_CONTINUATIONS);
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         }
+    }
+    if (!in_order(h2, hd)) {
+        proxy_h2_fail(h2, NGHTTP2_PROTOCOL_ERROR);
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     enum board_h2_flood kind = kind_of(hd);
     return verdict(kind == BOARD_H2_FLOODS || proxy_h2_spend(h2, kind));
@@ -242,7 +268,7 @@ static int make_options(struct proxy *p)
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
     nghttp2_option_set_max_outbound_ack(o, ACKS_MOST);
-    nghttp2_option_set_max_continuations(o, LIMIT_H2_CONTINUATIONS);
+    nghttp2_option_set_max_continuations(o, LIMIT_H2_CONTINUATIONS + 1); /* ours is counted first */
     nghttp2_option_set_stream_reset_rate_limit(o, LIMIT_H2_RESETS * 2, LIMIT_H2_RESETS_S * 2);
     p->h2_options = o;
     return 0;

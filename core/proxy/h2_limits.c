@@ -22,7 +22,6 @@ static const struct {
     [BOARD_H2_WINDOWS] = {LIMIT_H2_WINDOWS, LIMIT_H2_WINDOWS_S, "too many WINDOW_UPDATEs"},
     [BOARD_H2_CONTINUATIONS] = {0, 0, "too many CONTINUATIONs"},
     [BOARD_H2_HEADERS] = {0, 0, "a header block without end"},
-    [BOARD_H2_UNKNOWN] = {LIMIT_H2_UNKNOWN, LIMIT_H2_UNKNOWN_S, "too many unknown frames"},
 };
 
 void proxy_h2_calm(struct h2 *h2, enum board_h2_flood what)

@@ -246,8 +246,8 @@ void watch_collected(struct families *f, const struct watch_target *t)
 static void floods(struct families *f, const struct board_worker *worker, const char *number)
 {
     static const char *const REASONS[BOARD_H2_FLOODS] = {
-        "resets",  "settings",      "pings",   "empty_frames",   "priorities",
-        "windows", "continuations", "headers", "unknown_frames",
+        "resets",     "settings", "pings",         "empty_frames",
+        "priorities", "windows",  "continuations", "headers",
     };
     for (int i = 0; i < BOARD_H2_FLOODS; i++) {
         struct labels labels;

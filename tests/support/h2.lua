@@ -226,9 +226,9 @@ end
 function client_mt:alive()
     self:send(M.frame(M.PING, 0, 0, "tidegate"))
     local f = self:await(function(f)
-        return f.type == M.GOAWAY or (f.type == M.PING and f.flags == M.ACK)
+        return f.type == M.GOAWAY or (f.type == M.PING and f.flags == M.ACK and f.payload == "tidegate")
     end)
-    return f ~= nil and f.type == M.PING and f.payload == "tidegate"
+    return f ~= nil and f.type == M.PING
 end
 
 function client_mt:close()
