@@ -308,9 +308,6 @@ static void on_config(struct master *m, const struct ipc_message *message)
         error = mem_copy("the policy process sent a configuration that does not parse");
     } else if (certificates_prepare(m, r->config, &error)) {
         log_warnings(r->config);
-    } else if (json_count(json_get(r->config, "tls"))) {
-        error = mem_printf("%s: listens with https, which workers do not speak",
-                           json_str(json_first(json_get(r->config, "tls")), "at", ""));
     } else if (m->phase == MASTER_STARTING) {
         log_warnings(r->config);
         if (!master_build(m, &error)) {

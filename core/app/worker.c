@@ -33,6 +33,7 @@ struct worker {
     struct board *board;
     struct proxy *proxy;
     unsigned index;
+    uint32_t generation;      /* in force */
     const char *serving_path; /* names the pid of the master whose workers serve */
     unsigned long master_pid;
     uint64_t grace_ms;
@@ -72,6 +73,23 @@ static void on_prepare(struct worker *w, const struct ipc_message *m)
     }
     mem_free(error);
     json_free(config);
+}
+
+/* Those of a generation that is on its way count from its COMMIT on. */
+static void on_certificates(struct worker *w, const struct ipc_message *m)
+{
+    struct cJSON *message = json_parse(m->data, m->len);
+    char *error = NULL;
+    if (proxy_certificates(w->proxy, message, m->generation != w->generation, &error)) {
+        struct cJSON *nack = json_object();
+        json_set_str(nack, "of", "certificates");
+        json_set_str(nack, "error", error ? error : "certificates that do not parse");
+        tell(w, IPC_NACK, m->generation, nack);
+    } else {
+        acknowledge(w, m->generation, "certificates", (uint64_t)json_int(message, "version", 0));
+    }
+    mem_free(error);
+    json_free_secret(message);
 }
 
 static void on_roster(struct worker *w, const struct ipc_message *m)
@@ -145,10 +163,13 @@ static void on_message(void *arg, const struct ipc_message *m)
         on_prepare(w, m);
     } else if (m->type == IPC_COMMIT) {
         if (!proxy_commit(w->proxy)) {
+            w->generation = m->generation;
             acknowledge(w, m->generation, "commit", m->generation);
         }
     } else if (m->type == IPC_ABORT) {
         proxy_abort(w->proxy);
+    } else if (m->type == IPC_CERTIFICATES) {
+        on_certificates(w, m);
     } else if (m->type == IPC_ROSTER) {
         on_roster(w, m);
     } else if (m->type == IPC_LISTEN) {

@@ -302,8 +302,10 @@ static void on_worker_message(void *arg, const struct ipc_message *message)
         if (m->reload.phase == RELOAD_PREPARING && message->generation == m->reload.generation) {
             reload_on_worker(m, w, error);
         } else {
-            log_error("a worker refused the configuration in force", "worker=%u error=%s", w->index,
-                      error);
+            log_error(str_same(json_str(nack, "of", ""), "certificates")
+                          ? "a worker refused certificates: those before go on"
+                          : "a worker refused the configuration in force",
+                      "worker=%u error=%s", w->index, error);
         }
         json_free(nack);
     } else if (message->type == IPC_FACT) {
