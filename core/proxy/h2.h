@@ -124,6 +124,9 @@ void proxy_h2_stream_note(struct h2_stream *st);
 int proxy_h2_stream_data(struct h2_stream *st, struct str data);
 /* A part of a frame's payload goes out. */
 void proxy_h2_stream_took(struct h2_stream *st, size_t len);
+/* The frame that ends the answer went: what still comes of the request is not wanted. No sooner, as nghttp2 sends nothing more
+ * on a stream that is to be reset. */
+void proxy_h2_stream_told(struct h2_stream *st);
 /* Cuts it off; the connection is ending. */
 void proxy_h2_stream_end(struct h2_stream *st);
 

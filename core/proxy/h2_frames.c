@@ -202,6 +202,11 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
     if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) {
         proxy_h2_earn(h2, BOARD_H2_WINDOWS, 4);
         proxy_h2_earn(h2, BOARD_H2_PINGS, 1);
+        struct h2_stream *st =
+            frame->hd.flags & NGHTTP2_FLAG_END_STREAM ? stream_of(ng, frame->hd.stream_id) : NULL;
+        if (st) {
+            proxy_h2_stream_told(st);
+        }
     }
     /* What we must cancel for its mistakes, a client may not do without end either. */
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&

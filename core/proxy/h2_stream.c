@@ -112,10 +112,8 @@ static ssize_t stream_recv(struct session *s, void *to, size_t size)
 
 /* ---- the answer -------------------------------------------------------------------------- */
 
-/* nghttp2 has the end of the answer, or is getting it. What still comes of the request is not wanted. */
-static void finish(struct h2_stream *st)
+void proxy_h2_stream_told(struct h2_stream *st)
 {
-    st->finished = true;
     if (!st->ended && !st->tunnel) {
         (void)nghttp2_submit_rst_stream(st->h2->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
     }
@@ -147,7 +145,7 @@ static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *to, size_t leng
             *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         }
     }
-    finish(st);
+    st->finished = true; /* nghttp2 has the end, or is getting it */
     return (ssize_t)length;
 }
 
@@ -236,7 +234,7 @@ static int stream_send(struct session *s, struct str head, struct str data, bool
             return -EPROTO;
         }
         if (empty) {
-            finish(st);
+            st->finished = true; /* nghttp2 has the end, or is getting it */
         }
         return 0;
     }

@@ -104,6 +104,31 @@ describe("proxy, HTTP/2", function()
         assert.same({ "", "0" }, { a.body, a.trailers["x-sum"] })
     end)
 
+    it("gives the whole of an answer that ends before its request, then resets the stream", function()
+        w = proxied.start {}
+        local c = client()
+        local answers = {
+            "HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno",
+            "HTTP/1.1 413 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\nX-Sum: 2\r\n\r\n",
+            "HTTP/1.1 413 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 2\r\n\r\n",
+        }
+        for i, text in ipairs(answers) do
+            local id = 2 * i - 1
+            c:headers(id, h2.request("POST", "/", { { "te", "trailers" } }), 0)
+            local u = w:accept(1)
+            u:read_head()
+            u:send(text)
+            local a = c:answer(id)
+            assert.same({ 413, (i == 2 or i == 3) and "no" or "", i > 2 and "2" or nil },
+                { a.status, a.body, a.trailers and a.trailers["x-sum"] }, i)
+            local f = c:await(function(f)
+                return f.type == h2.RST_STREAM and f.stream == id
+            end)
+            assert.equal(0, f.error)
+        end
+    end)
+
     it("answers HEAD, 204 and 304 without a body", function()
         w = proxied.start {}
         local c = client()
