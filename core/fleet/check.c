@@ -29,6 +29,9 @@ static enum fleet_check decide(const struct instance *i)
     if (i->backend && !spec->check_explicit && i->health != ENGINE_HEALTH_NONE) {
         return FLEET_CHECK_ENGINE; /* a container with a check of its own */
     }
+    if (!strcmp(spec->check_kind, "grpc")) {
+        return FLEET_CHECK_GRPC;
+    }
     if (i->backend) {
         return http && spec->check_explicit ? FLEET_CHECK_HTTP : FLEET_CHECK_TCP;
     }
@@ -47,6 +50,13 @@ static enum fleet_check decide(const struct instance *i)
     return http && !i->no_path ? FLEET_CHECK_HTTP : FLEET_CHECK_TCP;
 }
 
+/* Whether it is we who ask. */
+static bool probed(const struct instance *i)
+{
+    return i->check == FLEET_CHECK_HTTP || i->check == FLEET_CHECK_TCP ||
+           i->check == FLEET_CHECK_GRPC;
+}
+
 /* The address with the check's own port, when it has one. The caller owns it. */
 static char *check_address(const struct instance *i)
 {
@@ -62,11 +72,13 @@ static void watch(struct instance *i)
 {
     const struct spec *spec = &i->service->spec;
     char *address = check_address(i);
-    bool http = i->check == FLEET_CHECK_HTTP;
+    bool http = i->check == FLEET_CHECK_HTTP, grpc = i->check == FLEET_CHECK_GRPC;
     const struct probe_spec probe = {
-        .kind = http ? PROBE_HTTP : PROBE_TCP,
+        .kind = http   ? PROBE_HTTP
+                : grpc ? PROBE_GRPC
+                       : PROBE_TCP,
         .address = address,
-        .path = http ? spec->check_path : NULL,
+        .path = http || grpc ? spec->check_path : NULL,
         .http2 = spec->http2,
         .interval_ms = spec->check_interval_ms,
         .timeout_ms = spec->check_timeout_ms,
@@ -90,10 +102,9 @@ void fleet_check_start(struct instance *i)
         i->running_ms = i->fleet->now_ms;
     }
     i->check = decide(i);
-    bool probed = i->check == FLEET_CHECK_HTTP || i->check == FLEET_CHECK_TCP;
-    if (probed && !i->watched && *i->address) {
+    if (probed(i) && !i->watched && *i->address) {
         watch(i);
-    } else if (!probed) {
+    } else if (!probed(i)) {
         fleet_check_stop(i);
     }
 }
@@ -190,8 +201,7 @@ uint64_t fleet_check_patience_ms(const struct instance *i)
 {
     const struct spec *spec = &i->service->spec;
     uint64_t patience_ms = (uint64_t)spec->check_interval_ms * spec->check_retries;
-    bool probed = i->check == FLEET_CHECK_HTTP || i->check == FLEET_CHECK_TCP;
-    return probed || i->check == FLEET_CHECK_ENGINE ? patience_ms : PATIENCE_MS;
+    return probed(i) || i->check == FLEET_CHECK_ENGINE ? patience_ms : PATIENCE_MS;
 }
 
 void fleet_on_probe(struct fleet *f, const struct probe_result *result, uint64_t now_ms)

@@ -99,6 +99,7 @@ enum fleet_check {    /* what decides that an instance is healthy */
                        */
     FLEET_CHECK_HTTP,
     FLEET_CHECK_TCP,
+    FLEET_CHECK_GRPC,
     FLEET_CHECK_ENGINE,
     FLEET_CHECK_RUNNING, /* nothing but that it runs */
     FLEET_CHECKS

@@ -68,6 +68,7 @@ struct net_call {
     int upload_fd;
     struct buf body;
     char api_version[FIELD_BYTES], content_type[FIELD_BYTES], retry_after[FIELD_BYTES];
+    char grpc_status[FIELD_BYTES], grpc_message[FIELD_BYTES];
     char location[LONG_FIELD_BYTES], replay_nonce[LONG_FIELD_BYTES];
     struct mail mail;
     char error_text[CURL_ERROR_SIZE]; /* curl's */
@@ -151,6 +152,8 @@ static void finish(struct net_call *call, int error, const char *text)
         .api_version = call->api_version,
         .content_type = call->content_type,
         .retry_after = call->retry_after,
+        .grpc_status = call->grpc_status,
+        .grpc_message = call->grpc_message,
         .location = call->location,
         .replay_nonce = call->replay_nonce,
         .took_ms = (uint32_t)(clock_now_ms() - call->began_ms),
@@ -305,6 +308,8 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *arg)
         (void)(field(line, "Api-Version", call->api_version, FIELD_BYTES) ||
                field(line, "Content-Type", call->content_type, FIELD_BYTES) ||
                field(line, "Retry-After", call->retry_after, FIELD_BYTES) ||
+               field(line, "grpc-status", call->grpc_status, FIELD_BYTES) ||
+               field(line, "grpc-message", call->grpc_message, FIELD_BYTES) ||
                field(line, "Location", call->location, LONG_FIELD_BYTES) ||
                field(line, "Replay-Nonce", call->replay_nonce, LONG_FIELD_BYTES));
         return line.len;

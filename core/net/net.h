@@ -97,6 +97,8 @@ struct net_answer { /* borrowed until the callback returns */
     const char *api_version;  /* value of the Api-Version field, or "" */
     const char *content_type; /* or "" */
     const char *retry_after;  /* value of the Retry-After field, or "" */
+    const char *grpc_status;  /* ... of grpc-status, in head or trailers, */
+    const char *grpc_message; /* and of grpc-message, as it came */
     const char *location; /* of the Location field, or ""; longer ones than 1,000 bytes are cut */
     const char *replay_nonce; /* of the Replay-Nonce field (RFC 8555), or "" */
     uint32_t took_ms;

@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/net.h"
+#include "probe/grpc.h"
 
 enum {
     WAITING_PERIOD_MS = 250,
@@ -206,7 +207,8 @@ static void set_failure(struct check *c, int error, const char *detail)
         snprintf(c->reason, sizeof c->reason, "%s cannot be reached or resolved", c->address);
         return;
     case EPROTO:
-        snprintf(c->reason, sizeof c->reason, "not an HTTP answer: %s", detail);
+        snprintf(c->reason, sizeof c->reason, "not an %s answer: %s",
+                 c->kind == PROBE_GRPC || c->http2 ? "HTTP/2" : "HTTP", detail);
         return;
     default:
         snprintf(c->reason, sizeof c->reason, "%s", err_text(error));
@@ -229,6 +231,19 @@ static void on_answer(void *arg, const struct net_answer *answer)
                  answer->error ? " (only the start of its body was read)" : "");
     } else {
         snprintf(c->reason, sizeof c->reason, "GET %s answered %d", c->path, answer->status);
+    }
+    conclude(c, success);
+}
+
+static void on_grpc_answer(void *arg, const struct net_answer *answer)
+{
+    struct check *c = arg;
+    bool success = false;
+    c->status = answer->status;
+    if (answer->error) {
+        set_failure(c, answer->error, answer->error_text);
+    } else {
+        success = probe_grpc_serving(answer, c->path, c->reason, sizeof c->reason);
     }
     conclude(c, success);
 }
@@ -274,20 +289,26 @@ static void attempt_tcp(struct check *c)
     }
 }
 
-static void attempt_http(struct check *c)
+static void attempt_call(struct check *c)
 {
-    const char *headers[] = {c->host_line, NULL};
+    bool grpc = c->kind == PROBE_GRPC;
+    const char *plain[] = {c->host_line, NULL};
+    const char *called[] = {c->host_line, "Content-Type: application/grpc", "TE: trailers", NULL};
+    char body[PROBE_GRPC_BYTES];
     struct net_request request = {
+        .method = grpc ? "POST" : NULL,
+        .body = grpc ? body : NULL,
+        .body_len = grpc ? probe_grpc_request(c->path, body) : 0,
         .url = c->url,
         .unix_path = c->unix_path,
-        .headers = headers,
+        .headers = grpc ? called : plain,
         .connect_timeout_ms = c->timeout_ms,
         .timeout_ms = c->timeout_ms,
         .body_limit = LIMIT_HEALTH_BODY_BYTES,
-        .http2 = c->http2,
+        .http2 = grpc || c->http2,
         .fresh = true,
     };
-    int rc = net_call(c->set->client, &request, on_answer, c, &c->call);
+    int rc = net_call(c->set->client, &request, grpc ? on_grpc_answer : on_answer, c, &c->call);
     if (rc) {
         set_failure(c, rc, "");
         conclude(c, false);
@@ -301,10 +322,10 @@ static void on_timer(uv_timer_t *timer)
     c->began_ms = clock_now_ms();
     c->status = 0;
     c->body[0] = '\0';
-    if (c->kind == PROBE_HTTP) {
-        attempt_http(c);
-    } else {
+    if (c->kind == PROBE_TCP) {
         attempt_tcp(c);
+    } else {
+        attempt_call(c);
     }
 }
 
@@ -317,9 +338,14 @@ static void set_address(struct check *c, const struct probe_spec *spec, bool num
     if (!strncmp(c->address, "unix:", 5)) {
         c->unix_path = mem_copy(c->address + 5);
     }
-    c->path = mem_copy(spec->path && *spec->path ? spec->path : "/");
     const char *host = c->unix_path ? "localhost" : c->address;
-    c->url = mem_printf("http://%s%s%s", host, *c->path == '/' ? "" : "/", c->path);
+    if (spec->kind == PROBE_GRPC) {
+        c->path = mem_copy(spec->path ? spec->path : "");
+        c->url = mem_printf("http://%s/grpc.health.v1.Health/Check", host);
+    } else {
+        c->path = mem_copy(spec->path && *spec->path ? spec->path : "/");
+        c->url = mem_printf("http://%s%s%s", host, *c->path == '/' ? "" : "/", c->path);
+    }
     c->host_line = mem_printf("Host: %s", spec->host && *spec->host ? spec->host : host);
 }
 
@@ -338,7 +364,8 @@ int probe_add(struct probe_set *set, const char *id, const struct probe_spec *sp
     struct net_addr addr;
     int rc = net_addr_parse(spec->address, &addr);
     if ((rc && rc != -EDESTADDRREQ) || !spec->interval_ms || !spec->timeout_ms || !spec->retries ||
-        !spec->rise || (unsigned)spec->kind >= PROBE_KINDS || set->closing) {
+        !spec->rise || (unsigned)spec->kind >= PROBE_KINDS || set->closing ||
+        (spec->kind == PROBE_GRPC && spec->path && strlen(spec->path) > PROBE_GRPC_SERVICE_BYTES)) {
         return -EINVAL;
     }
     probe_remove(set, id);

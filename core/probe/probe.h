@@ -1,4 +1,4 @@
-/* probe.h: active health checks over HTTP and TCP. Reports only changes.
+/* probe.h: active health checks over HTTP, gRPC and TCP. Reports only changes.
  *
  *   WAITING --success x rise--> HEALTHY <--> UNHEALTHY (failures x retries / successes x rise)
  *
@@ -19,13 +19,14 @@ struct probe_set;
 enum probe_kind {
     PROBE_HTTP, /* GET path: 200..399 is a success */
     PROBE_TCP,  /* connect */
+    PROBE_GRPC, /* grpc.health.v1.Health/Check: SERVING is a success */
     PROBE_KINDS
 };
 
 struct probe_spec { /* borrowed */
     enum probe_kind kind;
     const char *address; /* as net_addr_parse takes it; may also be "name:port" */
-    const char *path;    /* HTTP: "/health" */
+    const char *path;    /* HTTP: "/health"; gRPC: the service, "" = the server */
     const char *host;    /* HTTP: Host field; NULL = the address */
     bool http2;          /* HTTP: version 2, from the first byte on */
     uint32_t interval_ms, timeout_ms, start_period_ms;
@@ -36,12 +37,13 @@ struct probe_spec { /* borrowed */
 struct probe_result { /* borrowed */
     const char *id;
     bool healthy;
-    uint32_t attempts;  /* since it was added, or since the last change */
-    uint32_t took_ms;   /* of the last attempt */
-    int status;         /* HTTP status of the last attempt, 0 = none */
-    const char *reason; /* "HTTP health check passed", "GET /health answered 500",
+    uint32_t attempts; /* since it was added, or since the last change */
+    uint32_t took_ms;  /* of the last attempt */
+    int status;        /* HTTP status of the last attempt, 0 = none */
+    const char *
+        reason; /* "HTTP health check passed", "GET /health answered 500", "gRPC health: NOT_SERVING",
                            "connection refused", "no answer within 2000 ms" */
-    const char *body;   /* start of the last answer's body, cut at 512 bytes, or "" */
+    const char *body; /* start of the last answer's body, cut at 512 bytes, or "" */
 };
 
 typedef void probe_changed_fn(void *arg, const struct probe_result *result);

@@ -64,7 +64,7 @@ local function check_ports(service, body, ctx, taken, clean)
     if body.route ~= nil then
         ctx.report("route", 'needs a port of the instances: ports = { "8080" }')
     elseif service.health_check and service.health_check.explicit and service.health_check.port == 0 and
-        (service.health_check.kind == "http" or service.health_check.kind == "tcp") then
+        (service.health_check.kind ~= "none" and service.health_check.kind ~= "engine") then
         ctx.report("health_check", 'needs a port of the instances: ports = { "8080" }')
     end
 end

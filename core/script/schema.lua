@@ -151,6 +151,9 @@ S.resources = {
 S.health_check = {
   { "http", type = "url_path", also = { "path" }, doc = "GET this path: 200 to 399 is healthy" },
   { "tcp", type = "boolean", out = false, doc = "true: a connection is enough" },
+  { "grpc", type = "text", empty = true, longest = 120, pattern = "^[%w_.-]*$",
+    example = 'a service such as "package.Service", or "" for the whole server', out = false,
+    doc = "grpc.health.v1.Health/Check of this service, \"\" = the whole server: SERVING is healthy" },
   { "command", type = "command", also = { "test", "cmd" },
     doc = "the engine runs this inside the instance: 0 is healthy" },
   { "engine", type = "boolean", out = false, doc = "true: what the image itself declares" },

@@ -34,7 +34,7 @@
  *                  "host_ip": "", "protocol": "tcp" } ],
  *     "volumes": [ { "source": "catalog-cache", "target": "/var/cache", "read_only": false, "bind": false } ],
  *     "restart_policy": { "name": "unless-stopped", "max_retries": 0 },
- *     "health_check": { "kind": "http" | "tcp" | "engine" | "none",
+ *     "health_check": { "kind": "http" | "tcp" | "grpc" ("path" is its service) | "engine" | "none",
  *       "path": "/health", "port": 0 (= first), "command": ["CMD", "/svc", "probe"] (kind engine; [] = the image's own),
  *       "interval_ms": 30000, "timeout_ms": 5000, "retries": 3, "rise": 1, "start_period_ms": 0,
  *       "explicit": true },                           false: nothing was configured (engine's, else HTTP, else running)

@@ -174,7 +174,7 @@ M.raw = raw
 
 local function health_kind(value, path, ctx)
     local given = {}
-    for _, kind in ipairs { "http", "tcp", "command", "engine" } do
+    for _, kind in ipairs { "http", "tcp", "grpc", "command", "engine" } do
         if value[kind] then
             given[#given + 1] = kind
         end
@@ -185,8 +185,8 @@ local function health_kind(value, path, ctx)
     local kind = given[1]
     if (kind == "command" or kind == "engine") and (ctx.engine ~= "docker" or ctx.source == "backends") then
         ctx.report(check.joined(path, kind), ctx.source == "backends" and
-            "backends have no engine that could run a check: use http or tcp" or
-            "the process engine has no checks of its own: use http or tcp")
+            "backends have no engine that could run a check: use http, tcp or grpc" or
+            "the process engine has no checks of its own: use http, tcp or grpc")
     end
     return kind == "command" and "engine" or kind
 end
@@ -203,9 +203,11 @@ function types.health_check(value, _, path, ctx)
     local h = check.record(schema.health_check, value, path, ctx)
     local kind = health_kind(value, path, ctx)
     local interval = h.interval_ms or ctx.cluster.health_check_interval
+    -- Who speaks HTTP/2 alone is a server of gRPC as a rule, which knows no paths.
+    local unasked = (ctx.source == "backends" or ctx.body.protocol == "h2c") and "tcp" or "http"
     return {
-        kind = off and "none" or kind or (ctx.source == "backends" and "tcp" or "http"),
-        path = h.http or "/health",
+        kind = off and "none" or kind or unasked,
+        path = kind == "grpc" and value.grpc or h.http or "/health",
         port = h.port,
         command = check.array(h.command),
         interval_ms = interval,

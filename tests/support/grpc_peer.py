@@ -58,6 +58,10 @@ class Peer:
             code = [c for c in grpc.StatusCode if c.value[0] == int(told["fail"])][0]
             context.abort(code, "told to: 100% \u00fcber")
 
+    def end(self, context, done):
+        if context.is_active():
+            done.append(True)
+
     def pause(self, told, context, key="sleep"):
         until = time.monotonic() + float(told.get(key, 0))
         while time.monotonic() < until and context.is_active():
@@ -67,7 +71,7 @@ class Peer:
         told, done = self.begin(context)
         self.fails(told, context, done)
         self.pause(told, context)
-        done.append(True)
+        self.end(context, done)
         if "size" in told:
             return b"x" * int(told["size"])
         return self.name.encode() + b":" + request
@@ -83,7 +87,7 @@ class Peer:
             if "fail_after" in told and i + 1 == int(told["fail_after"]):
                 done.append(True)
                 context.abort(grpc.StatusCode.UNAVAILABLE, "in the middle")
-        done.append(True)
+        self.end(context, done)
 
     def client_stream(self, requests, context):
         told, done = self.begin(context)
@@ -93,7 +97,7 @@ class Peer:
             count, size = count + 1, size + len(request)
             with lock:
                 self.seen["received"] += 1
-        done.append(True)
+        self.end(context, done)
         return b"%d messages, %d bytes" % (count, size)
 
     def bidi(self, requests, context):
@@ -103,7 +107,7 @@ class Peer:
             with lock:
                 self.seen["received"] += 1
             yield self.name.encode() + b":" + request
-        done.append(True)
+        self.end(context, done)
 
     def check(self, request, context):
         if self.status == 0:

@@ -157,6 +157,9 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
         check({
             { "health_check = { http = 'up' },", '3: service "web": health_check.http: a path begins with /, got "up"' },
             { "health_check = { http = '/a b' },", '3: service "web": health_check.http: a path has no blanks and no #, got "/a b"' },
+            { "health_check = { grpc = 'a/B' },", '3: service "web": health_check.grpc: expected a service such as '
+                .. '"package.Service", or "" for the whole server, got "a/B"' },
+            { "health_check = { http = '/', grpc = '' },", '3: service "web": health_check: http and grpc exclude each other' },
             { "health_check = { http = '/', tcp = true },", '3: service "web": health_check: http and tcp exclude each other' },
             { "health_check = { retries = 0 },", '3: service "web": health_check.retries: must be between 1 and 100, got 0' },
             { "health_check = { port = 70000 },", '3: service "web": health_check.port: must be between 0 and 65535, got 70000' },
@@ -243,7 +246,7 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
                 .. 'elsewhere, or here' },
             { DOCKER .. "service 'x' { image = 'a b' }", '2: service "x": image: expected an image such as "acme/catalog:1.4", got "a b"' },
             { PROCESS .. "service 'x' { command = { 'x' }, health_check = { command = 'x' } }", '2: service "x": health_check.command: '
-                .. 'the process engine has no checks of its own: use http or tcp' },
+                .. 'the process engine has no checks of its own: use http, tcp or grpc' },
             { "cluster { engine = 'swarm' }", "1: cluster: engine: the swarm engine comes later: not supported by this version" },
             { "cluster { docker = { host = 'ssh://x' } }", '1: cluster: docker.host: expected "unix:///var/run/docker.sock" or '
                 .. '"tcp://host:2376", got "ssh://x"' },
@@ -273,7 +276,7 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
                 .. 'which are not scaled' },
             { "{ 'x:1' },\n volumes = { 'ab:/b' }", '2: service "x": volumes: is for services that tidegate runs: this one has backends' },
             { "{ 'x:1' }, health_check = { engine = true }", '1: service "x": health_check.engine: backends have no engine that could '
-                .. 'run a check: use http or tcp' },
+                .. 'run a check: use http, tcp or grpc' },
         }, "service 'x' { backends = ", " }")
     end)
 

@@ -294,6 +294,7 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
             { '{ command = { "/svc", "probe" } }', "engine", "/health", { "CMD", "/svc", "probe" }, true },
             { '{ command = "curl -f x" }', "engine", "/health", { "CMD-SHELL", "curl -f x" }, true },
             { "{ engine = true }", "engine", "/health", {}, true },
+            { '{ grpc = "a.B" }', "grpc", "a.B", {}, true }, { '{ grpc = "" }', "grpc", "", {}, true },
             { '{ interval = "2s" }', "http", "/health", {}, false },
         }
         for _, case in ipairs(cases) do
@@ -301,7 +302,9 @@ alert "SlowAndBusy" { when = function(m) return m.performance.p99 > 0.5 and m.re
             assert.same({ case[2], case[3], case[4], case[5] }, { h.kind, h.path, h.command, h.explicit }, case[1])
         end
         assert.equal(81, health(cases[1][1]).port)
-        assert.equal(2000, health(cases[8][1]).timeout_ms)
+        assert.equal(2000, health(cases[#cases][1]).timeout_ms)
+        local call = loaded('service "x" { image = "x", ports = { 80 }, protocol = "h2c" }').services[1]
+        assert.same({ "tcp", false }, { call.health_check.kind, call.health_check.explicit })
     end)
 
     it("reads every form of scale, balance, route, tags and backends", function()
