@@ -459,8 +459,8 @@ static bool bytes_wait(const struct tls *t)
 
 ssize_t tls_recv(struct tls *t, void *to, size_t size)
 {
-    if (t->failed) {
-        return t->failed;
+    if (t->failed || !t->established) {
+        return t->failed ? t->failed : -ENOTCONN;
     }
     size_t got = 0, n;
     int rc = -EAGAIN;
@@ -479,7 +479,7 @@ ssize_t tls_recv(struct tls *t, void *to, size_t size)
 
 bool tls_more(const struct tls *t)
 {
-    return t->held || !t->drained || t->failed || t->ended || SSL_pending(t->ssl) > 0;
+    return t->held || !t->drained || t->failed || t->ended || (t->ssl && SSL_pending(t->ssl) > 0);
 }
 
 bool tls_quiet(struct tls *t)
@@ -565,7 +565,7 @@ ssize_t tls_send(struct tls *t, const struct iovec *iov, int count)
     for (int i = 0; i < count; i++) {
         size += iov[i].iov_len;
     }
-    int rc = t->failed ? t->failed : send_waiting(t);
+    int rc = t->failed ? t->failed : !t->established ? -ENOTCONN : send_waiting(t);
     if (rc <= 0) {
         return rc;
     }

@@ -382,7 +382,11 @@ static enum progress send_request(struct exchange *ex)
     if (u->shared) {
         return ask(ex);
     }
-    if (!u->conn.writable || u->broken) {
+    int rc = u->securing ? proxy_backend_shake(u) : 1;
+    if (rc < 0) {
+        return proxy_attempt_failed(ex);
+    }
+    if (!rc || !u->conn.writable || u->broken) {
         return PROGRESS_NONE;
     }
     struct iovec iov = {b->bytes + b->at, b->len - b->at};

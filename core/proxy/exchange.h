@@ -308,6 +308,8 @@ void proxy_pipes_free(struct proxy *p);
 
 /* ---- upstream.c -------------------------------------------------------------------------- */
 
+struct tls_client;
+
 struct upstream {
     struct conn conn;
     struct proxy *proxy;
@@ -318,10 +320,12 @@ struct upstream {
     struct block *out;   /* body bytes that the kernel would not take yet */
     bool reused;
     bool connecting;
-    bool broken;     /* takes no more of the request; an answer may still be read */
-    bool introduced; /* needs no PROXY header, or has sent it */
-    bool personal;   /* it has: the connection is this client's alone */
-    bool shared;     /* a stream of a link: it has no socket, and `lane` counts */
+    bool broken;               /* takes no more of the request; an answer may still be read */
+    bool introduced;           /* needs no PROXY header, or has sent it */
+    bool personal;             /* it has: the connection is this client's alone */
+    bool securing;             /* the handshake of TLS is not over: it is connecting until then */
+    bool shared;               /* a stream of a link: it has no socket, and `lane` counts */
+    struct tls_client *client; /* that it is secured with; NULL: it is plain */
     struct lane lane;
 };
 
@@ -344,5 +348,14 @@ int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count);
 int proxy_upstream_flush(struct upstream *u);
 /* Closes all idle ones of a backend. */
 void proxy_upstream_close_idle(struct backend *b);
+
+/* ---- secure_backend.c -------------------------------------------------------------------- */
+
+/* What connections to its backend are to be secured with; NULL: nothing is there. */
+struct tls_client *proxy_backend_tls(const struct exchange *ex);
+/* A new connection speaks TLS. -EPROTO: it cannot, which was told. */
+int proxy_backend_secure(const struct exchange *ex, struct upstream *u);
+/* Goes on with the handshake: 1 = it is over, 0 = it waits, -errno. */
+int proxy_backend_shake(struct upstream *u);
 
 #endif

@@ -3,7 +3,7 @@
  *   loop.c      epoll with libuv inside, sockets and their flags, the graveyard
  *   pool.c      objects from memory that was sized at start
  *   timeout.c   one FIFO list for each length of time
- *   server.c    listeners, accepting;  secure.c  TLS of clients: handshakes
+ *   server.c    listeners, accepting;  secure.c  TLS of clients;  secure_backend.c  TLS to backends
  *   h2.c        a client connection with many streams, each with a session of its own: h2.h and its files
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER; or a client behind a carrier
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
@@ -115,7 +115,7 @@ struct proxy {
     proxy_spans_fn *on_spans;
     void *spans_arg;
     struct spans *spans; /* that wait to be told; NULL: there never were any */
-    struct log_limit fact_limit;
+    struct log_limit fact_limit, backend_tls_limit;
     struct pasts pasts;
     struct script_request asked; /* what the policy was asked last */
     struct http1_head head;      /* of whatever is parsed just now */

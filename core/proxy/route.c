@@ -234,6 +234,13 @@ static int build_scripts(struct generation *g, struct route *r, const struct cJS
     return rc ? rc : proxy_shadow_new(r, json, reterr);
 }
 
+static enum protocol protocol_of(const char *name)
+{
+    return !strcmp(name, "h2c")     ? PROTOCOL_H2C
+           : !strcmp(name, "https") ? PROTOCOL_HTTPS
+                                    : PROTOCOL_HTTP;
+}
+
 /* `place`: of the route in its service, from 1. */
 static int build_route(struct proxy *p, struct generation *g, const struct cJSON *config,
                        const struct cJSON *service, const struct cJSON *json, uint32_t place,
@@ -260,8 +267,7 @@ static int build_route(struct proxy *p, struct generation *g, const struct cJSON
     }
     r->path_len = strlen(r->path);
     proxy_rules_read(json, &r->rules);
-    r->protocol =
-        strcmp(json_str(service, "protocol", "http"), "h2c") ? PROTOCOL_HTTP : PROTOCOL_H2C;
+    r->protocol = protocol_of(json_str(service, "protocol", "http"));
     r->max_retries = (uint32_t)json_num(json, "max_retries", 3);
     double buffer = json_num(json, "response_buffer", RESPONSE_BUFFER);
     r->response_buffer = buffer < SCRATCH_BYTES ? (uint64_t)buffer : SCRATCH_BYTES;

@@ -142,8 +142,9 @@ struct trust {
 
 /* What the backends of a service speak. */
 enum protocol {
-    PROTOCOL_HTTP, /* HTTP/1.1 */
-    PROTOCOL_H2C,  /* HTTP/2, from the first byte on */
+    PROTOCOL_HTTP,  /* HTTP/1.1 */
+    PROTOCOL_H2C,   /* HTTP/2, from the first byte on */
+    PROTOCOL_HTTPS, /* HTTP/1.1 over TLS */
     PROTOCOLS
 };
 

@@ -71,7 +71,7 @@ static enum progress to_backend(struct exchange *ex)
     }
     if (n == 0) {
         ex->client_end = true;
-        (void)shutdown(ex->up->conn.fd, SHUT_WR);
+        proxy_conn_shut(&ex->up->conn);
         return PROGRESS_SOME;
     }
     struct iovec iov = {s->proxy->scratch, (size_t)n};

@@ -74,18 +74,31 @@ bool proxy_upstream_evict(struct proxy *p)
     return false;
 }
 
+/* Connections of a TCP route are passed on as they are. */
+static bool wants_tls(const struct exchange *ex)
+{
+    return ex->route->protocol == PROTOCOL_HTTPS && !ex->tcp;
+}
+
 static bool take_idle(struct exchange *ex)
 {
     struct backend *b = ex->backend;
+    const struct tls_client *client = wants_tls(ex) ? proxy_backend_tls(ex) : NULL;
     while (!list_empty(&b->idle)) {
         struct upstream *u = list_owner(b->idle.next, struct upstream, idle);
         leave_idle(u);
+        /* Made by other settings than those in force. */
+        if (u->client != client) {
+            destroy(u);
+            continue;
+        }
         /* What may not be sent twice is not sent into a connection that has ended already. */
         if (u->conn.hup || (!http1_idempotent(ex->method) && !proxy_conn_quiet(&u->conn))) {
             destroy(u);
             continue;
         }
         u->reused = true;
+        ex->no_bulk = ex->no_bulk || u->conn.tls;
         u->ex = ex;
         ex->up = u;
         return true;
@@ -180,6 +193,14 @@ int proxy_upstream_open(struct exchange *ex, bool fresh)
     if (!pending && !u->introduced && introduce(ex, u)) {
         destroy(u);
         return -EPIPE;
+    }
+    if (wants_tls(ex)) {
+        ex->no_bulk = true;
+        rc = proxy_backend_secure(ex, u);
+        if (rc) {
+            destroy(u);
+            return rc;
+        }
     }
     u->ex = ex;
     ex->up = u;

@@ -140,12 +140,10 @@ end
 local Sock = {}
 Sock.__index = Sock
 
--- `plain`: of luasocket, connected; takes it. Handshake done, or nil and why.
-function M.socket(plain, client, host, peer)
+local function shaken(plain, begin)
     plain:settimeout(0)
     local io = ffi.gc(C.tls_io_new(), C.tls_io_free)
-    local self = setmetatable({ plain = plain, io = io, buffer = "", seconds = 5,
-        t = C.tls_connect(io, client, plain:getfd(), host or "a.example", peer or "one") }, Sock)
+    local self = setmetatable({ plain = plain, io = io, buffer = "", seconds = 5, t = begin(io, plain:getfd()) }, Sock)
     local rc = 0
     while rc == 0 do
         rc = C.tls_handshake(self.t)
@@ -159,6 +157,20 @@ function M.socket(plain, client, host, peer)
         return nil, why
     end
     return self
+end
+
+-- `plain`: of luasocket, connected; takes it. Handshake done, or nil and why.
+function M.socket(plain, client, host, peer)
+    return shaken(plain, function(io, fd)
+        return C.tls_connect(io, client, fd, host or "a.example", peer or "one")
+    end)
+end
+
+-- The same for an accepted one.
+function M.accepted(plain, server)
+    return shaken(plain, function(io, fd)
+        return C.tls_accept(io, server, fd)
+    end)
 end
 
 -- Until the socket is readable (1) or writable (4).
