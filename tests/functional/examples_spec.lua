@@ -1,4 +1,5 @@
 -- The examples, as they stand, but for cluster ids, ports and the program: each does what it is there to show.
+local certificates = require "certificates"
 local cjson = require "cjson"
 local socket = require "socket"
 local tidegate = require "tidegate"
@@ -19,6 +20,12 @@ local function copy(t, name, changes)
     file:write(text)
     file:close()
     return path
+end
+
+-- As its README.md says, but for the program that makes it.
+local function certify(t, folder)
+    local made = certificates.new(t.dir .. "/tls"):make { names = { "localhost", "127.0.0.1" } }
+    os.execute(("cp %s %s/edge.pem && cp -p %s %s/edge.key"):format(made.certificate, folder, made.key, folder))
 end
 
 local function start(t, name, changes)
@@ -50,12 +57,17 @@ describe("examples/", function()
         local list = io.popen "ls examples"
         local count = 0
         for name in list:lines() do
-            local result = t:cli("check", ("%s/examples/%s/tidegate.lua"):format(os.getenv "PWD", name))
+            local path = ("%s/examples/%s/tidegate.lua"):format(os.getenv "PWD", name)
+            if name == "edge" then
+                path = copy(t, name)
+                certify(t, t.dir .. "/edge")
+            end
+            local result = t:cli("check", path)
             assert.equal(0, result.code, name .. ": " .. result.err)
             count = count + 1
         end
         list:close()
-        assert.equal(6, count)
+        assert.equal(7, count)
     end))
 
     it("quickstart: goes up under load and down behind it", tidegate.test(function(t)
@@ -75,6 +87,43 @@ describe("examples/", function()
         assert.truthy(alert)
         assert.equal(0, load:stop().errors + many:stop().errors)
         up(t, 2, 2)
+    end))
+
+    it("edge: redirects, users, limits, a canary and CORS, by HTTP/2 over TLS", tidegate.test(function(t)
+        local https = t:port "PORT2"
+        local path = copy(t, "edge", { ["127.0.0.1:8080"] = "127.0.0.1:" .. t:port(),
+            ["127.0.0.1:8443"] = "127.0.0.1:" .. https, ["port = 8443"] = "port = " .. https })
+        certify(t, t.dir .. "/edge")
+        t:start { config = path, args = { "--admin", "off" } }
+        t:wait_up(2, "shop")
+        t:wait_up(1, "shop-next")
+        -- HTTP version, status and what follows of curl's own words.
+        local function curl(url, options, format)
+            local pipe = io.popen(("curl -s --cacert %s/edge/edge.pem -w '%%{http_version} %%{http_code} %s' -o %s/body %s %s"):format(
+                t.dir, format or "", t.dir, options or "", url))
+            local said = pipe:read "*a"
+            pipe:close()
+            return said
+        end
+        local at = ("https://localhost:%d"):format(https)
+        assert.equal(("1.1 308 %s/x?y=1"):format(at), curl(("'http://localhost:%d/x?y=1'"):format(t:port()), "", "%{redirect_url}"))
+        assert.equal("2 200 ", curl(at .. "/"))
+        assert.equal("2 401 ", curl(at .. "/ops"))
+        assert.equal("2 401 ", curl(at .. "/ops", "-u ops:wrong"))
+        assert.equal("2 200 ", curl(at .. "/ops", "-u ops:tidegate"))
+        assert.equal("2 200 ", curl(at .. "/", "-D " .. t.dir .. "/head -H 'X-Canary: 1'"))
+        local head = tidegate.read_file(t.dir .. "/head")
+        assert.matches("x%-instance: shop%-next%-1", head)
+        assert.matches("strict%-transport%-security: max%-age=86400", head)
+        local seen = {}
+        for _ = 1, 14 do
+            local said = curl(at .. "/login")
+            seen[said] = (seen[said] or 0) + 1
+        end
+        assert.is_true(seen["2 200 "] >= 10 and (seen["2 429 "] or 0) >= 1, cjson.encode(seen))
+        assert.equal("2 204 ", curl(at .. "/api/x", "-X OPTIONS -H 'Origin: https://www.shop.example' -H 'Access-Control-Request-Method: PUT'"))
+        assert.equal("2 403 ", curl(at .. "/api/x", "-X OPTIONS -H 'Origin: https://evil.example' -H 'Access-Control-Request-Method: PUT'"))
+        assert.equal("2 200 ", curl(at .. "/robots.txt"))
     end))
 
     it("data-locality: requests go where their data is", tidegate.test(function(t)
