@@ -10,7 +10,9 @@ local HEALTH = { http = "/health", interval = "1s", timeout = "1s", retries = 2,
 local HTTPS = "https://127.0.0.1:8443"
 
 -- Plain HTTP only says where to go.
-service "plain" { route = { listen = "127.0.0.1:8080", redirect = { to = "https", port = 8443, status = 308 } } }
+service "plain" {
+  route = { listen = "127.0.0.1:8080", redirect = { to = "https", port = 8443, status = 308 } },
+}
 
 service "shop" {
   command = SERVICE, health_check = HEALTH, scale = { instances = 2 },
@@ -21,7 +23,8 @@ service "shop" {
     { listen = HTTPS, path = "/login", rewrite = { from = "/login", to = "/" },
       rate_limit = { rate = 1, per = "1s", burst = 10 } },
     -- User ops, password tidegate: htpasswd -nB ops
-    { listen = HTTPS, path = "/ops", strip_prefix = true, basic_auth = { file = "users.htpasswd", realm = "ops" } },
+    { listen = HTTPS, path = "/ops", strip_prefix = true,
+      basic_auth = { file = "users.htpasswd", realm = "ops" } },
     { listen = HTTPS, path = "/api", strip_prefix = true,
       cors = { origins = { "https://*.shop.example" }, methods = { "GET", "PUT" }, max_age = "1h" } },
     { listen = HTTPS, path = "/robots.txt", answer = "User-agent: *\nDisallow: /\n" },
