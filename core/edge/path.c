@@ -208,6 +208,9 @@ int edge_path_apply(const struct edge_path *p, struct str path, struct edge_out 
     if (out->full) {
         return -ENOBUFS;
     }
+    if (edge_path_climbs(edge_put_since(out, from))) { /* by what a pattern left between two dots */
+        return -EINVAL;
+    }
     *ret_path = edge_put_since(out, from);
     *ret_prefix = stripped ? prefix : (struct str){NULL, 0};
     return 1;

@@ -138,7 +138,8 @@ int proxy_reply(struct session *s, const struct reply *r)
 int proxy_answer(struct session *s, int status, const char *id, const char *why, bool head_only,
                  bool keep)
 {
-    return proxy_reply(
-        s, &(struct reply){
-               .status = status, .why = why, .id = id, .head_only = head_only, .keep = keep});
+    struct reply reply = {
+        .status = status, .why = why, .id = id, .head_only = head_only, .keep = keep};
+    proxy_steps_reply_bare(s->proxy, &reply);
+    return proxy_reply(s, &reply);
 }

@@ -223,7 +223,7 @@ struct reply {
 
 /* Sends it; -errno. */
 int proxy_reply(struct session *s, const struct reply *reply);
-/* A reply that is but a sentence. */
+/* A reply that is but a sentence, or the cluster's page for such a status. */
 int proxy_answer(struct session *s, int status, const char *id, const char *why, bool head_only,
                  bool keep);
 /* The present time as in a Date field. Lends: until the next call. */

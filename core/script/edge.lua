@@ -343,6 +343,13 @@ function M.route(r, given, path, ctx)
         end
         return
     end
+    local answers = given.answer ~= nil and "answer" or
+        given.redirect ~= nil and not (r.redirect and r.redirect.secures) and "redirect"
+    for _, key in ipairs(answers and { "canary", "strip_prefix", "add_prefix", "rewrite" } or {}) do
+        if given[key] ~= nil then
+            ctx.report(check.joined(path, key), ("is never used: %s answers every request"):format(answers))
+        end
+    end
     local one, other = given.redirect ~= nil and "redirect", given.answer ~= nil and "answer"
     if one and other then
         ctx.report(check.joined(path, other), ("is never given: the route has %s"):format(one))

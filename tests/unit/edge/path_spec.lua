@@ -77,6 +77,34 @@ describe("edge/path", function()
         end
     end)
 
+    it("never leads to a path that climbs, or to another host, whatever comes", function()
+        local changes = { path { strip = "/a", add = "/v" }, path { strip = "/a" },
+            rules("/{x}.{y}", "/{x}{y}", "/{x}%2e{y}", "/{y}{x}", "/a{rest}", "/{rest}", "/{a}/{b}/{c}", "/{c}/{a}{b}") }
+        local parts = { "/", "/", ".", ".", "%2e", "%2F", "a", "\\", ";", "b", "%", "2" }
+        assert.is_nil(apply(changes[3], "/..."), "two of three dots are left")
+        local state, changed = 1, 0
+        local function random(n)
+            state = (state * 16807) % 2147483647
+            return state % n + 1
+        end
+        for _ = 1, 30000 do
+            local given = { "/" }
+            for i = 2, random(9) do
+                given[i] = parts[random(#parts)]
+            end
+            given = table.concat(given)
+            for _, p in ipairs(changes) do
+                local to = apply(p, given)
+                if to then
+                    changed = changed + 1
+                    assert.is_false(C.edge_path_climbs(edge.str(to)), given .. " -> " .. to)
+                    assert.truthy(to:find "^/[^/\\]" or to == "/", given .. " -> " .. to)
+                end
+            end
+        end
+        assert.is_true(changed > 10000, changed)
+    end)
+
     it("leaves * as it is, and says no when it does not fit", function()
         assert.is_false(apply(path { add = "/v1" }, "*"))
         assert.is_nil(apply(path { add = "/v1" }, "/" .. ("x"):rep(100), 50))

@@ -33,6 +33,18 @@ describe("proxy, steps", function()
         assert.equal(0, tonumber(w:row(1).in_flight))
     end)
 
+    it("may be as long as files may be", function()
+        local body = ("x"):rep(32768)
+        local c = world { answer = { body = body } }
+        for _ = 1, 20 do
+            c:get "/"
+        end
+        for _ = 1, 20 do
+            local status, _, got = c:answer()
+            assert.same({ 200, #body, true }, { status, #got, got == body })
+        end
+    end)
+
     it("have no body with 204", function()
         local c = world { answer = { status = 204, body = "no" } }
         c:get "/"
@@ -181,13 +193,16 @@ describe("proxy, steps that go on to a backend", function()
     end)
 
     it("are not needed for the pages of the whole cluster", function()
-        local pages = { pages = { { from = 404, to = 404, type = "text/html", body = "none of ours" } } }
+        local pages = { pages = { { from = 400, to = 499, type = "text/html", body = "none of ours" } } }
         w = proxied.start { route = { host = "only.example" }, cluster = { error_pages = pages } }
         local c = w:client()
         c:get "/"
         local status, head, body = c:answer()
         assert.same({ 404, "none of ours" }, { status, body })
         assert.truthy(head:find("\r\nContent-Type: text/html\r\n", 1, true), head)
+        c:send "no request\r\n\r\n"
+        local bad, _, same = c:answer()
+        assert.same({ 400, "none of ours" }, { bad, same })
     end)
 
     it("say HSTS, and redirect no more, where a proxy that is believed came by https", function()

@@ -77,6 +77,7 @@ describe("script_load, the edge", function()
         refused('answer = { file = "../x" }', "answer.file: ")
         refused('answer = { file = "big.txt" }', "32769 bytes: at most 32768", { ["big.txt"] = ("x"):rep(32769) })
         refused('answer = { type = "a\\r\\nb: c/d" }', "answer.type: expected")
+        refused('answer = "a", add_prefix = "/x"', "add_prefix: is never used: answer answers every request")
         refused('answer = "a", redirect = "https"', "answer: is never given: the route has redirect")
     end)
 
