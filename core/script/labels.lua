@@ -453,8 +453,8 @@ local function attempt(load, entry, state)
         end
         local declared = { keyword = "service", name = entry.service, file = entry.place, line = 0,
             body = body_of(entry), adjust = context_of(load, entry) }
-        local service = not entry.bad and (#entry.kept > 0 or #entry.routes == 0) and
-            state.check(load, declared, shared)
+        -- Also when it is lost already: so that all that is wrong is told at once.
+        local service = (#entry.kept > 0 or #entry.routes == 0) and state.check(load, declared, shared)
         local again = false
         for i, route in ipairs(entry.routes) do
             again = again or route.bad ~= wrong_before[i]

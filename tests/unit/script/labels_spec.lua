@@ -239,6 +239,16 @@ describe("labels", function()
         assert.truthy(verdicts[3]["route.balance.keyy"]:find('wrong: unknown key: did you mean "key"?', 1, true))
     end)
 
+    it("are told all that is wrong at once", function()
+        local web, verdicts = one { ["route.hots"] = "a", ["route.path"] = "/b", ["route.api.host"] = "c.example",
+            ["route.api.queue.limit"] = "many", prot = "80", ["health.interval"] = "soon" }
+        assert.is_nil(web)
+        assert.equal("wrong: unknown label: did you mean tidegate.route.host?", verdicts["route.hots"])
+        assert.equal("wrong: unknown label: did you mean tidegate.port?", verdicts.prot)
+        assert.equal('wrong: expected a whole number, got "many"', verdicts["route.api.queue.limit"])
+        assert.equal('wrong: expected a duration such as "30s", got "soon"', verdicts["health.interval"])
+    end)
+
     it("need to be enabled, unless all are", function()
         local labels = { ["route.host"] = "shop.example" }
         local s = set("web", labels)
