@@ -8,7 +8,8 @@
  *                     docker_network.c, docker_body.c (the JSON that is sent)
  *   docker_calls.c    start, stop, remove, logs
  *   docker_inspect.c  inspect and list; docker_parse.c reads what they answer
- *   docker_others.c   containers of others, and a stream of what happens to them
+ *   docker_others.c   containers of others, and a stream of what happens to them; docker_others_read.c
+ *                     reads both
  *   docker_stats.c    samples; docker_cgroup.c reads them from files
  *   docker_diff.c     Podman: finds by listing what its events do not tell
  *   docker_errors.c   status and message -> errno-style code and sentence
@@ -271,6 +272,8 @@ void docker_follow(struct engine *e, bool on);
 void docker_follow_start(struct docker *d);
 /* Lets go of the stream. */
 void docker_follow_stop(struct docker *d);
+/* The names of events that are of use, into an array. */
+void docker_follow_actions(struct cJSON *list);
 /* One line of it: what it tells, and of whom (lent by *ret_json, which the caller frees); false: nothing. */
 bool docker_follow_read(const char *line, size_t len, struct cJSON **ret_json,
                         enum engine_other_kind *ret_kind, const char **ret_id);

@@ -46,6 +46,30 @@ cluster { id = "@ID@", engine = "docker", docker = { host = "unix://@SOCKET@"@DO
         MORE = more or "" })
 end
 
+-- The services of examples/labels/compose.yaml: { name, networks, labels, count }.
+local function composed()
+    local services, service = {}, nil
+    for line in live.read_file("examples/labels/compose.yaml"):gmatch "[^\n]+" do
+        local name = line:match "^  (%w+):$"
+        if line:find "^networks:" then
+            break
+        elseif name then
+            service = { name = name, labels = {}, networks = {}, count = 1 }
+            services[#services + 1] = service
+        elseif service then
+            local key, text = line:match '^      tidegate%.([%w._-]+): "(.*)"$'
+            if key then
+                service.labels[key] = text
+            end
+            for one in (line:match "^    networks: %[(.*)%]$" or ""):gmatch "%w+" do
+                service.networks[#service.networks + 1] = "labels_" .. one
+            end
+            service.count = tonumber(line:match "replicas: (%d+)") or service.count
+        end
+    end
+    return services
+end
+
 -- The test's containers and networks go, whatever became of it.
 local function cleaned(fn)
     return function(t)
@@ -308,5 +332,39 @@ service "file" { backends = { "127.0.0.1:9" }, route = { listen = "127.0.0.1:@PO
         wait_status(t, 503, "web.example")
         wait_status(t, 404, "web.example")
         assert.equal(200, status_of(t, "blog.example"))
+    end)
+
+    it("of the example's compose file do what it says", function(t)
+        local text = live.read_file "examples/labels/tidegate.lua"
+        text = text:gsub('id = "edge",', 'id = "@ID@", docker = { host = "unix://@SOCKET@" }, workers = 2, admin = false,')
+        t:write("tidegate.lua", (text:gsub("127%.0%.0%.1:8080", "127.0.0.1:@PORT@")), { SOCKET = t.bed.socket })
+        network(t, "labels_front")
+        network(t, "labels_back")
+        t:start { cluster_only = true }
+        local services = composed()
+        assert.same({ "web", "api", "jobs" }, { services[1].name, services[2].name, services[3].name })
+        for _, service in ipairs(services) do
+            service.labels["com.docker.compose.service"] = service.name
+            service.labels["com.docker.compose.project"] = "labels"
+            for i = 1, service.count do
+                run(t, ("labels-%s-%d"):format(service.name, i), service.labels, { network = service.networks[1],
+                    more_networks = { service.networks[2] } })
+            end
+        end
+        wait_status(t, 200, "www.shop.example")
+        wait_status(t, 200, "api.shop.example", "/work")
+        wait_serves(t, "labels-web-2")
+        assert.equal("labels_front", told(t, "labels-api-1").network)
+        local result = t:cli "labels"
+        assert.equal(0, result.code, result.out)
+        assert.is_nil(result.out:find("unused", 1, true), result.out)
+        assert.is_nil(result.out:find("jobs", 1, true))
+        -- One that compose runs beside, for a moment, is none of them.
+        services[1].labels["com.docker.compose.oneoff"] = "True"
+        run(t, "labels-web-run-1", services[1].labels, { network = "labels_front" })
+        t:wait("it to be told", function()
+            return t:cli("labels").out:find("a one-off container of `docker compose run`", 1, true)
+        end)
+        assert.equal(2, t:of("web").up)
     end)
 end)
