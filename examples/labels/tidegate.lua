@@ -1,5 +1,6 @@
 -- Containers that compose starts, balanced by their labels (compose.yaml). Nothing of them stands here.
--- Then, in this folder:  tidegate run          and in another terminal:  docker compose up -d; tidegate labels
+-- Then, in this folder:  tidegate run          and in another terminal:  docker compose up -d
+-- tidegate labels  shows what became of them.
 cluster {
   id = "edge",
   labels = {
