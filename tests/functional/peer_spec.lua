@@ -1,4 +1,5 @@
 -- Clients behind Debian's HAProxy, and HAProxy as a backend: PROXY headers as others write and read them.
+local certificates = require "certificates"
 local cjson = require "cjson"
 local readme = require "readme"
 local tidegate = require "tidegate"
@@ -63,6 +64,38 @@ service "two" { backends = { "127.0.0.1:@PORT6@" }, health_check = false, send_p
             end)
         end
         assert.truthy(backend)
+    end))
+
+    it("come before TLS, too, and each stream of HTTP/2 has the connection's", tidegate.test(function(t)
+        local made = certificates.new(t.dir .. "/tls"):make { names = { "localhost" } }
+        t:write("haproxy.cfg", [[
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 5s
+  timeout server 5s
+listen in_front
+  bind 127.0.0.1:@PORT2@
+  server tidegate 127.0.0.1:@PORT@ send-proxy-v2
+]])
+        t:configure(([[
+service "shop" { command = { "@SERVICE@" }, scale = { min = 1, max = 1 },
+    route = { listen = "https://127.0.0.1:@PORT@", tls = { certificate = "%s", key = "%s" }, proxy_protocol = true } }
+]]):format(made.certificate, made.key), { CLUSTER = [[trusted_proxies = { "127.0.0.1" }, access_log = { path = "]] .. t.dir .. [[/access.log" },]] })
+        t:run_beside("/usr/sbin/haproxy", "-db", "-f", t.dir .. "/haproxy.cfg")
+        t:start()
+        t:wait_up(1)
+        t:wait("two answers by HTTP/2", function()
+            local pipe = io.popen(("curl -s --cacert %s --interface 127.0.0.9 -o /dev/null -o /dev/null -w '%%{http_version} %%{http_code} ' %s %s")
+                :format(made.certificate, ("https://localhost:%d/"):format(t:port "PORT2"), ("https://localhost:%d/"):format(t:port "PORT2")))
+            local said = pipe:read "*a"
+            pipe:close()
+            return said == "2 200 2 200 "
+        end)
+        t:wait("the access log", function()
+            local _, count = (tidegate.read_file(t.dir .. "/access.log") or ""):gsub('"client":"127.0.0.9","status":200', "")
+            return count >= 2
+        end)
     end))
 
     it("are asked for: without trusted proxies check says what to write", tidegate.test(function(t)
