@@ -123,11 +123,12 @@ function M.listeners(ctx, shared)
             local listener = shared.secure_listeners[r.listen]
             if not listener then
                 listener = { listen = r.listen, at = r.at, ctx = ctx, path = entry.path, settings = {},
-                    known = {}, sources = check.array(), hosts = check.array() }
+                    http2 = true, known = {}, sources = check.array(), hosts = check.array() }
                 shared.secure_listeners[r.listen] = listener
                 shared.secure_listeners[#shared.secure_listeners + 1] = listener
                 shared.secure[r.listen] = r.at
             end
+            listener.http2 = listener.http2 and r.http2 ~= false
             listener.hosts[#listener.hosts + 1] = { name = r.host or "", at = r.at }
             listener.wrong = listener.wrong or not entry.tls and entry.given.tls ~= nil
             if entry.tls then
@@ -176,7 +177,7 @@ function M.finish(shared, cluster)
             listen = l.listen, at = l.at, sources = l.sources, hosts = l.hosts,
             client = client, client_ca = s.client_ca and { path = s.client_ca.value, at = s.client_ca.at },
             min_version = s.min_version and s.min_version.value or "1.2",
-            default = s.default and { name = s.default.value, at = s.default.at }, http2 = true,
+            default = s.default and { name = s.default.value, at = s.default.at }, http2 = l.http2,
         }
     end
     return out

@@ -1,5 +1,6 @@
 -- What `check` says of certificates: refused with file, line, what is wrong and what to do, or warned of.
 local certificates = require "certificates"
+local readme = require "readme"
 local tidegate = require "tidegate"
 
 local CONFIG = [[
@@ -35,6 +36,20 @@ local function check_says(t, code, text)
 end
 
 describe("tidegate check, certificates", function()
+    it("takes what README.md shows", tidegate.test(function(t)
+        local s = certificates.new(t.dir)
+        local shop = s:make { file = "shop", names = { "shop.example" }, by = s:authority("Clients", nil, { file = "clients" }) }
+        s:make { file = "admin-ecdsa", names = { "admin.example" } }
+        s:joined(s:make { names = { "admin.example" }, kind = "rsa" }, "admin-rsa.pem")
+        s:make { file = "certs/other", names = { "other.example" } }
+        s:ocsp(shop, "shop.ocsp")
+        local shown = readme.configurations "Certificates"
+        assert.equal(1, #shown)
+        t:write("tidegate.lua", shown[1])
+        local result = t:cli "check"
+        assert.same({ 0, "" }, { result.code, result.err })
+    end))
+
     it("that are wrong are refused with file, line, what is wrong and what to do", tidegate.test(function(t)
         local s = store(t)
         local other = s:make { file = "other", names = { "shop.example" } }

@@ -53,6 +53,12 @@ describe("script_load, TLS", function()
         assert.same({ "request", "1.3" }, { listener.client, listener.min_version })
     end)
 
+    it("offers HTTP/2 unless a route of the address says no", function()
+        local two = '{ { listen = "https://:1", tls = { certificate = "/a" } }, { listen = "https://:1", path = "/b"%s } }'
+        assert.is_true(tls(two:format "")[1].http2)
+        assert.is_false(tls(two:format ", http2 = false")[1].http2)
+    end)
+
     it("requires certificates of clients where there is a client_ca", function()
         local listener = tls([[{ listen = "https://:1", tls = { certificate = "/a", client_ca = "/c" } }]])[1]
         assert.equal("require", listener.client)
