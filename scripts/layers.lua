@@ -36,7 +36,8 @@ local ROOMS = {
 
 -- Headers that other rooms may see. The leaf modules of base are all public.
 local PUBLIC = {
-    ["edge/compress.h"] = true, ["edge/limit.h"] = true, ["edge/users.h"] = true, ["edge/password.h"] = true,
+    ["edge/compress.h"] = true, ["edge/forward.h"] = true, ["edge/limit.h"] = true,
+    ["edge/users.h"] = true, ["edge/password.h"] = true,
     ["board/circuit.h"] = true, ["board/rate.h"] = true, ["board/share.h"] = true, ["board/traffic.h"] = true,
     ["script/console.h"] = true, ["script/kit.h"] = true,
     ["app/certificates.h"] = true, ["app/children.h"] = true, ["app/paths.h"] = true, ["app/run.h"] = true,

@@ -152,6 +152,7 @@ struct board_worker {
         handshakes_resumed;         /* of TLS with clients that came to an end; with a ticket */
     uint64_t handshakes_failed;     /* or took too long */
     uint64_t not_tls, tls_on_plain; /* connections with plain bytes on a TLS port; the other way */
+    uint64_t mirrored, mirror_dropped; /* copies of requests that were sent, and that were not */
 };
 
 /* A second of a route. */

@@ -24,6 +24,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "board/board.h"
+#include "proxy/inner.h"
 #include "net/grpc.h"
 
 enum {
@@ -297,7 +298,7 @@ void proxy_access_exchange(struct exchange *ex, bool whole)
 {
     struct access *a = ex->generation->access;
     struct proxy *p = ex->session->proxy;
-    if (!chosen(a)) {
+    if (ex->session->carrier == &proxy_inner_carrier || !chosen(a)) {
         return;
     }
     proxy_now(p);

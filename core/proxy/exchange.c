@@ -21,6 +21,7 @@
 #include "board/board.h"
 #include "net/grpc.h"
 #include "proxy/coding.h"
+#include "proxy/inner.h"
 
 static struct proxy *proxy_of(const struct exchange *ex)
 {
@@ -353,6 +354,9 @@ void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, st
     if (!proxy_client_enter(ex)) {
         (void)proxy_exchange_refuse(ex, 429, "too many requests of this client are under way");
         return;
+    }
+    if (ex->course && ex->route->steps->mirror_percent > 0) {
+        proxy_mirror(ex, head);
     }
     (void)proxy_attempt_first(ex);
 }

@@ -16,6 +16,7 @@
 #include "base/ban.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "proxy/inner.h"
 
 enum {
     EVENTS = 256,
@@ -295,6 +296,9 @@ void proxy_run(struct proxy *p)
         }
         if (p->uv_due || n <= 0 || ++p->rounds >= UV_ROUNDS) {
             run_uv(p);
+        }
+        if (!list_empty(&p->inners)) {
+            proxy_inner_run(p);
         }
         empty_grave(p);
     }

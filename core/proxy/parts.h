@@ -8,6 +8,7 @@
  *   session.c   a client connection: HEAD -> EXCHANGE -> HEAD ... -> CLOSING -> LINGER; or a client behind a carrier
  *   exchange.c  one request and its answer: SENDING -> ANSWER -> BODY | TUNNEL;  attempt.c  its backends
  *   pause.c     requests that wait for a step;  login.c  passwords, checked on threads
+ *   inner.c     requests of our own;  ask.c  what they are: forward_auth, mirror
  *   stream.c    bodies both ways, back-pressure, chunks;  splice.c  large ones inside the kernel
  *   coding.c    answers that go out compressed
  *   hold.c      small answers kept until they are whole;  trailer.c  fields behind chunked ones
@@ -102,7 +103,9 @@ struct proxy {
     struct cJSON *challenges; /* NULL: none (challenge.c) */
     struct generation *current, *prepared;
     struct edge_coders coders;
-    struct logins *logins; /* NULL: nobody logged in yet */
+    struct list inners;             /* requests of our own that have not begun */
+    uint32_t asked_count, mirrored; /* all of them */
+    struct logins *logins;          /* NULL: nobody logged in yet */
     struct pipe *pipes;
     unsigned pipe_count;
     uint64_t random[2];

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "board/board.h"
 #include "board/traffic.h"
+#include "proxy/inner.h"
 #include "proxy/login.h"
 
 enum {
@@ -71,6 +72,7 @@ static void init_lists(struct proxy *p)
     list_init(&p->sessions);
     list_init(&p->listeners);
     list_init(&p->ready);
+    list_init(&p->inners);
     list_init(&p->grave);
     list_init(&p->h2_due);
     for (int i = 0; i < CLIENT_BUCKETS; i++) {
@@ -126,6 +128,7 @@ void proxy_free(struct proxy *p)
     while (!list_empty(&p->sessions)) {
         proxy_session_kill(list_owner(p->sessions.next, struct session, node), true);
     }
+    proxy_inner_drop(p);
     while (!list_empty(&p->listeners)) {
         proxy_listener_close(p, list_owner(p->listeners.next, struct listener, node));
     }

@@ -1,6 +1,6 @@
 /* steps.c: the one place where the steps of room `edge` meet requests.
  *
- *   HSTS, CORS -> redirect -> maintenance -> rate limits -> log-in -> canary -> fixed answer -> path -> backend
+ *   HSTS, CORS -> redirect -> maintenance -> rate limits -> log-in -> forward_auth -> canary -> fixed answer -> path -> backend
  *
  * Preflights are answered before anything asks for credentials, which browsers do not send with them; and what
  * CORS and HSTS have for answers stands in those of all later steps, too.
@@ -22,8 +22,10 @@
 #include "board/board.h"
 #include "edge/compress.h"
 #include "edge/edge.h"
+#include "edge/forward.h"
 #include "edge/limit.h"
 #include "edge/users.h"
+#include "proxy/inner.h"
 #include "proxy/login.h"
 
 /* One request on its way through them. */
@@ -213,6 +215,17 @@ static enum stepped log_in(struct walk *w)
     return refuse_with(w, 429, "too many passwords of this client are being checked");
 }
 
+/* Who is asked has the last word. */
+static enum stepped forward(struct walk *w)
+{
+    struct reply reply;
+    if (!w->steps->forward) {
+        return STEPPED_ON;
+    }
+    enum stepped result = proxy_ask(w->ex, w->request.head, &reply);
+    return result == STEPPED_ANSWERED ? reply_with(w, &reply) : result;
+}
+
 /* A service that has nobody for it leaves the request to the route's own. */
 static enum stepped canary(struct walk *w)
 {
@@ -254,8 +267,8 @@ static enum stepped path(struct walk *w)
 
 typedef enum stepped step_fn(struct walk *w);
 
-static step_fn *const ORDER[] = {compress, hsts,   cors,   redirect, maintenance,
-                                 limit,    log_in, canary, fixed,    path};
+static step_fn *const ORDER[] = {compress, hsts,    cors,   redirect, maintenance, limit,
+                                 log_in,   forward, canary, fixed,    path};
 
 static enum stepped walk_from(struct exchange *ex, const struct http1_head *head, size_t from)
 {
@@ -308,24 +321,13 @@ void proxy_steps_user(struct exchange *ex, struct str user)
     c->user = (struct str){c->request + at, user.len};
 }
 
-/* Programs that make variables of fields do not tell "-" and "_" apart. */
-static bool is_alike(struct str name, const char *other)
-{
-    size_t len = strlen(other);
-    for (size_t i = 0; i < len && name.len == len; i++) {
-        char a = name.ptr[i] == '_' ? '-' : name.ptr[i], b = other[i];
-        if (a != b && ((a | 0x20) != (b | 0x20) || (a | 0x20) < 'a' || (a | 0x20) > 'z')) {
-            return false;
-        }
-    }
-    return name.len == len;
-}
-
 bool proxy_steps_hides(const struct exchange *ex, struct str name)
 {
-    const struct edge_users *users = ex->route->steps->users;
-    return users && (is_alike(name, "X-Remote-User") ||
-                     (!edge_users_pass(users) && str_is_nocase(name, "Authorization")));
+    const struct steps *steps = ex->route->steps;
+    return (steps->users &&
+            (edge_name_alike(name, "X-Remote-User") ||
+             (!edge_users_pass(steps->users) && str_is_nocase(name, "Authorization")))) ||
+           (steps->forward && edge_forward_hides(steps->forward, name));
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
@@ -378,7 +380,8 @@ bool proxy_steps_drops(const struct exchange *ex, struct str name)
     while (str_next(&lines, '\n', &line)) {
         if (str_next(&line, ':', &own) && own.len == name.len &&
             !strncasecmp(own.ptr, name.ptr, name.len)) {
-            return !str_is_nocase(name, "vary"); /* both lines count */
+            return !str_is_nocase(name, "vary") &&
+                   !str_is_nocase(name, "set-cookie"); /* all count */
         }
     }
     return false;
@@ -393,6 +396,7 @@ void proxy_steps_end(struct exchange *ex)
 {
     if (ex->course) {
         proxy_login_leave(ex->course->login);
+        proxy_inner_leave(ex->course->asks);
         proxy_pool_give(&ex->session->proxy->course_pool, ex->course);
         ex->course = NULL;
     }
@@ -414,6 +418,7 @@ void proxy_steps_free(struct steps *steps)
         edge_path_free(steps->path);
         edge_pages_free(steps->pages);
         edge_compress_free(steps->compress);
+        edge_forward_free(steps->forward);
         mem_free(steps);
     }
 }
@@ -461,6 +466,13 @@ int proxy_steps_new(struct route *r, const struct cJSON *json, char **reterr)
     if (!rc && (at = part(json, "error_pages", &any))) {
         rc = edge_pages_new(at, &steps.pages, reterr);
     }
+    if (!rc && (at = part(json, "forward_auth", &any))) {
+        steps.forward = edge_forward_new(at);
+    }
+    if (!rc && (at = part(json, "mirror", &any))) {
+        steps.mirror_percent = json_num(at, "percent", 100);
+        steps.mirror_most = (uint32_t)json_num(at, "max_body", 65536);
+    }
     if (!rc && (at = part(json, "compress", &any))) {
         steps.compress = edge_compress_new(at);
     }
@@ -491,7 +503,15 @@ void proxy_steps_link(const struct generation *g, const struct cJSON *config)
             struct route *outer =
                 inner ? find(g, json_str(inner, "service", ""), json_num(inner, "place", 0)) : NULL;
             double canary = json_num(inner, "canary", 0);
-            if (outer && outer->steps && !outer->inner && canary >= 1 && canary <= EDGE_CANARIES) {
+            const char *purpose = json_str(inner, "purpose", "");
+            if (!outer || !outer->steps || outer->inner) {
+                continue;
+            }
+            if (!strcmp(purpose, "forward_auth")) {
+                outer->steps->forward_route = r;
+            } else if (!strcmp(purpose, "mirror")) {
+                outer->steps->mirror_route = r;
+            } else if (canary >= 1 && canary <= EDGE_CANARIES) {
                 outer->steps->canaries[(size_t)canary - 1] = r;
                 r->steps = outer->steps;
             }

@@ -16,7 +16,9 @@ struct exchange;
 struct generation;
 struct edge_limits;
 struct edge_users;
+struct edge_forward;
 struct http1_head;
+struct inner;
 struct login;
 struct proxy;
 struct reply;
@@ -50,6 +52,10 @@ struct steps {
     struct edge_path *path;
     struct edge_pages *pages;
     struct edge_compress *compress;
+    struct edge_forward *forward;
+    struct route *forward_route, *mirror_route; /* inner routes; NULL: not there */
+    double mirror_percent;
+    uint32_t mirror_most; /* bytes of a body */
 };
 
 /* What steps noted of one exchange. */
@@ -65,6 +71,7 @@ struct course {
     bool woken;                         /* and has what it waits for */
     struct edge_asked asked;            /* what the client says of compressed answers */
     struct login *login;                /* that it waits for; NULL: for none */
+    struct inner *asks;                 /* whether it may go on; NULL: nobody */
     struct str user;                    /* who logged in, in `request`; empty: nobody */
     char fields[COURSE_FIELDS_BYTES];   /* lines that its answer gets, whoever makes it */
     char request[COURSE_REQUEST_BYTES]; /* lines that its backend gets */

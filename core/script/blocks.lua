@@ -3,6 +3,7 @@ local acme = require "script.acme"
 local alerting = require "script.alerting"
 local check = require "script.check"
 local edge = require "script.edge"
+local guarding = require "script.guarding"
 local labels = require "script.labels"
 local lines = require "script.lines"
 local rules = require "script.rules"
@@ -202,6 +203,8 @@ local function check_service(load, entry, shared)
             shared.canaries[#shared.canaries + 1] = { service = s, route = one.route, place = place,
                 path = one.path, ctx = ctx }
         end
+        shared.guarded[#shared.guarded + 1] = { service = s, route = one.route, place = place,
+            path = one.path, ctx = ctx }
     end
     return s
 end
@@ -254,7 +257,8 @@ function M.check(load)
     local cluster = check_cluster(load)
     local out = { service = check.array(), channel = check.array(), alert = check.array() }
     local first = {}
-    local shared = { ports = {}, routes = {}, admin = cluster.admin, tls = tls.new_shared(), canaries = {} }
+    local shared = { ports = {}, routes = {}, admin = cluster.admin, tls = tls.new_shared(), canaries = {},
+        guarded = {} }
     for _, keyword in ipairs { "service", "channel", "alert" } do
         if keyword == "alert" then
             labels.take(load, out, shared, check_service)
@@ -275,6 +279,7 @@ function M.check(load)
         end
     end
     edge.canaries(shared.canaries, out.service)
+    guarding.inner_routes(shared.guarded, out.service)
     if #out.service > MOST_SERVICES then
         local text = ("%d services: at most %d"):format(#out.service, MOST_SERVICES)
         load.errors.add(load.request.main, nil, text)

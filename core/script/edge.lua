@@ -5,10 +5,12 @@ local schema = require "script.schema_edge"
 local values = require "script.values"
 require "script.edge_browser"
 require "script.edge_pages"
-require "script.guarding"
+local guarding = require "script.guarding"
 
 local M = {}
 local types = check.types
+
+guarding.steps = schema.route
 
 local function fail(ctx, path, what, value)
     ctx.report(path, select(2, values.expected(what, value)))

@@ -38,11 +38,37 @@ G.compress = {
     doc = "over TLS also answers that set cookies, and those to requests with Cookie or Authorization" },
 }
 
+G.forward_auth = {
+  { "service", type = "text", required = 'service = "auth"', doc = "service that is asked" },
+  { "path", type = "url_path", default = "/", doc = "what it is asked for" },
+  { "headers", type = "header_names", default = {},
+    doc = "fields of its answer that the request gets, in place of the client's own" },
+  { "request_headers", type = "header_names", default = {},
+    doc = "fields of the request that it gets, beside Cookie, Authorization, Accept and User-Agent" },
+  { "timeout", type = "duration", default = "5s", min = 0.001, max = 300, unit = "s",
+    doc = "for its answer; then it is 503" },
+  { "url", type = "forward_url", out = false, doc = "no such key: a service is asked" },
+}
+
+G.mirror = {
+  { "service", type = "text", required = 'service = "catalog-next"', doc = "service that gets copies" },
+  { "percent", type = "number", default = 100, min = 0, max = 100, unit = "percent",
+    doc = "of so many of the requests" },
+  { "max_body", type = "size", default = "64k", min = 0, max = 65536, unit = "bytes", out = "max_body",
+    doc = "requests with a longer body are not copied" },
+  { "timeout", type = "duration", default = "10s", min = 0.001, max = 300, unit = "s",
+    doc = "for its answer, which is dropped" },
+}
+
 G.route = {
   { "rate_limit", type = "rate_limit", fields = G.rate_limit,
     doc = 'how often it may be asked: { rate = 100, per = "1s", burst = 50, by = "address" }, or a list' },
   { "basic_auth", type = "basic_auth", fields = G.basic_auth,
     doc = 'who may log in: { file = "users.htpasswd", realm = "ops" }' },
+  { "forward_auth", type = "forward_auth", fields = G.forward_auth,
+    doc = 'asks a service who may come: { service = "auth", path = "/verify", headers = { "X-User" } }' },
+  { "mirror", type = "mirror", fields = G.mirror,
+    doc = 'sends copies of requests elsewhere: { service = "catalog-next", percent = 10 }' },
   { "compress", type = "compress", fields = G.compress,
     doc = "answers go out as gzip or br where clients take that: true, or { types, min, level, brotli }" },
 }

@@ -213,6 +213,12 @@ static const struct family_kind KINDS[FAMILIES] = {
                                   "Connections to a TLS port that spoke no TLS.", NULL, false},
     [FAMILY_TLS_ON_PLAIN_PORT] = {"tidegate_tls_on_plain_port_total", FAMILY_COUNTER, "worker",
                                   "Connections to a plain port that spoke TLS.", NULL, false},
+    [FAMILY_MIRRORED] = {"tidegate_mirrored_total", FAMILY_COUNTER, "worker",
+                         "Copies of requests that were sent to another service.", NULL, false},
+    [FAMILY_MIRROR_DROPPED] =
+        {"tidegate_mirror_dropped_total", FAMILY_COUNTER, "worker",
+         "Copies of requests that were not sent: too many were under way, or a body too long.",
+         NULL, false},
     [FAMILY_PICKS] = {"tidegate_picks_total", FAMILY_COUNTER, "worker",
                       "Backends picked by balance policies.", NULL, false},
     [FAMILY_PICK_SECONDS] = {"tidegate_pick_seconds_total", FAMILY_COUNTER, "worker",

@@ -288,6 +288,8 @@ static void workers(struct families *f, struct board *board)
         {FAMILY_TLS_FAILED, offsetof(struct board_worker, handshakes_failed), 1},
         {FAMILY_PLAIN_ON_TLS_PORT, offsetof(struct board_worker, not_tls), 1},
         {FAMILY_TLS_ON_PLAIN_PORT, offsetof(struct board_worker, tls_on_plain), 1},
+        {FAMILY_MIRRORED, offsetof(struct board_worker, mirrored), 1},
+        {FAMILY_MIRROR_DROPPED, offsetof(struct board_worker, mirror_dropped), 1},
         {FAMILY_PICKS, offsetof(struct board_worker, picks), 1},
         {FAMILY_PICK_SECONDS, offsetof(struct board_worker, pick_ns_sum), 1e-9},
         {FAMILY_BALANCE_ERRORS, offsetof(struct board_worker, policy_errors), 1},

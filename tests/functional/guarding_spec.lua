@@ -200,3 +200,48 @@ service "shop" {
         end
     end))
 end)
+
+describe("forward_auth and mirror", function()
+    it("ask a service, and send copies to another", tidegate.test(function(t)
+        for name, port in pairs { shop = "PORT2", auth = "PORT3", next = "PORT4" } do
+            t:run_beside(tidegate.service, "--name", name, "--host", "127.0.0.1", "--port", t:port(port))
+        end
+        local admin = { CLUSTER = ('admin = "127.0.0.1:%d"'):format(t:port "ADMIN") }
+        t:write("tidegate.lua", [[
+cluster { id = "@ID@", engine = "process", workers = 2, sample_interval = "100ms", health_check_interval = "100ms", @CLUSTER@ }
+service "auth" { backends = { "127.0.0.1:@PORT3@" }, health_check = { http = "/health", interval = "100ms" } }
+service "next" { backends = { "127.0.0.1:@PORT4@" }, health_check = { http = "/health", interval = "100ms" } }
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@" },
+  health_check = { http = "/health", interval = "100ms" },
+  route = {
+    { listen = "127.0.0.1:@PORT@", forward_auth = { service = "auth", path = "/work" }, mirror = { service = "next" } },
+    { listen = "127.0.0.1:@PORT@", path = "/closed", forward_auth = { service = "auth", path = "/nothing/here" } },
+  },
+}]], admin)
+        t:start()
+        t:wait("all services", function()
+            local answer = t:get "/work"
+            return answer and answer.status == 200
+        end)
+        local function metric(name)
+            local sum = 0
+            for number in t:get("/metrics", { port = t:port "ADMIN" }).body:gmatch(name .. "{[^}]*} (%d+)") do
+                sum = sum + tonumber(number)
+            end
+            return sum
+        end
+        local before = metric "tidegate_mirrored_total"
+        for _ = 1, 20 do
+            local answer = t:get "/work"
+            assert.equal(200, answer.status)
+        end
+        t:wait("copies", function()
+            return metric "tidegate_mirrored_total" >= before + 20
+        end)
+        assert.equal(502, t:get("/closed").status)
+        assert.is_true(metric "tidegate_auth_errors_total" >= 1)
+        assert.equal(0, t:cli("reload").code)
+        assert.equal(200, t:get("/work").status)
+    end))
+end)

@@ -102,6 +102,58 @@ describe("script_load, who is let through", function()
         refused("compress = { brotly = true }", 'compress.brotly: unknown key: did you mean "brotli"?')
     end)
 
+    local function services(text)
+        return load { ["tidegate.lua"] = ([[
+service "auth" { backends = { "127.0.0.1:9" } }
+service "web" {
+  backends = { "127.0.0.1:9" },
+  route = { { listen = ":8080", path = "/a" }, { listen = ":8080",
+    %s } },
+}]]):format(text) }
+    end
+
+    it("gives the services of forward_auth and mirror a route for them", function()
+        for purpose, extra in pairs { forward_auth = 'path = "/verify", headers = { "X-User" }, timeout = "2s"',
+            mirror = 'percent = 10, max_body = "1k", timeout = "2s"' } do
+            local config, why = services(([[%s = { service = "auth", %s }, sticky = true, max_body = "1m",
+                rate_limit = { rate = 1 }, request_headers = { set = { ["X-A"] = "b" } } ]]):format(purpose, extra))
+            assert.is_not_nil(config, why)
+            local inner = config.services[1].routes[1]
+            assert.same({ service = "web", place = 2, purpose = purpose }, inner.inner)
+            assert.same({ purpose, 2000, "/" }, { inner.host, inner.total_timeout_ms, inner.path })
+            for _, key in ipairs { "rate_limit", "sticky", "max_body_bytes", "max_body", "request_headers", purpose } do
+                assert.is_nil(inner[key], key)
+            end
+            local settings = config.services[2].routes[2][purpose]
+            if purpose == "mirror" then
+                assert.same({ service = "auth", percent = 10, max_body = 1024, timeout_ms = 2000 }, settings)
+            else
+                assert.same({ service = "auth", path = "/verify", headers = { "X-User" }, request_headers = {},
+                    timeout_ms = 2000 }, settings)
+            end
+        end
+    end)
+
+    it("refuses to ask, or to send copies to, who is not there", function()
+        local function wrong(text, sentence)
+            local config, why = services(text)
+            assert.is_nil(config, text)
+            assert.truthy(why:find(sentence, 1, true), why)
+            assert.truthy(why:find("tidegate.lua:5: ", 1, true), why)
+        end
+        wrong('forward_auth = { service = "aut" }', 'forward_auth.service: unknown service "aut": did you mean "auth"?')
+        wrong('forward_auth = { service = "web" }', "forward_auth.service: is the route's own service")
+        wrong("forward_auth = {}", 'forward_auth: service is missing: service = "auth"')
+        wrong('forward_auth = "http://auth:1/x"', "forward_auth: expected a table")
+        wrong('forward_auth = { url = "http://auth.internal:9091/verify" }',
+            'service "auth" { backends = { "auth.internal:9091" } }, and write service = "auth", path = "/verify"')
+        wrong('forward_auth = { service = "auth", path = "verify" }', "forward_auth.path: a path begins with /")
+        wrong('forward_auth = { service = "auth", headers = { "Host" } }', "Host is written by tidegate itself")
+        wrong('mirror = { service = "auth", percent = 101 }', "mirror.percent: must be between 0 and 100 percent, got 101")
+        wrong('mirror = { service = "auth", max_body = "1m" }', "mirror.max_body: must be between 0 and 65536 bytes")
+        wrong('mirror = "nobody"', 'mirror.service: unknown service "nobody"')
+    end)
+
     it("is for HTTP", function()
         local config, why =
             load 'service "w" { backends = { "127.0.0.1:9" }, route = { listen = "tcp://:80", rate_limit = { rate = 1 } } }'
