@@ -240,37 +240,6 @@ bool proxy_exchange_begin_tcp(struct session *s)
     return proxy_attempt_first(ex) != PROGRESS_OVER;
 }
 
-/* Puts what came of the body already behind the head. -EPROTO, -EFBIG. */
-static int take_first_body(struct exchange *ex, struct str rest, size_t *ret_taken)
-{
-    struct block *b = ex->request;
-    char *at = (char *)(uintptr_t)rest.ptr; /* our own buffer: decoded in place */
-    ssize_t n = proxy_body_came(ex, rest, ret_taken);
-    if (n < 0) {
-        return (int)n;
-    }
-    ex->body_bytes += (uint64_t)n;
-    if (ex->route->rules.max_body && ex->body_bytes > ex->route->rules.max_body) {
-        return -EFBIG;
-    }
-    bool chunked = ex->to_backend == HTTP1_CHUNKED;
-    /* `rest` has at most SCRATCH_BYTES less the received head, the block has room for both. */
-    if (n && chunked) {
-        b->len += (uint32_t)snprintf(b->bytes + b->len, 32, "%zx\r\n", (size_t)n);
-    }
-    memcpy(b->bytes + b->len, at, (size_t)n);
-    b->len += (uint32_t)n;
-    if (n && chunked) {
-        memcpy(b->bytes + b->len, "\r\n", 2);
-        b->len += 2;
-    }
-    if (chunked && ex->in.done) {
-        memcpy(b->bytes + b->len, "0\r\n\r\n", 5);
-        b->len += 5;
-    }
-    return 0;
-}
-
 static struct route *find_route(const struct session *s, const struct http1_head *head)
 {
     const struct proxy *p = s->proxy;
@@ -344,7 +313,7 @@ void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, st
         return;
     }
     ex->request->len = (uint32_t)n;
-    int rc = !ex->in.done && rest.len ? take_first_body(ex, rest, ret_taken) : 0;
+    int rc = !ex->in.done && rest.len ? proxy_body_first(ex, rest, ret_taken) : 0;
     if (rc) {
         ex->client_keep = false;
         (void)proxy_exchange_refuse_body(ex, rc);

@@ -272,6 +272,8 @@ void proxy_deadline_run(struct proxy *p);
 
 /* What came of the request's body, decoded where it stands; *ret_used and the result as proxy_body_take. */
 ssize_t proxy_body_came(struct exchange *ex, struct str in, size_t *ret_used);
+/* Puts what came of the body with its head behind that in ex->request. -EPROTO, -EFBIG. */
+int proxy_body_first(struct exchange *ex, struct str rest, size_t *ret_taken);
 /* Takes body bytes off `in`, decoded, and moves them together at `to` (may be in.ptr). *ret_used:
  * bytes of `in` consumed. Length of the decoded ones, or -EPROTO. */
 ssize_t proxy_body_take(struct body *body, struct str in, char *to, size_t *ret_used);

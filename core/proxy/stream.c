@@ -77,6 +77,36 @@ ssize_t proxy_body_came(struct exchange *ex, struct str in, size_t *ret_used)
     return n;
 }
 
+int proxy_body_first(struct exchange *ex, struct str rest, size_t *ret_taken)
+{
+    struct block *b = ex->request;
+    char *at = (char *)(uintptr_t)rest.ptr; /* our own buffer: decoded in place */
+    ssize_t n = proxy_body_came(ex, rest, ret_taken);
+    if (n < 0) {
+        return (int)n;
+    }
+    ex->body_bytes += (uint64_t)n;
+    if (ex->route->rules.max_body && ex->body_bytes > ex->route->rules.max_body) {
+        return -EFBIG;
+    }
+    bool chunked = ex->to_backend == HTTP1_CHUNKED;
+    /* `rest` has at most SCRATCH_BYTES less the received head, the block has room for both. */
+    if (n && chunked) {
+        b->len += (uint32_t)snprintf(b->bytes + b->len, 32, "%zx\r\n", (size_t)n);
+    }
+    memcpy(b->bytes + b->len, at, (size_t)n);
+    b->len += (uint32_t)n;
+    if (n && chunked) {
+        memcpy(b->bytes + b->len, "\r\n", 2);
+        b->len += 2;
+    }
+    if (chunked && ex->in.done) {
+        memcpy(b->bytes + b->len, "0\r\n\r\n", 5);
+        b->len += 5;
+    }
+    return 0;
+}
+
 /* Adds a piece of body in the receiver's framing, at most 4 parts; `line` (20 bytes) must live as long
  * as iov. `trailers`: with the empty line behind them; or empty. */
 static int add_body(struct iovec *iov, int count, struct str data, bool chunked, bool last,
