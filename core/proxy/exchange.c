@@ -205,10 +205,8 @@ static struct exchange *new_exchange(struct session *s, struct route *route,
     ex->client_minor = (uint8_t)head->minor;
     ex->client_keep = head->keep_alive;
     ex->upgrade = wants_websocket(head);
-    ex->bare = route->protocol == PROTOCOL_H2C;
     ex->te_trailers = !ex->upgrade && proxy_trailer_wanted(head);
     proxy_tally_request(ex);
-    ex->to_backend = ex->bare && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing;
     ex->no_bulk = s->carrier || s->conn.tls;
     ex->in = (struct body){
         .framing = s->carrier && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing,
@@ -294,7 +292,7 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     if (ex->generation->trace_share >= 0) {
         proxy_span_begin(ex, head);
     }
-    if ((s->carrier || ex->bare) && proxy_grpc_asked(head) && proxy_grpc_begin(ex, head)) {
+    if ((s->carrier || route->protocol == PROTOCOL_H2C) && proxy_grpc_asked(head) && proxy_grpc_begin(ex, head)) {
         (void)proxy_exchange_refuse(ex, 400, "grpc-timeout is not a deadline");
         return;
     }
@@ -306,6 +304,8 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
 void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, struct str rest,
                           size_t *ret_taken)
 {
+    ex->bare = ex->route->protocol == PROTOCOL_H2C; /* steps may have chosen another service */
+    ex->to_backend = ex->bare && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing;
     ssize_t n =
         proxy_forward_request(ex, head, ex->request->bytes, LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES);
     if (n < 0) {

@@ -202,6 +202,21 @@ service "echo" { backends = { "127.0.0.1:@PORT2@" }, protocol = "h2c", health_ch
         stop(t.ports.PORT2)
     end))
 
+    it("reaches a canary, also of a service that speaks another protocol", test(function(t)
+        serve(t, "canary", "PORT2")
+        t:run_beside(tidegate.service, "--name", "old", "--host", "127.0.0.1", "--port", t:port "PORT3")
+        t:configure [[
+service "old" { backends = { "127.0.0.1:@PORT3@" },
+  route = { listen = "127.0.0.1:@PORT@", canary = { service = "new", percent = 0, header = "x-canary", value = "1" } } }
+service "new" { backends = { "127.0.0.1:@PORT2@" }, protocol = "h2c" }]]
+        t:start()
+        for _ = 1, 3 do
+            assert.same({ "canary:x" }, call(t, { method = "Unary", body = "x", metadata = { ["x-canary"] = "1" } }).messages)
+            assert.equal("old", assert(t:get "/").headers["x-instance"])
+        end
+        stop(t.ports.PORT2)
+    end))
+
     it("never hangs while a server is restarted under load", test(function(t)
         two_backends(t, "stays", "restarts")
         peer:tell { ["do"] = "load", target = "127.0.0.1:" .. t.ports.PORT, seconds = 3, threads = 4,
