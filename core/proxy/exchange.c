@@ -292,7 +292,8 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     if (ex->generation->trace_share >= 0) {
         proxy_span_begin(ex, head);
     }
-    if ((s->carrier || route->protocol == PROTOCOL_H2C) && proxy_grpc_asked(head) && proxy_grpc_begin(ex, head)) {
+    if ((s->carrier || route->protocol == PROTOCOL_H2C) && proxy_grpc_asked(head) &&
+        proxy_grpc_begin(ex, head)) {
         (void)proxy_exchange_refuse(ex, 400, "grpc-timeout is not a deadline");
         return;
     }

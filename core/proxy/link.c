@@ -313,6 +313,12 @@ int proxy_link_open(struct exchange *ex)
 
 /* ---- public ------------------------------------------------------------------------------ */
 
+void proxy_links_patience(struct proxy *p, uint32_t silence_ms, uint32_t pong_ms)
+{
+    p->silence_timeout = proxy_timeout_of(p, silence_ms);
+    p->pong_timeout = proxy_timeout_of(p, pong_ms);
+}
+
 void proxy_link_due(struct link *l)
 {
     if (list_empty(&l->due)) {

@@ -23,6 +23,13 @@ struct nghttp2_session;
 struct proxy;
 struct upstream;
 
+enum {
+    /* Links with streams open that say nothing. gRPC's servers count pings that come sooner than five minutes apart
+     * as abuse. */
+    LINK_SILENCE_MS = 310000, /* until we ask whether the backend is there, */
+    LINK_PONG_MS = 15000      /* and how long it may take to answer */
+};
+
 struct link {
     struct conn conn;
     struct proxy *proxy;
@@ -64,6 +71,8 @@ struct lane {
 /* A stream (lane) for the exchange on a link to its backend that has room, on a new one, or one that waits for room. -errno as
  * proxy_upstream_open. */
 int proxy_link_open(struct exchange *ex);
+/* For links that begin to be quiet from now on; tests have not so long. */
+void proxy_links_patience(struct proxy *p, uint32_t silence_ms, uint32_t pong_ms);
 /* It has something to write, or to read on. */
 void proxy_link_due(struct link *l);
 /* What is due; behind every batch of events. */

@@ -23,11 +23,7 @@ enum {
     BLOCKS_MOST = 16384,
     OTHER_FDS = 64,          /* epoll, listeners, libuv's, pipes */
     UPSTREAMS_BESIDE = 1024, /* idle ones beside one for each session */
-    LINKS_MOST = 4096,
-    /* Links with streams open that say nothing. gRPC's servers count pings that come sooner than five minutes
-     * apart as abuse. */
-    SILENCE_MS = 310000, /* until we ask whether the backend is there, */
-    PONG_MS = 15000      /* and how long it may take to answer */
+    LINKS_MOST = 4096
 };
 
 /* Sessions that our descriptors suffice for, with some left for backends: idle clients, most of many, need
@@ -85,8 +81,7 @@ static void init_lists(struct proxy *p)
     p->drain_timeout = proxy_timeout_of(p, 1000);
     p->linger_timeout = proxy_timeout_of(p, 2000);
     p->idle_timeout = proxy_timeout_of(p, 30000);
-    p->silence_timeout = proxy_timeout_of(p, SILENCE_MS);
-    p->pong_timeout = proxy_timeout_of(p, PONG_MS);
+    proxy_links_patience(p, LINK_SILENCE_MS, LINK_PONG_MS);
 }
 
 int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)

@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "board/board.h"
 #include "net/net.h"
+#include "proxy/link.h"
 #include "proxy/proxy.h"
 #include "unit/proxy/carrier_driver.h"
 
@@ -180,6 +181,10 @@ static void obey(struct child *c, char *line)
         snprintf(reply, sizeof reply, "%d", open_descriptors());
     } else if (str_same(line, "reopen")) {
         proxy_reopen(c->proxy);
+    } else if (str_same(line, "patience")) { /* SILENCE_MS PONG_MS, of links to backends */
+        char *more;
+        uint32_t silence_ms = (uint32_t)strtoul(rest, &more, 10);
+        proxy_links_patience(c->proxy, silence_ms, (uint32_t)strtoul(more, NULL, 10));
     } else if (str_same(line, "stop")) {
         proxy_stop(c->proxy);
     } else if (!carrierdriver_obey(c->proxy, line, rest, reply, sizeof reply)) {

@@ -374,6 +374,45 @@ describe("a link to a backend", function()
         until not frame
     end)
 
+    it("asks a backend that is silent whether it is there, and gives it up when it is not", function()
+        start { route = { max_retries = 0 } }
+        w:must "patience 50 100"
+        local c = w:client()
+        c:get "/"
+        local b = h2.serve(w:accept())
+        local r = b:request()
+        b:await(h2.PING) -- answered
+        b:await(h2.PING)
+        b:headers(r.id, { { ":status", 200 } })
+        assert.matches("^HTTP/1.1 200", (c:read_head()))
+        b.deaf = true
+        b:await(h2.PING)
+        local _, why = c:read_all()
+        assert.is_truthy(why)
+        repeat
+            local frame = b:next()
+        until not frame
+    end)
+
+    it("gives way without streams to who needs its descriptor", function()
+        w = proxied.start { files = 128, backends = 2, routes = {
+            { service = "shop", path = "/h2", protocol = "h2c" }, { service = "plain", path = "/" } } }
+        w:roster { w:entry(1), w:entry(2, { service = "plain" }) }
+        local c = w:client()
+        c:get "/h2"
+        local b = h2.serve(w:accept(1))
+        b:ok(b:request().id, "one")
+        assert.equal("one", select(3, c:answer()))
+        local clients = {}
+        for i = 1, 61 do
+            clients[i] = w:client()
+            clients[i]:get "/"
+        end
+        repeat
+            local frame = b:next()
+        until not frame
+    end)
+
     it("waits no longer than connect_timeout for a backend that is not there", function()
         start { backends = 2 }
         w.servers[1]:close()
