@@ -26,7 +26,7 @@ bool proxy_h2_speaks(const struct session *s, struct str bytes)
 {
     size_t len = bytes.len < sizeof preface - 1 ? bytes.len : sizeof preface - 1;
     const struct port *port = s->listener ? s->listener->port : NULL;
-    return !s->carrier && !s->served && (!port || !port->no_http2) && len > 3 &&
+    return !s->carrier && !s->served && !s->tls && (!port || !port->no_http2) && len > 3 &&
            !memcmp(bytes.ptr, preface, len);
 }
 

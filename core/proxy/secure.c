@@ -153,7 +153,7 @@ static bool succeed(struct session *s)
     s->tls = t;
     s->state = SESSION_HEAD;
     s->conn.readable = tls_more(t) || s->conn.hup;
-    return true;
+    return !tls_http2(t) || proxy_h2_begin(s, (struct str){NULL, 0});
 }
 
 static bool wait(struct session *s)

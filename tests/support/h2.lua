@@ -235,14 +235,19 @@ function client_mt:close()
     self.sock:close()
 end
 
-function M.client(port, patience)
-    local sock = assert(socket.connect("127.0.0.1", port))
-    sock:settimeout(patience or PATIENCE)
-    sock:setoption("tcp-nodelay", true)
+-- `sock`: a connection that is there.
+function M.over(sock)
     local inflater = ffi.new "void *[1]"
     assert(lib.nghttp2_hd_inflate_new(inflater) == 0)
     return setmetatable({ sock = sock, answers = {}, inflater = ffi.gc(inflater[0], lib.nghttp2_hd_inflate_del) },
         client_mt)
+end
+
+function M.client(port)
+    local sock = assert(socket.connect("127.0.0.1", port))
+    sock:settimeout(PATIENCE)
+    sock:setoption("tcp-nodelay", true)
+    return M.over(sock)
 end
 
 return M

@@ -76,6 +76,7 @@ describe("proxy, limits of HTTP/2", function()
             local c = h2.client(w.port):start()
             pour(c, flood[2])
             assert.equal(h2.ENHANCE_YOUR_CALM, c:ending())
+            c:close()
             assert.equal(1, tonumber(w:numbers().h2_floods[REASONS[flood.reason]]))
             assert.matches("^1 http2: .* from 127.0.0.1: its connection was ended$", w:must "fact")
             u:ok "fine"

@@ -256,6 +256,151 @@ describe("proxy, HTTP/2", function()
         assert.matches("\r\nHost: shop.example\r\n", (w:accept(1):read_head()))
     end)
 
+    it("tells clients to go when it drains, and finishes what they began", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1)
+        local u = w:accept(1)
+        u:read_head()
+        w:must "drain 5000"
+        local function goaway()
+            return c:await(function(frame) return frame.type == h2.GOAWAY end)
+        end
+        local first = goaway()
+        assert.same({ 0x7fffffff, h2.NO_ERROR }, { first.last, first.error })
+        c:get(3) -- was on its way
+        local other = w:accept(1)
+        other:read_head()
+        local second = goaway()
+        assert.same({ 3, h2.NO_ERROR }, { second.last, second.error })
+        c:get(5) -- is not served any more, and may be sent elsewhere
+        u:ok "one"
+        other:ok "two"
+        assert.equal("one", c:answer(1).body)
+        assert.equal("two", c:answer(3).body)
+        assert.is_nil((c:frame()))
+        c:close()
+        proxied.eventually(function() return w:numbers().connections == 0 end)
+    end)
+
+    it("has streams under way go on with their generation, and new ones with the next", function()
+        w = proxied.start { route = { path = "/" } }
+        local c = client()
+        c:get(1, "/old")
+        local u = w:accept(1)
+        u:read_head()
+        w:must(w:configure { { path = "/new" } })
+        w:must "commit"
+        c:get(3, "/old")
+        assert.equal(404, c:answer(3).status)
+        c:get(5, "/new")
+        local other = w:accept(1)
+        other:read_head()
+        other:ok "new"
+        assert.equal("new", c:answer(5).body)
+        u:ok "old"
+        assert.equal("old", c:answer(1).body)
+        assert.is_nil(c.goaway)
+        -- Where HTTP/2 is switched off, or nobody listens any more, they are told to go.
+        w:must(w:configure { { path = "/", more = { http2 = false } } })
+        w:must "commit"
+        c:get(7)
+        u:read_head()
+        u:ok "last"
+        assert.equal("last", c:answer(7).body)
+        assert.equal(h2.NO_ERROR, c.goaway.error)
+    end)
+
+    it("holds small answers until they are whole, and repeats what breaks off before", function()
+        w = proxied.start { backends = 2 }
+        local c = client()
+        c:get(1)
+        local u, i = w:accept_any()
+        u:read_head()
+        u:send "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
+        u:close()
+        local other = w:accept(3 - i)
+        other:read_head()
+        other:ok "wholly"
+        assert.equal("wholly", c:answer(1).body)
+    end)
+
+    it("sends large answers to many streams at once, each whole", function()
+        w = proxied.start { backend = { max_connections = 1000 } }
+        local c = client()
+        local body = ("0123456789abcdef"):rep(8192)
+        for i = 0, 19 do
+            c:get(2 * i + 1, "/" .. i)
+        end
+        for _ = 0, 19 do
+            local u = w:accept(1)
+            local number = u:read_head():match "^GET /(%d+)"
+            u:ok(number .. body)
+        end
+        for i = 0, 19 do
+            assert.equal(i .. body, c:answer(2 * i + 1).body)
+        end
+    end)
+
+    it("serves a thousand streams one after the other on one connection", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1)
+        local u = w:accept(1)
+        for i = 1, 1000 do
+            assert.is_string(u:read_head())
+            u:ok(tostring(i))
+            assert.equal(tostring(i), c:answer(2 * i - 1).body)
+            c.answers[2 * i - 1] = nil
+            if i < 1000 then
+                c:get(2 * i + 1, "/" .. i, { { "x-number", tostring(i) } })
+            end
+        end
+        assert.equal(1000, tonumber(w:numbers().h2_streams))
+        assert.is_true(c:alive())
+    end)
+
+    it("waits in the queue, and leaves it when the stream is cancelled", function()
+        w = proxied.start { backend = { max_connections = 1 }, route = { more = { queue = { limit = 10, timeout_ms = 4000 } } } }
+        local c = client()
+        c:get(1)
+        local u = w:accept(1)
+        u:read_head()
+        c:get(3)
+        c:get(5)
+        proxied.eventually(function() return w:numbers().queued == 2 end)
+        c:send(h2.frame(h2.RST_STREAM, 0, 3, h2.u32(h2.CANCEL)))
+        proxied.eventually(function() return w:numbers().queued == 1 end)
+        u:ok "one"
+        assert.equal("one", c:answer(1).body)
+        u:read_head()
+        u:ok "three"
+        assert.equal("three", c:answer(5).body)
+    end)
+
+    it("is in the access log as what it is", function()
+        local path = os.tmpname()
+        w = proxied.start { cluster = { access_log = { path = path, format = "combined" } } }
+        local c = client()
+        c:get(1, "/a?b", { { "user-agent", "spec" } })
+        local u = w:accept(1)
+        u:read_head()
+        u:ok "hello"
+        c:answer(1)
+        c:headers(3, { { ":method", "GET" }, { ":scheme", "x" }, { ":authority", "a" }, { ":path", "x" } })
+        c:answer(3)
+        local text
+        proxied.eventually(function()
+            local file = assert(io.open(path))
+            text = file:read "*a"
+            file:close()
+            return select(2, text:gsub("\n", "")) == 2
+        end)
+        os.remove(path)
+        assert.matches('^127.0.0.1 %- %- %[.-%] "GET /a%?b HTTP/2.0" 200 5 "%-" "spec"', text)
+        assert.matches('\n127.0.0.1 .- "%- %- HTTP/2.0" 400 ', text)
+    end)
+
     it("carries a WebSocket", function()
         w = proxied.start {}
         local c = client()

@@ -1,5 +1,6 @@
 -- TLS of clients: handshakes, what is no TLS, names and certificates of clients, as backends see them.
 local certificates = require "certificates"
+local h2 = require "h2"
 local proxied = require "proxied"
 local room = require "tls_room"
 local socket = require "socket"
@@ -52,7 +53,7 @@ describe("proxy, TLS of clients", function()
     local stores = {}
     local function visitor(o)
         o = o or {}
-        local up = { service = "s", ca = pem(root), certificate = o.as and pem(o.as) or nil,
+        local up = { service = "s", ca = pem(root), alpn = o.alpn, certificate = o.as and pem(o.as) or nil,
             key = o.as and certificates.read(o.as.key) or nil, name = o.name }
         local store = o.store or assert(room.store { upstreams = { up } })
         stores[#stores + 1] = store -- as long as its connections
@@ -60,6 +61,9 @@ describe("proxy, TLS of clients", function()
             room.C.tls_store_client(store, "s"), o.name)
         if not sock then
             return nil, why
+        end
+        if o.alpn == "h2" then
+            return h2.over(sock):start()
         end
         return proxied.wrap(sock), store
     end
@@ -81,6 +85,27 @@ describe("proxy, TLS of clients", function()
         assert.equal(1, tonumber(w:numbers().handshakes))
         c:close()
         proxied.eventually(function() return w:numbers().connections == 0 end)
+    end)
+
+    it("speaks HTTP/2 with clients that offer it, and with no others", function()
+        world { http2 = true }
+        local c = assert(visitor { alpn = "h2" })
+        c:get(1, "/one", { { "x-forwarded-proto", "http" } })
+        c:get(3, "/two")
+        for _ = 1, 2 do
+            local u = w:accept()
+            local head = u:read_head()
+            assert.matches("\r\nX%-Forwarded%-Proto: https\r\n", head)
+            assert.matches("\r\nVia: 2.0 tidegate\r\n", head)
+            u:ok(("x"):rep(100000) .. head:match "^GET (%S+)")
+        end
+        assert.equal("/one", c:answer(1).body:match "x(/.*)$")
+        assert.equal("/two", c:answer(3).body:match "x(/.*)$")
+        assert.equal(1, tonumber(w:numbers().h2_connections))
+        -- Who does not offer it may not begin it either.
+        local plain = assert(visitor())
+        plain:send(h2.PREFACE)
+        assert.equal(505, (plain:answer()))
     end)
 
     it("carries large bodies both ways", function()
