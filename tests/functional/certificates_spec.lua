@@ -44,13 +44,15 @@ describe("certificates", function()
         local s = store(t)
         local rsa = s:make { file = "shop-rsa", names = { "shop.example" }, by = s.root, kind = "rsa" }
         local wild = s:make { file = "folder/wild", names = { "*.wild.example" }, by = s.root }
+        s:ocsp(s.shop, "shop.ocsp")
         local joined = s:make { file = "joined", names = { "joined.example" }, by = s.root }
         os.rename(s:joined(joined), t.dir .. "/tls/folder/joined.pem")
         t:write("tidegate.lua", [[
 cluster { id = "@ID@", engine = "process", workers = 2, admin = false, tls = { folder = "tls/folder" } }
 service "shop" { backends = { "127.0.0.1:9" }, route = {
   { listen = "https://127.0.0.1:@PORT@", host = "shop.example", tls = {
-      { certificate = "tls/shop.pem", key = "tls/shop.key" }, { certificate = "tls/shop-rsa.pem", key = "tls/shop-rsa.key" } } },
+      { certificate = "tls/shop.pem", key = "tls/shop.key", ocsp = "tls/shop.ocsp" },
+      { certificate = "tls/shop-rsa.pem", key = "tls/shop-rsa.key" } } },
   { listen = "https://127.0.0.1:@PORT2@", tls = { client_ca = "tls/certificate-1.pem", min_version = "1.3",
       default = "a.wild.example" } } } }
 ]])
@@ -58,6 +60,8 @@ service "shop" { backends = { "127.0.0.1:9" }, route = {
         t:wait_log "certificates in force"
         assert.equal(s.shop.serial, serial(t))
         local first = "127.0.0.1:" .. t:port()
+        local stapled = certificates.shown(first, "shop.example", "-status").text
+        assert.truthy(stapled:find("OCSP Response Status: successful", 1, true), stapled)
         assert.equal(rsa.serial, certificates.shown(first, "shop.example", "-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256").serial)
         assert.equal(wild.serial, serial(t, "b.wild.example"))
         assert.equal(joined.serial, serial(t, "joined.example"))
@@ -97,6 +101,11 @@ service "shop" { backends = { "127.0.0.1:9" }, route = {
         local result = t:cli "reload"
         assert.equal(1, result.code)
         assert.truthy(result.err:find("tidegate.lua:4: " .. t.dir .. "/tls/none.pem: is not there: no such file", 1, true), result.err)
+        assert.equal(s.shop.serial, serial(t))
+        -- A reload that is only tried shows nobody another one, and leaves none behind.
+        s:make { file = "other", names = { "shop.example" }, by = s.root }
+        t:write("tidegate.lua", (CONFIG:gsub("shop%.pem", "other.pem"):gsub("shop%.key", "other.key")), { MORE = "" })
+        assert.equal(0, t:cli("reload", "--dry-run").code)
         assert.equal(s.shop.serial, serial(t))
         configure(t)
         assert.equal(0, t:cli("reload").code)
@@ -177,6 +186,28 @@ service "more" { backends = { "127.0.0.1:9" }, route = { listen = "https://127.0
         configure(t)
         assert.equal(0, t:cli("reload").code)
         assert.equal(s.shop.serial, serial(t))
+    end))
+
+    it("leave sessions what they were: they are resumed with every worker, and over reloads and changes", tidegate.test(function(t)
+        local s = store(t)
+        configure(t)
+        t:start { cluster_only = true }
+        wait_serial(t, s.shop.serial)
+        local address, session = "127.0.0.1:" .. t:port(), t.dir .. "/session"
+        local function resumed()
+            local shown = certificates.shown(address, "shop.example", ("-tls1_2 -sess_in '%s'"):format(session))
+            return shown ~= nil and shown.text:find("Reused, TLSv1.2", 1, true) ~= nil
+        end
+        assert.is_not_nil(certificates.shown(address, "shop.example", ("-tls1_2 -sess_out '%s'"):format(session)))
+        for _ = 1, 8 do -- whichever worker it comes to
+            assert.is_true(resumed())
+        end
+        assert.equal(0, t:cli("reload").code)
+        for _ = 1, 8 do
+            assert.is_true(resumed())
+        end
+        wait_serial(t, s:make({ file = "shop", names = { "shop.example" }, by = s.root }).serial)
+        assert.is_true(resumed())
     end))
 
     it("are listed, and told of before they expire", tidegate.test(function(t)

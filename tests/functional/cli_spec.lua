@@ -4,6 +4,7 @@ local shell = require "shell"
 local COMMANDS = {
     "run", "check", "status", "decisions", "explain", "metrics", "scale", "deploy", "drain", "undrain", "backend",
     "weight", "restart", "approve", "stop", "reload", "repl", "anomaly", "simulate", "version", "help",
+    "certificates",
 }
 
 describe("command line", function()
