@@ -1,4 +1,5 @@
 -- Routes that change or answer their requests themselves, with the real binary.
+local certificates = require "certificates"
 local readme = require "readme"
 local tidegate = require "tidegate"
 
@@ -46,6 +47,33 @@ service "moved" {
         assert.equal(1, refused.code)
         assert.truthy(refused.err:find('tidegate.lua:%d+: service "moved": route%[2%]%.answer%.file: "robots.txt": no such file'), refused.err)
         assert.equal("Disallow: /\n", t:get("/robots.txt").body)
+    end))
+
+    it("leads from http to https, which browsers are told to keep to", tidegate.test(function(t)
+        local store = certificates.new(t.dir .. "/tls")
+        local root = store:authority "Root"
+        store:make { file = "shop", names = { "shop.example" }, by = root }
+        t:port "PORT2"
+        t:configure [[
+service "shop" {
+  route = {
+    { listen = "127.0.0.1:@PORT@", redirect = { to = "https", port = @PORT2@ }, hsts = "365d" },
+    { listen = "https://127.0.0.1:@PORT2@", host = "shop.example", tls = { certificate = "tls/shop.pem", key = "tls/shop.key" },
+      hsts = { max_age = "365d", subdomains = true }, answer = "here" },
+  },
+}]]
+        t:start()
+        for _, version in ipairs { "--http1.1", "--http2" } do
+            local pipe = io.popen(("curl -sSiL %s --cacert %s --resolve shop.example:%d:127.0.0.1 --resolve shop.example:%d:127.0.0.1 "
+                .. "'http://shop.example:%d/a?b=c' 2>&1"):format(version, root.certificate, t:port(), t:port "PORT2", t:port()))
+            local said = pipe:read "*a"
+            pipe:close()
+            local first, second = said:match "^(.-\r\n)\r\n.-(HTTP/[%d.]+ 200.*)$"
+            assert.truthy(first and first:find(("ocation: https://shop.example:%d/a?b=c\r\n"):format(t:port "PORT2"), 1, true), said)
+            assert.is_nil(first:lower():find "strict")
+            assert.truthy(second:lower():find("strict-transport-security: max-age=31536000; includesubdomains\r\n", 1, true), said)
+            assert.equal("here", second:sub(-4))
+        end
     end))
 
     it("sends a part of the requests to another service, which status, metrics and explain tell", tidegate.test(function(t)
