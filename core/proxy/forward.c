@@ -91,12 +91,7 @@ static void put_target(struct writer *w, struct str path, struct str query)
     }
 }
 
-/* What a request whose path was changed says of it, in place of what came under these names. */
-static bool tells_path(struct str name)
-{
-    return str_is_nocase(name, "x-original-uri") || str_is_nocase(name, "x-forwarded-prefix");
-}
-
+/* What a request whose path was changed says of it. */
 static void put_original(struct writer *w, const struct course *course,
                          const struct http1_head *head)
 {
@@ -157,7 +152,6 @@ static void put_request_fields(struct writer *w, const struct exchange *ex,
         const struct http1_field *f = &head->fields[i];
         if (f->hop || proxy_change_drops(change, f->name) ||
             (!traced && str_is_nocase(f->name, "tracestate")) ||
-            (ex->course && ex->course->rewritten && tells_path(f->name)) ||
             (ex->session->word == PEER_DOUBTED && str_is_nocase(f->name, "forwarded")) ||
             (ex->course && proxy_steps_hides(ex, f->name))) {
             continue;

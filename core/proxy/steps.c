@@ -324,6 +324,10 @@ void proxy_steps_user(struct exchange *ex, struct str user)
 bool proxy_steps_hides(const struct exchange *ex, struct str name)
 {
     const struct steps *steps = ex->route->steps;
+    if (ex->course->rewritten &&
+        (edge_name_alike(name, "X-Original-URI") || edge_name_alike(name, "X-Forwarded-Prefix"))) {
+        return true;
+    }
     return (steps->users &&
             (edge_name_alike(name, "X-Remote-User") ||
              (!edge_users_pass(steps->users) && str_is_nocase(name, "Authorization")))) ||
