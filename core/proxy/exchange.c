@@ -292,7 +292,7 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
     if (ex->generation->trace_share >= 0) {
         proxy_span_begin(ex, head);
     }
-    if ((s->carrier || route->protocol == PROTOCOL_H2C) && proxy_grpc_asked(head) &&
+    if ((s->carrier || proxy_route_links(route)) && proxy_grpc_asked(head) &&
         proxy_grpc_begin(ex, head)) {
         (void)proxy_exchange_refuse(ex, 400, "grpc-timeout is not a deadline");
         return;
@@ -305,7 +305,7 @@ void proxy_exchange_begin(struct session *s, struct route *route, const struct h
 void proxy_exchange_go_on(struct exchange *ex, const struct http1_head *head, struct str rest,
                           size_t *ret_taken)
 {
-    ex->bare = ex->route->protocol == PROTOCOL_H2C; /* steps may have chosen another service */
+    ex->bare = proxy_route_links(ex->route); /* steps may have chosen another service */
     ex->to_backend = ex->bare && head->framing == HTTP1_CHUNKED ? HTTP1_UNTIL_CLOSE : head->framing;
     ssize_t n =
         proxy_forward_request(ex, head, ex->request->bytes, LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES);

@@ -359,5 +359,8 @@ struct tls_client *proxy_backend_tls(const struct exchange *ex);
 int proxy_backend_secure(const struct exchange *ex, struct upstream *u);
 /* Goes on with the handshake: 1 = it is over, 0 = it waits, -errno. */
 int proxy_backend_shake(struct upstream *u);
+/* The same for a link, whose backend has to agree on HTTP/2. */
+int proxy_link_secure(const struct exchange *ex, struct link *l);
+int proxy_link_shake(struct link *l);
 
 #endif

@@ -149,7 +149,8 @@ int proxy_lane_ask(struct upstream *u)
     size_t most = ex->request->len < sizeof p->head_bytes ? ex->request->len : sizeof p->head_bytes;
     memcpy(p->head_bytes, ex->request->bytes, most);
     size_t len = 0;
-    ssize_t count = fields_of((struct str){p->head_bytes, most}, "http", fields, &len);
+    ssize_t count =
+        fields_of((struct str){p->head_bytes, most}, l->client ? "https" : "http", fields, &len);
     if (count < 0) {
         return (int)count;
     }

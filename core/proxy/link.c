@@ -146,13 +146,17 @@ static int take(struct link *l)
 /* The connection is there, or could not be made. */
 static int greet(struct link *l)
 {
-    int error = 0;
+    int error = 0, rc;
     socklen_t len = sizeof error;
-    if (!l->conn.writable && !l->conn.error) {
+    if (!l->reached && !l->conn.writable && !l->conn.error) {
         return 0;
     }
-    if (getsockopt(l->conn.fd, SOL_SOCKET, SO_ERROR, &error, &len) || error) {
+    if (!l->reached && (getsockopt(l->conn.fd, SOL_SOCKET, SO_ERROR, &error, &len) || error)) {
         return error ? -error : -ECONNREFUSED;
+    }
+    l->reached = true;
+    if (l->client && (rc = proxy_link_shake(l)) <= 0) {
+        return rc;
     }
     l->connecting = false;
     for (struct list *at = l->streams.next; at != &l->streams; at = at->next) {
@@ -217,20 +221,26 @@ static uint32_t room_of(const struct link *l)
     return l->open < most ? most - l->open : 0;
 }
 
-static bool usable(const struct link *l)
+/* One that was made with other settings than those in force takes no more. */
+static bool usable(struct link *l, const struct tls_client *client)
 {
+    if (l->client != client && !l->leaving) {
+        l->leaving = true;
+        proxy_link_due(l);
+    }
     return !l->leaving && nghttp2_session_check_request_allowed(l->http2);
 }
 
 /* The first with room; else, in *ret_least, the one with the fewest streams. *ret_count: of all. */
-static struct link *choose(struct backend *b, struct link **ret_least, uint32_t *ret_count)
+static struct link *choose(struct backend *b, const struct tls_client *client,
+                           struct link **ret_least, uint32_t *ret_count)
 {
     *ret_least = NULL;
     *ret_count = 0;
     for (struct list *at = b->links.next; at != &b->links; at = at->next) {
         struct link *l = list_owner(at, struct link, node);
         ++*ret_count;
-        if (!usable(l)) {
+        if (!usable(l, client)) {
             continue;
         }
         if (room_of(l)) {
@@ -243,8 +253,10 @@ static struct link *choose(struct backend *b, struct link **ret_least, uint32_t 
     return NULL;
 }
 
-static int connect_to(struct proxy *p, struct backend *b, struct link **ret_link)
+static int connect_to(const struct exchange *ex, struct link **ret_link)
 {
+    struct proxy *p = ex->session->proxy;
+    struct backend *b = ex->backend;
     bool pending = false;
     int fd = proxy_upstream_connect(p, &b->addr, &pending);
     if (fd < 0) {
@@ -267,6 +279,7 @@ static int connect_to(struct proxy *p, struct backend *b, struct link **ret_link
     b->connections++;
     int rc = proxy_link_session(l);
     rc = rc ? rc : proxy_conn_register(p, &l->conn);
+    rc = rc || ex->route->protocol != PROTOCOL_H2 ? rc : proxy_link_secure(ex, l);
     if (rc) {
         destroy(l);
         return rc;
@@ -281,9 +294,11 @@ int proxy_link_open(struct exchange *ex)
     struct proxy *p = ex->session->proxy;
     struct backend *b = ex->backend;
     uint32_t count;
-    struct link *least, *l = choose(b, &least, &count);
+    const struct tls_client *client =
+        ex->route->protocol == PROTOCOL_H2 ? proxy_backend_tls(ex) : NULL;
+    struct link *least, *l = choose(b, client, &least, &count);
     if (!l && count < LINKS_MOST) {
-        int rc = connect_to(p, b, &l);
+        int rc = connect_to(ex, &l);
         if (rc && !(least && proxy_upstream_ours(rc))) {
             return rc;
         }

@@ -21,6 +21,7 @@ struct backend;
 struct exchange;
 struct nghttp2_session;
 struct proxy;
+struct tls_client;
 struct upstream;
 
 enum {
@@ -41,7 +42,9 @@ struct link {
     struct block *out;    /* what the kernel would not take yet */
     uint64_t made, taken; /* bytes ever: written by nghttp2; handed to the kernel */
     uint32_t open; /* streams that are not closed, those that nobody waits for any more included */
+    struct tls_client *client; /* that it is secured with; NULL: it is plain */
     bool connecting, leaving;
+    bool reached; /* there is a connection; what is left is a handshake */
     bool settled; /* the backend's SETTINGS came */
     bool heard;   /* something came since the time-out was set */
     bool pinged;  /* and nothing came since */

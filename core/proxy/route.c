@@ -238,6 +238,7 @@ static enum protocol protocol_of(const char *name)
 {
     return !strcmp(name, "h2c")     ? PROTOCOL_H2C
            : !strcmp(name, "https") ? PROTOCOL_HTTPS
+           : !strcmp(name, "h2")    ? PROTOCOL_H2
                                     : PROTOCOL_HTTP;
 }
 

@@ -145,6 +145,7 @@ enum protocol {
     PROTOCOL_HTTP,  /* HTTP/1.1 */
     PROTOCOL_H2C,   /* HTTP/2, from the first byte on */
     PROTOCOL_HTTPS, /* HTTP/1.1 over TLS */
+    PROTOCOL_H2,    /* HTTP/2 over TLS, as ALPN agrees */
     PROTOCOLS
 };
 
@@ -227,6 +228,11 @@ struct generation {
     uint32_t port_count;
 };
 
+/* Whether backends are asked on links, by HTTP/2. */
+static inline bool proxy_route_links(const struct route *r)
+{
+    return r->protocol == PROTOCOL_H2C || r->protocol == PROTOCOL_H2;
+}
 /* "route" and "policy" as proxy_explain tells them. */
 void proxy_explain_route(struct cJSON *to, const struct port *port, const struct route *r);
 /* ... and a backend's "tags" and "zone". */

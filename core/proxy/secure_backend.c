@@ -30,6 +30,8 @@ static const struct {
     {"alert bad certificate", "it does not take ours: upstream_tls = { certificate =, key = }"},
     {"unknown ca", "it does not take ours: upstream_tls = { certificate =, key = }"},
     {"unrecognized name", "it knows no such name: upstream_tls = { name = \"shop.example\" }"},
+    {"did not choose h2", "it speaks HTTP/1.1: protocol = \"https\""},
+    {"no application protocol", "it speaks HTTP/1.1: protocol = \"https\""},
     {"protocol version", "it speaks nothing newer than TLS 1.1"},
 };
 
@@ -70,30 +72,29 @@ struct tls_client *proxy_backend_tls(const struct exchange *ex)
     return tls_store_client(p->tls_store, ex->route->service->name);
 }
 
-int proxy_backend_secure(const struct exchange *ex, struct upstream *u)
+/* *ret_client: what c is secured with. */
+static int begin(const struct exchange *ex, struct backend *b, struct conn *c,
+                 struct tls_client **ret_client)
 {
-    struct proxy *p = u->proxy;
+    struct proxy *p = ex->session->proxy;
     char host[NET_ADDR_TEXT];
-    u->client = proxy_backend_tls(ex);
-    if (!u->client) {
-        tell(p, u->backend, "what its certificate is to be checked with is not there yet");
+    *ret_client = proxy_backend_tls(ex);
+    if (!*ret_client) {
+        tell(p, b, "what its certificate is to be checked with is not there yet");
         return -EPROTO;
     }
-    host_of(&u->backend->addr, host);
-    u->conn.tls = tls_connect(p->tls_io, u->client, u->conn.fd, host, u->backend->addr.text);
-    u->securing = true;
+    host_of(&b->addr, host);
+    c->tls = tls_connect(p->tls_io, *ret_client, c->fd, host, b->addr.text);
     return 0;
 }
 
-int proxy_backend_shake(struct upstream *u)
+static int shake(struct proxy *p, const struct backend *b, struct conn *c)
 {
-    struct conn *c = &u->conn;
-    if (!u->introduced || !(c->writable || c->readable || c->error)) {
+    if (!(c->writable || c->readable || c->error)) {
         return 0;
     }
     int rc = tls_handshake(c->tls);
     if (rc == 1) {
-        u->securing = false;
         c->writable = true;
         c->readable = tls_more(c->tls) || c->hup;
         return 1;
@@ -104,7 +105,36 @@ int proxy_backend_shake(struct upstream *u)
         return c->hup ? -ECONNRESET : 0;
     }
     if (rc == -EPROTO) {
-        tell(u->proxy, u->backend, tls_why(c->tls));
+        tell(p, b, tls_why(c->tls));
+    }
+    return rc;
+}
+
+int proxy_backend_secure(const struct exchange *ex, struct upstream *u)
+{
+    int rc = begin(ex, u->backend, &u->conn, &u->client);
+    u->securing = !rc;
+    return rc;
+}
+
+int proxy_backend_shake(struct upstream *u)
+{
+    int rc = u->introduced ? shake(u->proxy, u->backend, &u->conn) : 0;
+    u->securing = rc != 1;
+    return rc;
+}
+
+int proxy_link_secure(const struct exchange *ex, struct link *l)
+{
+    return begin(ex, l->backend, &l->conn, &l->client);
+}
+
+int proxy_link_shake(struct link *l)
+{
+    int rc = shake(l->proxy, l->backend, &l->conn);
+    if (rc == 1 && !tls_http2(l->conn.tls)) {
+        tell(l->proxy, l->backend, "it did not choose h2 by ALPN");
+        return -EPROTO;
     }
     return rc;
 }
