@@ -4,7 +4,10 @@
  * to say into the caller's memory. The proxy asks them in a fixed order, each only where the route has it
  * (core/proxy/steps.c):
  *
- *   CORS -> redirect -> maintenance -> rate limits -> canary -> fixed answer -> path -> backend
+ *   CORS -> redirect -> maintenance -> rate limits -> log-in -> forward_auth -> canary -> fixed answer -> path -> backend
+ *
+ * Of these limit.h, users.h and forward.h say who is let through, password.h what a hash of a password is, and compress.h
+ * how answers go out.
  *
  * Owns nothing but what `_new` read. No sockets, no sessions, no clock, no allocation while a request is
  * looked at. The JSON comes from script/edge.lua, which has refused what is not sound; what is said here of

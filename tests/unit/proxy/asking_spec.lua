@@ -93,7 +93,7 @@ describe("proxy, forward_auth", function()
     end)
 
     it("lets nobody in when who is asked fails, breaks off, says nothing or is not there", function()
-        local c = guarded(nil, { timeout_ms = 300 })
+        local c = guarded(nil, { timeout_ms = 1500 })
         for _, case in ipairs { { "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 502 },
             { "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 502 }, { "HTTP/1.1 304 No\r\n\r\n", 502 },
             { "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", 502 }, { "no HTTP\r\n\r\n", 502 }, { "", 502 }, { nil, 503 } } do
