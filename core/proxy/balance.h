@@ -139,6 +139,8 @@ struct backend *proxy_pick(struct exchange *ex);
 /* The numbers of b moved: rows are refreshed. Every writer of what rows are made of says so. */
 void proxy_moved(struct backend *b);
 
+/* Whether the route has a backend that takes a new request and whose circuit lets it. */
+bool proxy_pick_ready(const struct proxy *p, const struct route *r);
 /* Parts of it, also for explain.c: writes what changes from request to request into the first
  * `count` rows of the route: those that moved, and each millisecond all of them, for what fades and
  * what other workers do, */

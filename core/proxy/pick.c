@@ -88,6 +88,31 @@ static void count_row(struct route *r, uint32_t i, uint32_t by)
     f->in_flight += by == 1 ? in_flight : -in_flight;
 }
 
+/* Whether a circuit in this state lets a request through to it, a trial included. */
+static bool admits(const struct proxy *p, const struct guard *g, const struct backend *b,
+                   int32_t circuit)
+{
+    return !b->draining &&
+           (circuit == BOARD_CLOSED || board_circuit_admits(b->circuit, &g->rule, p->now_ms));
+}
+
+static int32_t circuit_of(const struct guard *g, const struct backend *b)
+{
+    return g->tracks ? (int32_t)board_circuit_state(b->circuit) : BOARD_CLOSED;
+}
+
+bool proxy_pick_ready(const struct proxy *p, const struct route *r)
+{
+    const struct service *service = r->service;
+    for (uint32_t i = 0; i < service->count && i < r->capacity; i++) {
+        const struct backend *b = service->backends[i];
+        if (admits(p, &r->guard, b, circuit_of(&r->guard, b))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void fill_row(const struct exchange *ex, struct route *r, uint32_t i)
 {
     struct proxy *p = ex->session->proxy;
@@ -97,9 +122,8 @@ static void fill_row(const struct exchange *ex, struct route *r, uint32_t i)
     proxy_tally_fill(p, b, proxy_view_wants_mean(r->view), row);
     row->age_s = p->now_ms > b->joined_ms ? (double)(p->now_ms - b->joined_ms) * 0.001 : 0;
     row->ramp = ramp_of(g, row->age_s);
-    row->circuit = g->tracks ? (int32_t)board_circuit_state(b->circuit) : BOARD_CLOSED;
-    bool admitted = !b->draining && (row->circuit == BOARD_CLOSED ||
-                                     board_circuit_admits(b->circuit, &g->rule, p->now_ms));
+    row->circuit = circuit_of(g, b);
+    bool admitted = admits(p, g, b, row->circuit);
     bool may = admitted && !was_tried(ex, b), full = is_full(b, row);
     double weight = b->weight * row->ramp;
     r->changes += row->eligible != (may && !full) || row->weight != weight;

@@ -235,7 +235,7 @@ static enum stepped canary(struct walk *w)
                                                 proxy_random(ex->session->proxy))
                            : -1;
     struct route *to = at < 0 ? NULL : steps->canaries[at];
-    if (to && proxy_service_ready(to->service)) {
+    if (to && proxy_pick_ready(ex->session->proxy, to)) {
         proxy_tally_request_move(ex, to);
     }
     return STEPPED_ON;

@@ -77,7 +77,7 @@ static struct route *choose(const struct exchange *ex, const struct edge_request
     const struct steps *s = ex->route->steps;
     int at = edge_canary_choose(s->canary, request, ex->route->identity, UINT64_MAX);
     struct route *to = at < 0 ? NULL : s->canaries[at];
-    return to && proxy_service_ready(to->service) ? to : ex->route;
+    return to && proxy_pick_ready(ex->session->proxy, to) ? to : ex->route;
 }
 
 struct route *proxy_steps_explain(const struct exchange *ex, const struct http1_head *head,

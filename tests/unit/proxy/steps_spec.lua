@@ -291,6 +291,24 @@ describe("proxy, canaries", function()
         assert.equal(2, (lands()))
     end)
 
+    it("leave them to it, too, while all circuits of their own are open", function()
+        world { services = { { percent = 100 } } }
+        w:must(w:configure { { service = "shop", more = { canary = { services = { { percent = 100 } } } } },
+            { service = "v2", more = { inner = { service = "shop", place = 1, canary = 1 }, response_buffer = 0,
+                circuit_breaker = { failure_threshold = 1, recovery_timeout_ms = 60000, minimum_requests = 1 } } } })
+        w:must "commit"
+        local c = w:client()
+        c:get "/"
+        local u, i = w:accept_any()
+        assert.equal(2, i)
+        u:read_head()
+        u:send "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        assert.equal(500, (c:answer()))
+        c:close()
+        u:close()
+        assert.equal(1, (lands()))
+    end)
+
     it("have the steps of their route, and are found by no request themselves", function()
         world({ services = { { percent = 100 } } }, { path_change = { add = "/v2" }, cors = { origins = { "https://a.example" } } })
         local i, status, head = lands()
