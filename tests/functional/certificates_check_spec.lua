@@ -102,6 +102,26 @@ describe("tidegate check, certificates", function()
         check_says(t, 1, 'tidegate.lua:4: @DIR@/tls: is no file: write folder = "..." for all certificates in a folder')
     end))
 
+    it("that cannot be read are refused with who it is that cannot", tidegate.test(function(t)
+        store(t)
+        configure(t)
+        chmod("600", t.dir .. "/tls/shop.key")
+        chmod("755", t.dir)
+        -- Root reads everything, so it is tried as somebody else; the program is where nobody else may have a look.
+        local program = t.dir .. "/tidegate"
+        assert(os.execute(("cp '%s' '%s' && chmod 755 '%s'"):format(tidegate.binary, program, program)) == 0)
+        local command = "cd '%s' && setpriv --reuid 65534 --regid 65534 --clear-groups '%s' check 2>&1"
+        local pipe = io.popen(command:format(t.dir, program))
+        local said = pipe:read "*a"
+        pipe:close()
+        if said:find("^setpriv: ") then
+            pending "only root can be somebody else"
+            return
+        end
+        assert.equal(t:fill "tidegate: tidegate.lua does not load:\ntidegate.lua:4: @DIR@/tls/shop.key: cannot be read by the user that "
+            .. "tidegate runs as (uid 65534): permission denied\n", said)
+    end))
+
     it("that clients will not like are served, with a warning", tidegate.test(function(t)
         local s = store(t)
         configure(t)
