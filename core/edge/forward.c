@@ -110,12 +110,13 @@ static bool goes_along(const struct edge_forward *f, const struct http1_field *f
 }
 
 void edge_forward_ask(const struct edge_forward *f, const struct http1_head *request,
-                      struct edge_out *out)
+                      const char *id, struct edge_out *out)
 {
     edge_put_text(out, "GET ");
     edge_put_text(out, f->path);
     edge_put_text(out, " HTTP/1.1\r\n");
     edge_put_field(out, "Host", request->host.len ? request->host : str_of("unknown"));
+    edge_put_field(out, "X-Request-Id", str_of(id));
     edge_put_field(out, "X-Forwarded-Method", request->method_text);
     edge_put_text(out, "X-Forwarded-Uri: ");
     edge_put(out, request->path);

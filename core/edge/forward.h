@@ -26,9 +26,9 @@ enum edge_word {
 struct edge_forward *edge_forward_new(const struct cJSON *json);
 void edge_forward_free(struct edge_forward *f); /* NULL is allowed */
 /* Writes the head of the question: GET, of the client's request its Host, Cookie, Authorization, Accept and the chosen
- * fields, and what it is in X-Forwarded-Method and -Uri. */
+ * fields, its id, and what it is in X-Forwarded-Method and -Uri. */
 void edge_forward_ask(const struct edge_forward *f, const struct http1_head *request,
-                      struct edge_out *out);
+                      const char *id, struct edge_out *out);
 enum edge_word edge_forward_word(const struct http1_head *answer);
 /* What a granted request gets: lines for the backend, and for the client's answer. False: they do not fit. */
 bool edge_forward_grant(const struct edge_forward *f, const struct http1_head *answer,

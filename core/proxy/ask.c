@@ -29,7 +29,7 @@ static enum stepped begin(struct exchange *ex, const struct http1_head *head, st
     if (!steps->forward_route) {
         return refuse(ex, reply, 503, "there is no service to ask whether this may go on");
     }
-    edge_forward_ask(steps->forward, head, &out);
+    edge_forward_ask(steps->forward, head, ex->id, &out);
     if (out.full) {
         return refuse(ex, reply, 431, "the head is too long");
     }
@@ -145,7 +145,8 @@ static void put_head(const struct exchange *ex, const struct http1_head *head, s
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http1_field *f = &head->fields[i];
         bool ours = f->known == HTTP1_HOST || f->known == HTTP1_CONTENT_LENGTH ||
-                    f->known == HTTP1_EXPECT || edge_name_alike(f->name, "X-Mirrored-Request");
+                    f->known == HTTP1_EXPECT || f->known == HTTP1_X_REQUEST_ID ||
+                    edge_name_alike(f->name, "X-Mirrored-Request");
         if (!f->hop && !ours && !proxy_steps_hides(ex, f->name)) {
             edge_put(out, f->name);
             edge_put_text(out, ": ");
@@ -154,6 +155,7 @@ static void put_head(const struct exchange *ex, const struct http1_head *head, s
         }
     }
     edge_put(out, (struct str){c->request, c->request_len});
+    edge_put_field(out, "X-Request-Id", str_of(ex->id));
     edge_put_text(out, "X-Mirrored-Request: 1\r\n");
     if (body || head->framing != HTTP1_NO_BODY) {
         edge_put_text(out, "Content-Length: ");

@@ -247,3 +247,41 @@ service "shop" {
         assert.equal(200, t:get("/work").status)
     end))
 end)
+
+describe("what guards routes", function()
+    it("is the same for HTTP/2", tidegate.test(function(t)
+        t:run_beside(tidegate.service, "--name", "shop", "--host", "127.0.0.1", "--port", t:port "PORT2")
+        t:write("users.htpasswd", "bob:$2y$05$iMimRCOTlJmZrFSqWyVT.eBVdmxKrBwGCBihbXuqPvA6n7YOwjf0W\n")
+        t:configure [[
+service "shop" {
+  backends = { "127.0.0.1:@PORT2@" },
+  health_check = { http = "/health", interval = "100ms" },
+  route = {
+    { listen = "127.0.0.1:@PORT@", basic_auth = "users.htpasswd", compress = { types = { "text/", "application/json" }, min = 0 } },
+    { listen = "127.0.0.1:@PORT@", path = "/limited", answer = "ok", rate_limit = { rate = 1, per = "1h", burst = 1 } },
+  },
+}]]
+        t:start()
+        local function curl(arguments)
+            local pipe = io.popen(("curl -s --http2-prior-knowledge --max-time 10 %s http://127.0.0.1:%d%s"):format(
+                arguments[1], t:port(), arguments[2]))
+            local out = pipe:read "*a"
+            pipe:close()
+            return (out:gsub("\r", ""))
+        end
+        t:wait("the backend", function()
+            return curl { "-u 'bob:s3cret word' -o /dev/null -w '%{http_code}'", "/work" } == "200"
+        end)
+        local head = curl { "-D- -o /dev/null -u 'bob:s3cret word' -H 'Accept-Encoding: gzip'", "/work" }
+        assert.truthy(head:find "^HTTP/2 200" and head:find("\ncontent-encoding: gzip\n", 1, true), head)
+        assert.equal(curl { "-u 'bob:s3cret word'", "/work" }, curl { "-u 'bob:s3cret word' --compressed", "/work" })
+        head = curl { "-D- -o /dev/null -u bob:wrong", "/work" }
+        assert.truthy(head:find "^HTTP/2 401" and head:find("\nwww-authenticate: Basic ", 1, true), head)
+        -- The body waits with the request: another password, so that it is not known yet.
+        local status = curl { ("-o /dev/null -w '%%{http_code}' -u bob:no -d '%s'"):format(("x"):rep(3000)), "/work" }
+        assert.equal("401", status)
+        assert.equal("200", curl { "-o /dev/null -w '%{http_code}'", "/limited" })
+        head = curl { "-D- -o /dev/null", "/limited" }
+        assert.truthy(head:find "^HTTP/2 429" and head:find "\nratelimit%-remaining: 0\n" and head:find "\nretry%-after: %d+\n", head)
+    end))
+end)

@@ -41,11 +41,11 @@ describe("edge/forward", function()
             .. "X-Api-Key: k\r\nX-User: root\r\nX-Forwarded-Uri: /x\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Host: evil\r\n"
             .. "Connection: accept\r\nContent-Length: 3\r\nX-Other: 1\r\nX-Forwarded-For: 10.0.0.1\r\n" })
         local out = edge.out()
-        C.edge_forward_ask(f, head, out)
-        assert.equal("GET /verify?a=b HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-Method: DELETE\r\nX-Forwarded-Uri: /a/b?c=d\r\n"
+        C.edge_forward_ask(f, head, "id-1", out)
+        assert.equal("GET /verify?a=b HTTP/1.1\r\nHost: shop.example\r\nX-Request-Id: id-1\r\nX-Forwarded-Method: DELETE\r\nX-Forwarded-Uri: /a/b?c=d\r\n"
             .. "Cookie: a=b\r\nAuthorization: Basic eDp5\r\nX-Api-Key: k\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n", written(out))
         out = edge.out(40)
-        C.edge_forward_ask(f, head, out)
+        C.edge_forward_ask(f, head, "id-1", out)
         assert.is_true(out.full)
     end)
 

@@ -39,14 +39,14 @@ describe("proxy, forward_auth", function()
         for i = 1, 2 do
             c:send("POST /work?x=1 HTTP/1.1\r\nHost: shop.example\r\nCookie: s=1\r\nAuthorization: Bearer t\r\n"
                 .. "X-User: root\r\nX_Groups: wheel\r\nX-Api-Key: k\r\nX-Other: o\r\nX-Forwarded-Uri: /admin\r\n"
-                .. "Content-Length: 5\r\n\r\nhello")
+                .. "X-Request-Id: id-" .. i .. "\r\nContent-Length: 5\r\n\r\nhello")
             local auth = w.auth or w:accept(2)
             w.auth = auth
             local head = auth:read_head()
             assert.truthy(head:find "^GET /verify%?a=b HTTP/1.1\r\n", head)
             for _, line in ipairs { "Host: shop.example", "X-Forwarded-Method: POST", "X-Forwarded-Uri: /work?x=1",
                 "Cookie: s=1", "Authorization: Bearer t", "X-Api-Key: k", "X-Forwarded-Host: shop.example",
-                "X-Forwarded-For: 127.0.0.1" } do
+                "X-Forwarded-For: 127.0.0.1", "X-Request-Id: id-" .. i } do
                 assert.truthy(head:find("\r\n" .. line .. "\r\n", 1, true), line .. "\n" .. head)
             end
             for _, text in ipairs { "X-Other", "root", "wheel", "/admin", "Content-Length" } do
