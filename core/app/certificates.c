@@ -84,14 +84,14 @@ static void send_to(struct master *m, struct child *w, const struct certificates
 /* Whether workers have to know: those without TLS do not load its library. */
 static bool matters(const struct certificates *k, const struct certificates_set *set)
 {
-    return set && (set->listeners || k->version);
+    return set && (certificates_any(set) || k->version);
 }
 
 void certificates_welcome(struct master *m, struct child *w, bool candidate)
 {
     struct certificates *k = m->certificates;
     const struct certificates_set *set = candidate ? k->candidate : k->set;
-    if (set && set->listeners) {
+    if (certificates_any(set)) {
         send_to(m, w, set, candidate ? m->reload.generation : m->generation);
     }
 }
@@ -216,7 +216,8 @@ void certificates_commit(struct master *m)
 {
     struct certificates *k = m->certificates;
     if (k->candidate) {
-        k->version += !k->version && k->candidate->listeners; /* the first workers come behind it */
+        k->version +=
+            !k->version && certificates_any(k->candidate); /* the first workers come behind it */
         k->force = k->version;
         adopt(k, k->candidate, k->candidate_seen);
         k->candidate = NULL;
@@ -340,7 +341,7 @@ static void read_again(struct master *m, uint64_t seen)
 void certificates_tick(struct master *m, uint64_t now_ms)
 {
     struct certificates *k = m->certificates;
-    if (!k->set || !k->set->listeners || k->candidate || now_ms < k->look_ms) {
+    if (!certificates_any(k->set) || k->candidate || now_ms < k->look_ms) {
         return;
     }
     k->look_ms = now_ms + LOOK_MS;

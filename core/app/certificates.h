@@ -41,9 +41,20 @@ struct certificates_listener {
     bool http2;
 };
 
+/* How the backends of a service that speak TLS are checked, and what they are shown. */
+struct certificates_upstream {
+    struct certificates_upstream *next;
+    char *service, *at;
+    char *ca;              /* PEM, or NULL: the system's */
+    char *name;            /* that their certificates are for; NULL: the address */
+    struct certificate *c; /* shown to them, or NULL */
+    bool verify;
+};
+
 struct certificates_set {
     struct certificates_pair *pairs;
     struct certificates_listener *listeners;
+    struct certificates_upstream *upstreams;
     char **files; /* all that were read or looked for, folders too */
     size_t file_count;
 };
@@ -56,6 +67,8 @@ int certificates_load(const struct cJSON *config, const struct certificates_set 
                       struct certificates_set **ret_set, char **ret_warnings, char **reterr);
 /* NULL is allowed. */
 void certificates_set_free(struct certificates_set *set);
+/* Whether there is anything that workers need to know. NULL is allowed. */
+bool certificates_any(const struct certificates_set *set);
 
 /* A certificate that no file has: of an authority that was asked, or for a challenge of one. */
 struct certificates_provided {
@@ -73,6 +86,19 @@ struct certificates_provided {
 void certificates_message(const struct certificates_set *set,
                           const struct certificates_provided *provided, char *const *tickets,
                           size_t ticket_count, uint64_t version, struct buf *to);
+
+/* Reads what a configuration's services with protocol "https" name (`upstream_tls`), and adds each to *to. `read` reads a
+ * file and has it watched. What is wrong is told by `bad`, with the place and the path (may be NULL); it takes
+ * `why`. `before`: as of certificates_load. */
+struct certificates_reader {
+    void *arg;
+    int (*read)(void *arg, const char *path, bool secret, struct buf *ret_bytes, char **reterr);
+    void (*bad)(void *arg, const char *at, const char *path, char *why);
+    const struct certificates_set *before;
+};
+void certificates_upstreams_load(const struct cJSON *config, const struct certificates_reader *with,
+                                 struct certificates_upstream **to);
+void certificates_upstreams_free(struct certificates_upstream *all);
 
 /* A file's bytes; `secret`: a key's, which others may not read, and which `ret_bytes` is to wipe. -errno with a
  * sentence that begins with a verb: "cannot be read: permission denied: ...". */

@@ -480,6 +480,17 @@ static void add_listener(struct load *l, struct certificates_listener **to,
     }
 }
 
+static int on_read(void *arg, const char *path, bool secret, struct buf *bytes, char **reterr)
+{
+    return read_file(arg, path, secret, bytes, reterr);
+}
+
+static void on_bad(void *arg, const char *at, const char *path, char *why)
+{
+    struct load *l = arg;
+    note(l->before ? &l->warnings : &l->errors, at, path, why);
+}
+
 /* Without the last line's end; the buffer is empty then. */
 static char *lines(struct buf *b)
 {
@@ -504,6 +515,8 @@ int certificates_load(const struct cJSON *config, const struct certificates_set 
         add_listener(&l, end, spec);
         end = &(*end)->next;
     }
+    const struct certificates_reader with = {&l, on_read, on_bad, before};
+    certificates_upstreams_load(config, &with, &l.set->upstreams);
     int rc = l.errors.len ? -EINVAL : 0;
     *ret_warnings = lines(&l.warnings);
     if (rc) {
@@ -514,6 +527,11 @@ int certificates_load(const struct cJSON *config, const struct certificates_set 
     }
     buf_free(&l.errors);
     return rc;
+}
+
+bool certificates_any(const struct certificates_set *set)
+{
+    return set && (set->listeners || set->upstreams);
 }
 
 void certificates_set_free(struct certificates_set *set)
@@ -539,6 +557,7 @@ void certificates_set_free(struct certificates_set *set)
         mem_free(li->anybody);
         mem_free(li);
     }
+    certificates_upstreams_free(set->upstreams);
     for (size_t i = 0; i < set->file_count; i++) {
         mem_free(set->files[i]);
     }

@@ -90,6 +90,17 @@ static void put_entries(struct buf *to, const struct certificates_listener *li,
     }
 }
 
+static void put_upstream(struct buf *to, const struct certificates_upstream *u, bool first)
+{
+    (void)buf_printf(to, "%s{\"verify\":%s", first ? "" : ",", u->verify ? "true" : "false");
+    put_member(to, "service", u->service);
+    put_member(to, "ca", u->ca);
+    put_member(to, "name", u->name);
+    put_member(to, "certificate", u->c ? u->c->chain : NULL);
+    put_member(to, "key", u->c ? u->c->key : NULL);
+    (void)buf_text(to, "}");
+}
+
 void certificates_message(const struct certificates_set *set,
                           const struct certificates_provided *provided, char *const *tickets,
                           size_t ticket_count, uint64_t version, struct buf *to)
@@ -104,6 +115,10 @@ void certificates_message(const struct certificates_set *set,
         put_member(to, "client", li->client);
         put_member(to, "min_version", li->min_version);
         (void)buf_printf(to, ",\"http2\":%s}", li->http2 ? "true" : "false");
+    }
+    (void)buf_text(to, "],\"upstreams\":[");
+    for (const struct certificates_upstream *u = set->upstreams; u; u = u->next) {
+        put_upstream(to, u, u == set->upstreams);
     }
     (void)buf_text(to, "],\"tickets\":[");
     for (size_t i = 0; i < ticket_count; i++) {

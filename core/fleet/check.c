@@ -73,6 +73,14 @@ static void watch(struct instance *i)
     const struct spec *spec = &i->service->spec;
     char *address = check_address(i);
     bool http = i->check == FLEET_CHECK_HTTP, grpc = i->check == FLEET_CHECK_GRPC;
+    const struct cJSON *settings = spec->upstream_tls;
+    const struct probe_tls tls = {
+        .ca = json_str(settings, "ca", NULL),
+        .certificate = json_str(settings, "certificate", NULL),
+        .key = json_str(settings, "key", NULL),
+        .name = json_str(settings, "name", NULL),
+        .skip_verify = !json_bool(settings, "verify", true),
+    };
     const struct probe_spec probe = {
         .kind = http   ? PROBE_HTTP
                 : grpc ? PROBE_GRPC
@@ -80,6 +88,7 @@ static void watch(struct instance *i)
         .address = address,
         .path = http || grpc ? spec->check_path : NULL,
         .http2 = spec->http2,
+        .tls = spec->https ? &tls : NULL,
         .interval_ms = spec->check_interval_ms,
         .timeout_ms = spec->check_timeout_ms,
         .start_period_ms = spec->check_start_period_ms,

@@ -136,6 +136,8 @@ struct spec {
     uint64_t check_hash; /* of the health check, to see that it changed */
     const char *check_kind, *check_path;
     bool http2; /* its instances speak it */
+    bool https; /* ... TLS, and `upstream_tls` (of the configuration) says how they are checked */
+    const struct cJSON *upstream_tls;
     bool check_explicit;
     uint32_t check_port, check_interval_ms, check_timeout_ms, check_retries, check_rise;
     uint32_t check_start_period_ms;

@@ -78,9 +78,21 @@ static uint32_t at_least(uint32_t value, uint32_t least)
     return value < least ? least : value;
 }
 
+/* Of what checks over TLS depend on, which is not where it is written. */
+static uint64_t tls_hash(const struct spec *spec)
+{
+    static const char *const keys[] = {"ca", "name", "verify", "certificate", "key"};
+    uint64_t hash = spec->https;
+    for (size_t i = 0; spec->https && i < sizeof keys / sizeof keys[0]; i++) {
+        uint64_t part = fleet_spec_hash(json_get(spec->upstream_tls, keys[i]));
+        hash = hash_more(hash, &part, sizeof part);
+    }
+    return hash;
+}
+
 static void read_check(struct spec *spec, const struct cJSON *check)
 {
-    spec->check_hash = fleet_spec_hash(check) + spec->http2;
+    spec->check_hash = fleet_spec_hash(check) + spec->http2 + tls_hash(spec);
     spec->check_kind = json_str(check, "kind", "http");
     spec->check_path = json_str(check, "path", "/health");
     spec->check_explicit = json_bool(check, "explicit", false);
@@ -165,6 +177,8 @@ void fleet_spec_read(struct spec *spec, const struct cJSON *config)
     spec->max_connections = json_num(config, "max_connections", 100);
     spec->capacity = json_num(config, "capacity", 1000);
     spec->http2 = !strcmp(json_str(config, "protocol", "http"), "h2c");
+    spec->https = !strcmp(json_str(config, "protocol", "http"), "https");
+    spec->upstream_tls = json_get(config, "upstream_tls");
     read_check(spec, json_get(config, "health_check"));
     read_scale(spec, json_get(config, "scale"));
     hash_spec(spec, config);

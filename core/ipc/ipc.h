@@ -44,7 +44,9 @@ enum ipc_type {
     IPC_CERTIFICATES, /* master worker {"version":N,"listeners":[{"listen":"0.0.0.0:8443","entries":[{"names":["a.example",
                        "*.b.example","*" (whatever name no other has)],"chain":"PEM","key":"PEM","ocsp"?:"base64 of DER",
                        "alpn"?:"acme-tls/1"}],"client_ca"?:"PEM","client":"none"|"request"|"require",
-                       "min_version":"1.2"|"1.3","http2":true}],"tickets":["base64 of 48 or 80 bytes", newest first]}
+                       "min_version":"1.2"|"1.3","http2":true}],
+                       "upstreams":[{"service":"shop","verify":true,"ca"?:"PEM","name"?:"shop.example","certificate"?:"PEM",
+                       "key"?:"PEM"}],"tickets":["base64 of 48 or 80 bytes", newest first]}
                        Of a generation that is on its way: before its PREPARE, and it counts with its COMMIT.
                        Of the one in force: at once. Wiped from memory once it is sent, and once it is read. */
     IPC_SPANS,        /* worker master   {"spans":[...],"left_out":0} as proxy.h tells them */

@@ -58,7 +58,7 @@ struct net_call {
     struct list node;
     struct net_client *client;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect_to;
     uv_timer_t silence; /* always initialised: its close callback frees the call */
     uint32_t silence_ms;
     uint64_t began_ms, last_ms; /* last_ms: of the last byte in either direction */
@@ -137,6 +137,7 @@ static void finish(struct net_call *call, int error, const char *text)
     }
     curl->easy_cleanup(call->easy);
     curl->slist_free_all(call->headers);
+    curl->slist_free_all(call->connect_to);
     curl->slist_free_all(call->mail.to);
     call->mail.to = NULL;
     list_remove(&call->node);
@@ -506,6 +507,12 @@ static void set_options(struct net_call *call, const struct net_request *r)
     curl->easy_set(easy, CURLOPT_READDATA, call);
     if (r->unix_path) {
         curl->easy_set(easy, CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
+    }
+    if (r->connect_to) {
+        char *anywhere = mem_printf("::%s", r->connect_to);
+        call->connect_to = curl->slist_append(NULL, anywhere);
+        curl->easy_set(easy, CURLOPT_CONNECT_TO, call->connect_to);
+        mem_free(anywhere);
     }
     if (r->fresh) {
         curl->easy_set(easy, CURLOPT_FRESH_CONNECT, 1L);

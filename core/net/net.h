@@ -71,8 +71,10 @@ struct net_request {
     const char *url;             /* "http://docker/v1.41/containers/json" */
     const struct net_mail *mail; /* NULL = a call by HTTP */
     const char *unix_path;       /* connect there instead of to the URL's host; NULL = TCP */
-    const char *const *headers;  /* "Name: value" lines, NULL-terminated; NULL = none */
-    const char *body;            /* copied; NULL = none */
+    const char
+        *connect_to; /* "10.0.0.5:443": the same; the URL's host is the name that is checked */
+    const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL = none */
+    const char *body;           /* copied; NULL = none */
     size_t body_len;
     int upload_fd; /* > 0: body is read from this descriptor to its end, chunked; borrowed until done */
     const struct net_tls *tls;   /* NULL unless https */

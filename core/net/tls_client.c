@@ -64,13 +64,11 @@ static int show(SSL_CTX *ctx, const struct cJSON *json, char **reterr)
 {
     struct tls_identity id;
     char *why = NULL;
-    if (!json_str(json, "certificate", "")[0]) {
+    const char *chain = json_str(json, "certificate", "");
+    if (!*chain) {
         return 0;
     }
-    struct cJSON *own = json_object();
-    json_set_str(own, "chain", json_str(json, "certificate", ""));
-    json_set_str(own, "key", json_str(json, "key", ""));
-    int rc = tls_identity_read(own, &id, &why);
+    int rc = tls_identity_read(chain, json_str(json, "key", ""), "", &id, &why);
     rc = rc ? rc : tls_identity_use(&id, ctx);
     if (rc) {
         *reterr = why ? why
@@ -78,7 +76,6 @@ static int show(SSL_CTX *ctx, const struct cJSON *json, char **reterr)
                                    json_str(json, "service", ""), tls_complaint());
     }
     tls_identity_free(&id);
-    json_free(own);
     return rc;
 }
 

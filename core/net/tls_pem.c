@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/ban.h"
-#include "base/json.h"
 #include "base/mem.h"
 
 enum {
@@ -60,16 +59,17 @@ unsigned char *tls_base64(const char *text, size_t *ret_len)
     return bytes;
 }
 
-void tls_digest(const char *text, unsigned char ret_digest[TLS_DIGEST_BYTES])
+void tls_digest(const void *bytes, size_t len, unsigned char ret_digest[TLS_DIGEST_BYTES])
 {
     memset(ret_digest, 0, TLS_DIGEST_BYTES);
-    (void)EVP_Digest(text, strlen(text), ret_digest, NULL, EVP_sha256(), NULL);
+    (void)EVP_Digest(bytes, len, ret_digest, NULL, EVP_sha256(), NULL);
 }
 
-int tls_identity_read(const struct cJSON *json, struct tls_identity *id, char **reterr)
+int tls_identity_read(const char *chain, const char *key, const char *ocsp, struct tls_identity *id,
+                      char **reterr)
 {
     memset(id, 0, sizeof *id);
-    BIO *from = reader(json_str(json, "chain", ""));
+    BIO *from = reader(chain);
     X509 *one = next_certificate(from);
     id->chain = mem_array(CHAIN_MOST, sizeof(X509 *));
     for (; one && id->chain_len < CHAIN_MOST; one = next_certificate(from)) {
@@ -78,7 +78,7 @@ int tls_identity_read(const struct cJSON *json, struct tls_identity *id, char **
     X509_free(one);
     (void)BIO_free(from);
     ERR_clear_error();
-    from = reader(json_str(json, "key", ""));
+    from = reader(key);
     id->key = from ? PEM_read_bio_PrivateKey(from, NULL, no_password, NULL) : NULL;
     (void)BIO_free(from);
     if (!id->chain_len || !id->key) {
@@ -91,7 +91,6 @@ int tls_identity_read(const struct cJSON *json, struct tls_identity *id, char **
             mem_printf("a certificate and its key do not belong together: %s", tls_complaint());
         return -EINVAL;
     }
-    const char *ocsp = json_str(json, "ocsp", "");
     id->ocsp = ocsp[0] ? tls_base64(ocsp, &id->ocsp_len) : NULL;
     if (ocsp[0] && !id->ocsp) {
         *reterr = mem_copy("an OCSP answer is no base64");

@@ -69,8 +69,9 @@ struct tls_identity {
     size_t ocsp_len;
 };
 
-/* Fills it from {"chain","key","ocsp"?}; -EINVAL with a sentence. To be freed in either case. */
-int tls_identity_read(const struct cJSON *json, struct tls_identity *id, char **reterr);
+/* Fills it from PEM and base64 ("": none); -EINVAL with a sentence. To be freed in either case. */
+int tls_identity_read(const char *chain, const char *key, const char *ocsp, struct tls_identity *id,
+                      char **reterr);
 void tls_identity_free(struct tls_identity *id);
 /* Has a context show it. */
 int tls_identity_use(const struct tls_identity *id, SSL_CTX *ctx);
@@ -80,7 +81,7 @@ int tls_trust_read(const char *pem, X509_STORE **ret_store, char **reterr);
 STACK_OF(X509_NAME) * tls_trust_names(const char *pem);
 /* Decoded bytes; NULL when it is no base64. The caller owns them: mem_free. */
 unsigned char *tls_base64(const char *text, size_t *ret_len);
-void tls_digest(const char *text, unsigned char ret_digest[TLS_DIGEST_BYTES]);
+void tls_digest(const void *bytes, size_t len, unsigned char ret_digest[TLS_DIGEST_BYTES]);
 /* What OpenSSL complained of first, and forgets it. Static. */
 const char *tls_complaint(void);
 

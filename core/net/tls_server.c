@@ -419,7 +419,8 @@ static int read_entries(struct tls_server *s, const struct cJSON *entries, struc
         struct tls_entry *entry = &s->entries[s->entry_count++];
         entry->acme = !strcmp(json_str(at, "alpn", ""), acme_protocol);
         c->acme = c->acme || entry->acme;
-        int rc = tls_identity_read(at, &entry->id, reterr);
+        int rc = tls_identity_read(json_str(at, "chain", ""), json_str(at, "key", ""),
+                                   json_str(at, "ocsp", ""), &entry->id, reterr);
         if (rc) {
             return rc;
         }
@@ -432,7 +433,7 @@ static int read_clients(struct tls_server *s, const struct cJSON *json, struct c
 {
     const char *client = json_str(json, "client", "none");
     char *identity = mem_printf("%s %s %s", s->listen, client, json_str(json, "client_ca", ""));
-    tls_digest(identity, c->id);
+    tls_digest(identity, strlen(identity), c->id);
     mem_free(identity);
     s->requires = !strcmp(client, "require");
     s->asks = s->requires || !strcmp(client, "request");

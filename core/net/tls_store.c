@@ -6,6 +6,7 @@
 #include "net/tls_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ban.h"
@@ -18,11 +19,28 @@ struct tls_store {
     size_t server_count, client_count;
 };
 
+/* Adds a value to a digest. As text it would leave copies of keys behind. */
+static void mix(const struct cJSON *json, unsigned char *digest)
+{
+    unsigned char parts[3 * TLS_DIGEST_BYTES + 1];
+    const char *name = json_name(json), *text = json_value_str(json, "");
+    char number[32]; /* of a double, or a boolean */
+    (void)snprintf(number, sizeof number, "%g %d", json_value_num(json, 0),
+                   json_value_bool(json, false));
+    memcpy(parts, digest, TLS_DIGEST_BYTES);
+    tls_digest(name ? name : "", name ? strlen(name) : 0, parts + TLS_DIGEST_BYTES);
+    tls_digest(*text ? text : number, strlen(*text ? text : number), parts + 2 * TLS_DIGEST_BYTES);
+    parts[sizeof parts - 1] = (unsigned char)json_kind(json);
+    tls_digest(parts, sizeof parts, digest);
+    for (const struct cJSON *at = json_first(json); at; at = json_next(at)) {
+        mix(at, digest);
+    }
+}
+
 static void digest_of(const struct cJSON *json, unsigned char *ret_digest)
 {
-    char *text = json_text(json);
-    tls_digest(text, ret_digest);
-    mem_free(text);
+    memset(ret_digest, 0, TLS_DIGEST_BYTES);
+    mix(json, ret_digest);
 }
 
 static struct tls_server *same_server(const struct tls_store *store, const unsigned char *digest)

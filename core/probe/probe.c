@@ -45,7 +45,9 @@ struct check {
     char *address; /* without scheme */
     char *unix_path;
     enum probe_kind kind;
-    bool http2;
+    bool http2, https;
+    struct net_tls tls; /* its texts are the check's */
+    char *connect_to;
     uint32_t interval_ms, timeout_ms, start_period_ms, retries, rise;
     uv_timer_t timer;
     bool closed;  /* the timer */
@@ -94,6 +96,10 @@ static void free_if_done(struct check *c)
     mem_free(c->host_line);
     mem_free(c->address);
     mem_free(c->unix_path);
+    mem_free(c->connect_to);
+    mem_free((char *)(uintptr_t)c->tls.ca);
+    mem_free((char *)(uintptr_t)c->tls.certificate);
+    mem_free((char *)(uintptr_t)c->tls.key);
     mem_free(c);
     set->alive--;
     set_free_if_done(set);
@@ -306,6 +312,8 @@ static void attempt_call(struct check *c)
         .timeout_ms = c->timeout_ms,
         .body_limit = LIMIT_HEALTH_BODY_BYTES,
         .http2 = grpc || c->http2,
+        .tls = c->https ? &c->tls : NULL,
+        .connect_to = c->connect_to,
         .fresh = true,
     };
     int rc = net_call(c->set->client, &request, grpc ? on_grpc_answer : on_answer, c, &c->call);
@@ -329,6 +337,29 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+/* A check over TLS goes to the address and asks for the name. */
+static void set_tls(struct check *c, const struct probe_spec *spec)
+{
+    const struct probe_tls *tls = spec->tls;
+    if (!tls || spec->kind != PROBE_HTTP) {
+        return;
+    }
+    c->https = true;
+    c->tls = (struct net_tls){.ca = mem_copy(tls->ca),
+                              .certificate = mem_copy(tls->certificate),
+                              .key = mem_copy(tls->key),
+                              .skip_verify = tls->skip_verify};
+    if (tls->name && !c->unix_path) {
+        const char *colon = strrchr(c->address, ':');
+        mem_free(c->url);
+        mem_free(c->host_line);
+        c->connect_to = mem_copy(c->address);
+        c->url = mem_printf("https://%s%s%s%s", tls->name, colon ? colon : "",
+                            *c->path == '/' ? "" : "/", c->path);
+        c->host_line = mem_printf("Host: %s", spec->host && *spec->host ? spec->host : tls->name);
+    }
+}
+
 /* Everything that is made of the address; it has passed net_addr_parse. */
 static void set_address(struct check *c, const struct probe_spec *spec, bool numeric,
                         const struct net_addr *addr)
@@ -344,7 +375,8 @@ static void set_address(struct check *c, const struct probe_spec *spec, bool num
         c->url = mem_printf("http://%s/grpc.health.v1.Health/Check", host);
     } else {
         c->path = mem_copy(spec->path && *spec->path ? spec->path : "/");
-        c->url = mem_printf("http://%s%s%s", host, *c->path == '/' ? "" : "/", c->path);
+        c->url = mem_printf("%s://%s%s%s", spec->tls ? "https" : "http", host,
+                            *c->path == '/' ? "" : "/", c->path);
     }
     c->host_line = mem_printf("Host: %s", spec->host && *spec->host ? spec->host : host);
 }
@@ -383,6 +415,7 @@ int probe_add(struct probe_set *set, const char *id, const struct probe_spec *sp
         .added_ms = clock_now_ms(),
     };
     set_address(c, spec, !rc, &addr);
+    set_tls(c, spec);
     uv_timer_init(set->loop, &c->timer);
     c->timer.data = c;
     set->alive++;

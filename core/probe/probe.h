@@ -23,12 +23,20 @@ enum probe_kind {
     PROBE_KINDS
 };
 
+/* HTTPS: paths of PEM files, NULL = the system's authorities, and none of our own. */
+struct probe_tls { /* borrowed */
+    const char *ca, *certificate, *key;
+    const char *name; /* that its certificate is for; NULL = its address */
+    bool skip_verify;
+};
+
 struct probe_spec { /* borrowed */
     enum probe_kind kind;
-    const char *address; /* as net_addr_parse takes it; may also be "name:port" */
-    const char *path;    /* HTTP: "/health"; gRPC: the service, "" = the server */
-    const char *host;    /* HTTP: Host field; NULL = the address */
-    bool http2;          /* HTTP: version 2, from the first byte on */
+    const char *address;         /* as net_addr_parse takes it; may also be "name:port" */
+    const char *path;            /* HTTP: "/health"; gRPC: the service, "" = the server */
+    const char *host;            /* HTTP: Host field; NULL = the address */
+    bool http2;                  /* HTTP: version 2, from the first byte on */
+    const struct probe_tls *tls; /* HTTP: over TLS; NULL = plain */
     uint32_t interval_ms, timeout_ms, start_period_ms;
     uint32_t retries; /* failures in a row before it is unhealthy, >= 1 */
     uint32_t rise;    /* successes in a row before it is healthy, >= 1 */

@@ -268,6 +268,16 @@ S.tls = {
       .. "absent. Those that name none at all get the first" },
 }
 
+S.upstream_tls = {
+  { "ca", type = "pem", doc = "PEM file of the authorities that are believed; the system's when absent" },
+  { "name", type = "hostname", also = { "sni", "server_name" },
+    doc = "name that their certificates are for; else the host they are written with, else their address" },
+  { "verify", type = "boolean", default = true,
+    doc = "false takes any certificate, also one of an attacker" },
+  { "certificate", type = "pem", also = { "cert" }, doc = "PEM file of a certificate that is shown to them" },
+  { "key", type = "pem", doc = "PEM file of its key; the certificate's file when absent" },
+}
+
 S.route = {
   { "listen", type = "route_listen", required = 'listen = ":8080"', also = { "address", "port" },
     doc = "where requests come in; \"https://\" before it is TLS, \"tcp://\" connections of any protocol" },
@@ -513,8 +523,10 @@ S.service = {
   { "backends", type = "list", of = { type = "backend_entry" }, also = { "servers", "upstreams" },
     example = 'such as { "10.0.0.5:9000" }',
       doc = "in place of image or command: a service that runs elsewhere" },
-  { "protocol", type = "enum", values = { "http", "h2c" }, default = "http",
+  { "protocol", type = "enum", values = { "http", "https", "h2c" }, default = "http",
     doc = "what backends speak, health checks too: h2c is HTTP/2 from the first byte on, as gRPC wants it" },
+  { "upstream_tls", type = "upstream_tls", optional = true, example = 'such as { ca = "ca.pem" }',
+    doc = "how backends with protocol = \"https\" are checked; by the system's authorities when absent" },
   { "send_proxy", type = "integer", min = 1, max = 2,
     doc = "connections to its backends begin with a PROXY header of that version, one for each client" },
   { "slow_start", type = "duration", default = "0s", max = 86400, unit = "s",

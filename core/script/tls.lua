@@ -19,6 +19,19 @@ function types.pem(value, _, path, ctx)
     return text and types.path(text, nil, path, ctx)
 end
 
+-- How backends are checked; the place is for what the master finds in the files.
+function types.upstream_tls(value, field, path, ctx)
+    if type(value) ~= "table" then
+        return ctx.report(path, select(2, values.expected("a table " .. field.example, value)))
+    end
+    local t = check.record(schema.upstream_tls, value, path, ctx)
+    if value.key ~= nil and value.certificate == nil then
+        ctx.report(check.joined(path, "key"), 'belongs to a certificate: certificate = "client.pem"')
+    end
+    t.at = ctx.place(path)
+    return t
+end
+
 -- Keeps what a record says of one certificate.
 local function add_pair(sources, given, p, path, ctx)
     if given.certificate == nil then
