@@ -34,6 +34,7 @@ enum {
     MOST_TOLD = 1000,  /* sentences that are not logged again */
     LEAVING_MS =
         600000,      /* a container that was told to end and did not: it stays, and counts again */
+    GAP_MS = 500,    /* between two reloads, however many containers come */
     AGAIN_MS = 5000, /* sets that were refused: tried again, less and less often */
     AGAIN_MOST_MS = 60000,
     MOUNTINFO_BYTES = 1 << 20
@@ -56,6 +57,7 @@ struct labels {
     bool on, listing, fresh;     /* fresh: the stream began anew, so that what events said is old */
     uint64_t list_ms, follow_ms; /* when to; 0 = not */
     uint64_t again_ms, back_off_ms;
+    uint64_t next_ms; /* no reload before */
 };
 
 /* ---- What is configured ------------------------------------------------------------------- */
@@ -512,6 +514,7 @@ void labels_apply(struct master *m)
     l->taken_id = l->given_id ? l->given_id : mem_copy("[]");
     l->given_id = NULL;
     l->back_off_ms = l->again_ms = 0;
+    l->next_ms = m->reload.by_labels ? clock_now_ms() + GAP_MS : 0;
     mem_release(&l->why);
     json_free(l->members); /* the fleet has what it had before, and other settings */
     l->members = json_object();
@@ -590,7 +593,8 @@ void labels_tick(struct master *m, uint64_t now_ms)
     if (l->containers && !l->listing && json_first(l->lingering)) {
         update_sets(m);
     }
-    if (l->sets && !settled(l) && m->reload.phase == RELOAD_IDLE && !m->reload.again &&
+    bool may = m->reload.phase == RELOAD_IDLE && !m->reload.again && now_ms >= l->next_ms;
+    if (l->sets && !settled(l) && may &&
         (now_ms >= l->again_ms || !str_same(l->sets_id, l->refused_id))) {
         reload_begin_labels(m);
     }
