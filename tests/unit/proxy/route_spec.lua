@@ -62,6 +62,16 @@ describe("proxy, routes", function()
         assert.equal("reads", request("GET", "/", "one.shop.example"), "another host when no route of this one fits")
     end)
 
+    it("are found by the path as it came, of which nothing is resolved", function()
+        local names = { "root", "api" }
+        services(names, { { service = "root" }, { service = "api", path = "/api" } })
+        for path, name in pairs { ["/api"] = "api", ["/api/../x"] = "api", ["/api/%2e%2e/x"] = "api", ["/api//x"] = "api",
+            ["/api;v=1"] = "root", ["/api%2fx"] = "root", ["//api/x"] = "root", ["/./api"] = "root", ["/%61pi"] = "root",
+            ["/x/../api"] = "root", ["/API"] = "root" } do
+            assert.equal(name, lands(names, ("GET %s HTTP/1.1\r\nHost: a\r\n\r\n"):format(path)), path)
+        end
+    end)
+
     it("with nothing to tell them apart are refused", function()
         world()
         local same = { { name = "A", value = "1" }, { name = "b", value = "2" } }
