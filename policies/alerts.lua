@@ -129,13 +129,13 @@ alert "DiskLow" {
 }
 
 alert "CertificateExpiring" {
-    scope = "tidegate",
+    scope = "tidegate", missing = "ok",
     when = { metric_path = "certificate_days_left", operator = "<", threshold = 14 },
     message = "renew the certificate {{certificate}}",
 }
 
 alert "CertificateExpired" {
-    scope = "tidegate", severity = "critical",
+    scope = "tidegate", missing = "ok", severity = "critical",
     when = { metric_path = "certificate_days_left", operator = "<=", threshold = 0 },
     message = "clients refuse the certificate {{certificate}}",
 }

@@ -324,7 +324,7 @@
 ---@field workers number                         processes that carry traffic
 ---@field notifications_waiting number           that could not be delivered yet
 ---@field store_errors number                    what could not be written to disk
----@field certificate_days_left number           of the certificate that expires first; expired: below 0 (days)
+---@field certificate_days_left number           of the one that expires first (none that ACME renews in time); expired, missing: 0 or less (days)
 ---@field certificate string                     which one that is, in words for messages
 ---@field at_ms number                           when the figures are from (ms since 1970)
 ---@field now number                             only differences mean something (s, monotonic)

@@ -40,22 +40,43 @@ static const char *name_of(const struct certificate *c)
     return c->name_count ? c->names[0] : c->subject;
 }
 
+/* Of those that somebody has to look after, the one that expires first. */
+struct first {
+    const struct master *master;
+    struct shown shown;
+};
+
+/* One of an authority that is asked for again in time is nobody's business, however soon it expires. */
+static bool is_renewed(const struct master *m, const struct shown *shown)
+{
+    return shown->provided && shown->c->not_after_s > (int64_t)(clock_wall_ms() / 1000) &&
+           !issuing_fails(m, shown->provided->id);
+}
+
 static void keep_first(void *arg, const struct shown *shown)
 {
-    struct shown *first = arg;
-    if (!first->c || shown->c->not_after_s < first->c->not_after_s) {
-        *first = *shown;
+    struct first *first = arg;
+    const struct certificate *c = first->shown.c;
+    if ((!c || shown->c->not_after_s < c->not_after_s) && !is_renewed(first->master, shown)) {
+        first->shown = *shown;
     }
 }
 
 bool certificates_days_left(const struct master *m, double *ret_days)
 {
-    struct shown first = {0};
+    struct first first = {m, {0}};
+    const struct certificate *c;
+    const char *error;
     each(m, keep_first, &first);
-    if (first.c) {
-        *ret_days = ((double)first.c->not_after_s - (double)clock_wall_ms() / 1000) / 86400;
+    c = first.shown.c;
+    if (c) {
+        *ret_days = ((double)c->not_after_s - (double)clock_wall_ms() / 1000) / 86400;
     }
-    return first.c != NULL;
+    if (issuing_missing(m, &error) && (!c || *ret_days > 0)) {
+        *ret_days = 0; /* clients are refused as with one that has expired */
+        return true;
+    }
+    return c != NULL;
 }
 
 static void put_time(struct cJSON *to, const char *key, int64_t seconds)
@@ -67,17 +88,21 @@ static void put_time(struct cJSON *to, const char *key, int64_t seconds)
 
 char *certificates_words(const struct master *m)
 {
-    struct shown first = {0};
+    struct first first = {m, {0}};
+    const struct shown *s = &first.shown;
     char when[32]; /* as clock_iso writes it */
+    const char *error, *missing = issuing_missing(m, &error);
     each(m, keep_first, &first);
-    if (!first.c) {
+    bool over = s->c && (uint64_t)s->c->not_after_s * 1000 <= clock_wall_ms();
+    if (missing && !over) {
+        return mem_printf("of %s (acme), which could not be got: %s", missing, error);
+    }
+    if (!s->c) {
         return NULL;
     }
-    clock_iso((uint64_t)first.c->not_after_s * 1000, when, sizeof when);
-    bool over = (uint64_t)first.c->not_after_s * 1000 <= clock_wall_ms();
-    return mem_printf("of %s (%s), which expire%s on %.10s", name_of(first.c),
-                      first.pair ? first.pair->file : first.provided->source, over ? "d" : "s",
-                      when);
+    clock_iso((uint64_t)s->c->not_after_s * 1000, when, sizeof when);
+    return mem_printf("of %s (%s), which expire%s on %.10s", name_of(s->c),
+                      s->pair ? s->pair->file : s->provided->source, over ? "d" : "s", when);
 }
 
 static void write_one(void *arg, const struct shown *shown)

@@ -25,6 +25,10 @@
 #include "net/jose.h"
 #include "net/tls.h"
 
+enum {
+    FAILURES_TOLD = 3 /* in a row: no passing trouble any more */
+};
+
 /* ---- Names ----------------------------------------------------------------------------------- */
 
 static struct issuing_name *find_name(const struct issuing *x, const char *name)
@@ -114,6 +118,7 @@ static void keep_name(struct master *m, const struct issuing_name *n)
     }
     json_set_num(json, "failures", n->failures);
     json_set_num(json, "due_ms", (double)n->due_ms);
+    json_set_num(json, "not_before_ms", (double)n->not_before_ms);
     if (n->error) {
         json_set_str(json, "error", n->error);
     }
@@ -145,6 +150,7 @@ static void on_kept(struct master *m, const char *kind, const char *key, const c
         mem_free(why);
         n->failures = (unsigned)json_int(json, "failures", 0);
         n->due_ms = n->failures ? (uint64_t)json_num(json, "due_ms", 0) : 0;
+        n->not_before_ms = (uint64_t)json_num(json, "not_before_ms", 0);
         set_error(n, json_str(json, "error", NULL));
     }
     json_free(json);
@@ -211,8 +217,14 @@ static void apply_authority(struct master *m, const struct cJSON *acme)
     mem_free(x->authority);
     x->authority = text;
     issuing_order_drop(m);
+    bool other = x->account &&
+                 !str_same(acme_account_directory(x->account), json_str(acme, "directory", ""));
     for (struct issuing_name *n = x->names; n; n = n->next) {
-        n->wanted = false; /* so that it is scheduled anew */
+        n->wanted = false; /* so that it is scheduled anew, */
+        if (x->account) {  /* and what failed is tried again at once: perhaps it was put right */
+            n->failures = 0;
+            n->not_before_ms = other ? 0 : n->not_before_ms;
+        }
     }
     acme_account_free(x->account);
     mem_free(x->ca);
@@ -235,7 +247,8 @@ static void schedule(const struct issuing *x, struct issuing_name *n)
     const struct certificate *c = n->certificate;
     bool ours = c && str_same(n->directory, acme_account_directory(x->account));
     uint64_t at = ours ? acme_renew_ms((uint64_t)c->not_before_s * 1000, end_ms(n), n->name) : 0;
-    n->due_ms = n->failures && n->due_ms > at ? n->due_ms : at;
+    at = n->failures && n->due_ms > at ? n->due_ms : at;
+    n->due_ms = n->not_before_ms > at ? n->not_before_ms : at;
 }
 
 static void want_name(struct master *m, const char *name)
@@ -303,6 +316,7 @@ void issuing_done(struct master *m, const char *name, const char *chain, const c
         return;
     }
     n->failures = 0;
+    n->not_before_ms = 0;
     set_error(n, NULL);
     schedule(x, n);
     keep_name(m, n);
@@ -328,6 +342,7 @@ void issuing_failed(struct master *m, const char *name, const char *why, uint64_
     char again[32];
     (void)uv_random(NULL, NULL, &chance, sizeof chance, 0, NULL); /* without: as long as it says */
     n->failures += n->failures < 1000;
+    n->not_before_ms = not_before_ms;
     n->due_ms = acme_retry_ms(now_ms, x->retry_ms, n->failures, (double)(chance >> 11) / 0x1p53,
                               not_before_ms);
     set_error(n, why);
@@ -393,6 +408,28 @@ void issuing_close(struct master *m)
     mem_free(x->trouble);
     mem_free(x);
     m->issuing = NULL;
+}
+
+/* ---- What is wrong ---------------------------------------------------------------------------- */
+
+static bool fails(const struct issuing_name *n)
+{
+    return n && n->wanted && n->failures >= FAILURES_TOLD;
+}
+
+bool issuing_fails(const struct master *m, const char *name)
+{
+    return m->issuing && fails(find_name(m->issuing, name));
+}
+
+const char *issuing_missing(const struct master *m, const char **ret_error)
+{
+    const struct issuing_name *n = m->issuing ? m->issuing->names : NULL;
+    while (n && (n->certificate || !fails(n))) {
+        n = n->next;
+    }
+    *ret_error = n && n->error ? n->error : "";
+    return n ? n->name : NULL;
 }
 
 /* ---- Status ---------------------------------------------------------------------------------- */

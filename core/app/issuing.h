@@ -23,7 +23,8 @@ struct issuing_name {
     char *directory;                 /* of the authority that issued it; "" = none */
     uint64_t due_ms;                 /* wall clock: when it is asked for; 0 = now */
     unsigned failures;               /* in a row */
-    char *error;                     /* the last of them, or NULL */
+    uint64_t not_before_ms; /* the authority does not want to be asked before; 0 = whenever */
+    char *error;            /* the last of them, or NULL */
 };
 
 struct issuing {

@@ -331,7 +331,8 @@ int certificates_provide(struct master *m, const char *source, const char *id, c
 void certificates_withdraw(struct master *m, const char *source, const char *id, const char *alpn);
 /* Whether all workers that serve have what is in force. */
 bool certificates_told(const struct master *m);
-/* How long the one that expires first is good for; false: there is none. */
+/* How long the one that expires first is good for, those left out that an authority renews in time; 0: there is none where
+ * there should be. False: there is none to look after. */
 bool certificates_days_left(const struct master *m, double *ret_days);
 /* Which one that is: "shop.example (/etc/shop.pem), which expires on 2026-12-01T..."; owned, NULL: there is none. */
 char *certificates_words(const struct master *m);
@@ -600,6 +601,10 @@ void issuing_open(struct master *m);
 void issuing_apply(struct master *m, const struct cJSON *config);
 void issuing_tick(struct master *m);
 void issuing_close(struct master *m);
+/* Whether asking for a certificate of this name fails again and again. */
+bool issuing_fails(const struct master *m, const char *name);
+/* A name of which that is so and which has none, and why; NULL: there is none. Lends. */
+const char *issuing_missing(const struct master *m, const char **ret_error);
 /* How each name does (commands.h: status), an array that the caller owns. */
 struct cJSON *issuing_status(const struct master *m);
 

@@ -18,7 +18,7 @@
  *   "prometheus": { "jobs_total": 12, "jobs_total:rate": 0.5, "seconds_bucket{le=\"0.1\"}": 3, "seconds:p99": 0.2 } }
  * Own: { "at_ms", "labels": {}, "policy_errors_5m", "policies_quarantined", "reload_failed" 0 | 1, "engine_up" 0 | 1, "loop_lag" (s, worst of the
  *   last 10), "descriptors_exhausted_5m", "disk_free" (0 .. 1), "disk_free_bytes", "workers", "notifications_waiting",
- *   "store_errors", "certificate_days_left"? (of the certificate that expires first, less than 0 when it has), "failing"?: which
+ *   "store_errors", "certificate_days_left"? (app/master.h: certificates_days_left), "failing"?: which
  *   policies fail, "certificate"?: which one that is, both in words (not numbers, for messages) }
  *
  * What is not known is absent, never 0. Of its instances a service sums what adds up (throughput, rates,

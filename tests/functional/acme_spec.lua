@@ -19,6 +19,7 @@ local function configure(t, ca, more, routes)
     t:write("tidegate.lua", [[
 cluster { id = "@ID@", engine = "process", workers = 2, admin = "127.0.0.1:@PORT9@", health_check_interval = "100ms",
     acme = { email = "ops@shop.example", agree = true, directory = "@DIRECTORY@", ca = "@CA@", retry = "1s", @MORE@ } }
+alerting { interval = "1s" }
 service "web" { command = { "@SERVICE@" }, scale = { instances = 1 }, route = {
     { listen = "127.0.0.1:@PORT@" },
     { listen = "https://127.0.0.1:@PORT2@", host = "shop.example", tls = { acme = true } }, ]] .. (routes or "") .. [[ } }
@@ -140,6 +141,8 @@ describe("certificates by ACME", function()
             return shown(t, "shop.example") ~= serial
         end)
         assert.equal(200, get(t, ca, "shop.example"))
+        -- One that is renewed in time alerts nobody, though it is good for seconds.
+        assert.is_nil(t:cli("alerts", "--json").out:find("CertificateExpir", 1, true))
         assert.equal(1, ca:count "accounts in memory")
         -- An authority that lost its memory: the account is made anew with the same key.
         first = state(t).valid_until
@@ -183,12 +186,20 @@ describe("certificates by ACME", function()
         end)
         assert.matches("^shop.example was not proved by http%-01 %(invalid%): connection: ", one.error)
         assert.is_true(metric(t, "failed") >= 1)
+        t:wait("the alert", function()
+            return t:cli("alerts", "--json").out:find("clients refuse the certificate of shop.example (acme), which could not be got: "
+                .. "shop.example was not proved by http-01", 1, true)
+        end)
         t:wait_log "no certificate"
         -- Put right by a reload: another authority, or the same at another place, is asked at once.
         local right = pebble.start(t, { http = t:port "PORT", place = 80 })
         configure(t, right)
         t:ask "reload"
         wait_valid(t)
+        t:wait("the alert to end soon", function()
+            local said = t:cli("alerts", "--json").out
+            return said:find("CertificateExpired", 1, true) and said:find('"next":"ends in', 1, true)
+        end)
         -- Nobody wants one any more.
         t:write("tidegate.lua", [[
 cluster { id = "@ID@", engine = "process", workers = 2, admin = "127.0.0.1:@PORT9@" }
