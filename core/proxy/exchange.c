@@ -496,6 +496,7 @@ static enum progress take_heads(struct exchange *ex, struct str bytes)
             return begin_tunnel(ex, &p->head, bytes);
         }
         if (p->head.status >= 200) {
+            proxy_trailer_await(ex, &p->head);
             return begin_answer(ex, &p->head, bytes);
         }
         if (ex->client_minor == 1 && send_head(ex, &p->head)) {

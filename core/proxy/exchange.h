@@ -56,6 +56,8 @@ bool proxy_trailer_wanted(const struct http1_head *request);
 bool proxy_trailer_fits(const struct http1_head *answer);
 /* Whether a trailer field, or the announcement of one, may go to the client. */
 bool proxy_trailer_allowed(const struct exchange *ex, struct str name);
+/* Behind a body with a length trailers may come by HTTP/2: then its end is that of the stream, where its client takes them. */
+void proxy_trailer_await(const struct exchange *ex, struct http1_head *answer);
 /* Keeps a piece of the answer's trailer section. */
 void proxy_trailer_keep(struct exchange *ex, struct str piece);
 /* The whole section as the client gets it, its empty line included; empty: no field of it goes on. Lends: as long

@@ -86,6 +86,16 @@ bool proxy_trailer_allowed(const struct exchange *ex, struct str name)
            !proxy_change_drops(&ex->route->rules.answer, name);
 }
 
+void proxy_trailer_await(const struct exchange *ex, struct http1_head *answer)
+{
+    bool client_takes = ex->session->carrier || ex->te_trailers;
+    if (ex->bare && answer->framing == HTTP1_LENGTH && client_takes &&
+        (ex->grpc || http1_find(answer, HTTP1_TRAILER))) {
+        answer->framing = HTTP1_UNTIL_CLOSE;
+        answer->has_content_length = ex->session->carrier != NULL;
+    }
+}
+
 void proxy_trailer_keep(struct exchange *ex, struct str piece)
 {
     struct proxy *p = ex->session->proxy;

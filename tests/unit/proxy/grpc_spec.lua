@@ -135,6 +135,21 @@ describe("a call of gRPC", function()
         assert.is_true(w:unwanted(3 - first))
     end)
 
+    it("has its trailers also behind a body whose length was said", function()
+        start()
+        local c = call()
+        local b = serve(1)
+        local r = b:request()
+        b:headers(r.id, { { ":status", 200 }, { "content-length", 6 } })
+        b:data(r.id, "\0\0\0\0\1a")
+        local head = c:read_head()
+        assert.matches("Transfer%-Encoding: chunked", head)
+        assert.not_matches("[Cc]ontent%-[Ll]ength", head)
+        b:headers(r.id, { { "grpc-status", 0 } }, true)
+        local rest = "6\r\n\0\0\0\0\1a\r\n0\r\ngrpc-status: 0\r\n\r\n"
+        assert.equal(rest, c:read(#rest))
+    end)
+
     it("that fails counts for the circuit, in the head or in trailers", function()
         for _, case in ipairs { { 14, true }, { 2, true }, { 13, true }, { 5, false }, { 12, false } } do
             for _, late in ipairs { false, true } do
