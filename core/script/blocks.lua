@@ -261,7 +261,7 @@ function M.check(load)
         guarded = {} }
     for _, keyword in ipairs { "service", "channel", "alert" } do
         if keyword == "alert" then
-            labels.take(load, out, shared, check_service)
+            labels.take(load, out, shared, check_service, cluster.acme ~= nil)
         end
         for _, entry in ipairs(load.declared) do
             if entry.keyword == keyword then

@@ -78,11 +78,11 @@ end
 local PLAIN = { boolean = boolean_of, number = number_of, integer = number_of, duration = number_of,
     size = number_of, list = list_of, methods = list_of, header_names = list_of, sources = list_of,
     tags = list_of, route_listen = number_of, status = number_of, networks = list_of, origins = list_of,
-    cors_names = list_of, strip_prefix = boolean_of, cors_headers = function(text)
+    cors_names = list_of, media_types = list_of, strip_prefix = boolean_of, cors_headers = function(text)
         return text == "*" and text or list_of(text)
     end }
 -- Records that may also be true or false as a whole, and those that may be any text.
-local SWITCHED = { guard = true, sticky = true, maintenance = true }
+local SWITCHED = { guard = true, sticky = true, maintenance = true, compress = true }
 local TEXTED = { health_check = true, redirect = true, hsts = true, answer = true }
 local MAPS = { header_values = true, map = true }
 

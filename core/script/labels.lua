@@ -33,9 +33,12 @@ local FIT = set_of [[listen host path methods headers request_headers answer_hea
     max_connections_per_client timeouts min_body_rate balance max_retries response_buffer backend_timeout
     connect_timeout client_timeout request sticky idle_timeout circuit_breaker outlier_ejection
     panic_threshold queue retry_budget slow_start
-    strip_prefix add_prefix rewrite redirect answer hsts cors maintenance rate_limit]]
+    strip_prefix add_prefix rewrite redirect answer hsts cors maintenance rate_limit compress tls]]
 -- Files are read by nobody whom others tell their names.
-local FILES = { maintenance = { page = true }, answer = { file = true } }
+local FILES = { maintenance = { page = true }, answer = { file = true }, tls = {} }
+for _, field in ipairs(schema.tls) do
+    FILES.tls[field[1]] = field[1] ~= "acme"
+end
 local UNFIT = "is only for the configuration: who may start containers may not decide it"
 
 local function changed(field, changes)
@@ -69,7 +72,7 @@ end
 local function route_fields()
     local out = {}
     for i, field in ipairs(schema.route) do
-        local fields = field[1] == "sticky" and schema.sticky or field.fields
+        local fields = field[1] == "sticky" and schema.sticky or field[1] == "tls" and schema.tls or field.fields
         fields = fields and FILES[field[1]] and without(fields, FILES[field[1]]) or fields
         out[i] = changed(field, { unfit = not FIT[field[1]] and UNFIT or nil, fields = fields })
     end
@@ -322,7 +325,8 @@ local function check_listen(body, state)
         end
     end
     local at = address_of(body.listen)
-    if at and not has_certificate(at, state) then
+    local asked = body.tls and body.tls.acme == true
+    if at and not asked and not has_certificate(at, state) then
         return ('%s has no certificate: write tls = { folder = "certs" } into cluster { }'):format(at)
     end
 end
@@ -340,6 +344,12 @@ end
 
 local function check_route(body, state, wrong)
     local settings = state.settings
+    if body.tls and not state.acme then
+        wrong("tls.acme", "nobody is asked for certificates: the configuration has no cluster { acme = { ... } }")
+    elseif body.tls and #settings.hosts == 0 then
+        wrong("tls.acme", 'needs labels = { hosts = { "*.apps.example" } } in the configuration: the names that '
+            .. "certificates may be asked for")
+    end
     local why = check_listen(body, state)
     if why then
         wrong("listen", why)
@@ -426,10 +436,12 @@ end
 
 -- Of what tls.listeners writes into.
 local function copy_tls(tls)
-    local out = { plain = copy(tls.plain), secure = copy(tls.secure), secure_listeners = {} }
+    local out = copy(tls)
+    out.plain, out.secure, out.secure_listeners = copy(tls.plain), copy(tls.secure), {}
     for i, listener in ipairs(tls.secure_listeners) do
         local one = copy(listener)
-        one.hosts = copy(listener.hosts)
+        one.hosts, one.known = check.array(copy(listener.hosts)), copy(listener.known)
+        one.sources = check.array(copy(listener.sources))
         out.secure_listeners[i], out.secure_listeners[listener.listen] = one, one
     end
     return out
@@ -551,7 +563,8 @@ local function groups_of(entries)
 end
 
 -- Adds the services of labels to those of the files. `check_service(load, entry, shared)` is blocks.lua's.
-function M.take(load, out, shared, check_service)
+-- `acme`: whether the cluster has an authority to ask for certificates.
+function M.take(load, out, shared, check_service, acme)
     local settings = load.settings.labels
     if not settings then
         return
@@ -559,7 +572,7 @@ function M.take(load, out, shared, check_service)
     load.host.mark()
     local entries, declared = {}, {}
     local state = { settings = settings, shared = shared, check = check_service,
-        cluster_tls = load.settings.tls ~= nil and #load.settings.tls.sources > 0,
+        acme = acme, cluster_tls = load.settings.tls ~= nil and #load.settings.tls.sources > 0,
         allowed = allowed_addresses(settings, out.service) }
     load.labels, load.file_policies = { entries = entries }, {}
     for _, use in ipairs(load.uses) do

@@ -148,6 +148,38 @@ describe("labels", function()
         assert.same({}, config.tls)
     end)
 
+    it("have certificates asked for where the configuration lets them", function()
+        local file = [[cluster { labels = { listen = { ":80", "https://:443" }%s }%s }
+            service "old" { backends = { "127.0.0.1:9" }, route = { { listen = ":80", host = "old.example" }%s } }]]
+        local hosts, acme = ', hosts = { "*.apps.example" }', ', acme = { email = "ops@shop.example", agree = true }'
+        local own = ', { listen = "https://:443", host = "own.example", tls = { acme = true } }'
+        local labels = { ["route.host"] = "a.apps.example", ["route.listen"] = "https://:443",
+            ["route.tls.acme"] = "true" }
+        local function sources(config)
+            local names = {}
+            for i, source in ipairs(config.tls[1].sources) do
+                names[i] = source.acme
+            end
+            return names
+        end
+        local web, _, config = one(labels, file:format(hosts, acme, own))
+        assert.equal("0.0.0.0:443", web.routes[1].listen)
+        assert.same({ "own.example", "a.apps.example" }, sources(config))
+        labels["route.queue.limit"] = "none" -- what is refused leaves nothing behind
+        web, _, config = one(labels, file:format(hosts, acme, own))
+        assert.is_nil(web)
+        assert.same({ "own.example" }, sources(config))
+        labels["route.queue.limit"] = nil
+        local function said(...)
+            local _, verdicts = one(labels, file:format(...))
+            return verdicts["route.tls.acme"]
+        end
+        assert.equal("wrong: nobody is asked for certificates: the configuration has no cluster { acme = { ... } }",
+            said(hosts, "", ""))
+        assert.equal('wrong: needs labels = { hosts = { "*.apps.example" } } in the configuration: the names that '
+            .. "certificates may be asked for", said("", acme, ""))
+    end)
+
     describe("say what is wrong:", function()
         -- label, text, what is said of it; then labels beside it, and the label that hears it when it is another.
         for _, case in ipairs {
