@@ -122,7 +122,7 @@ S.cluster = {
     doc = "health_check.interval of services" },
 }
 
--- Who may start containers may set labels: what these may not do stands here and in labels.lua.
+-- Who may start containers may set labels: what these may not do stands here and in label_read.lua.
 S.labels = {
   { "prefix", type = "text", default = "tidegate", pattern = "^%w[%w_-]*$", longest = 63,
     example = "a word of letters, digits, \"-\" and \"_\"", doc = "what labels begin with, a dot behind it" },
