@@ -67,7 +67,7 @@ describe("examples/", function()
             count = count + 1
         end
         list:close()
-        assert.equal(7, count)
+        assert.is_true(count >= 8)
     end))
 
     it("quickstart: goes up under load and down behind it", tidegate.test(function(t)
