@@ -1,16 +1,22 @@
 /* ask.c: what inner requests are made of: questions whether a request may go on (forward_auth), and copies of requests
  * (mirror); see inner.h.
  *
- * Invariants: nobody goes on without a whole answer that grants it. A mirrored request is written when the client's own is
- * complete, and nothing waits for it; what does not fit, or is one too many, is dropped and counted. */
+ * Invariants: nobody goes on without a whole answer that grants it. A copy is sent when the client's own request is whole,
+ * and nothing waits for it; what does not fit, never gets whole or is one too many, is dropped and counted. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ban.h"
+#include "base/mem.h"
 #include "board/board.h"
 #include "edge/edge.h"
 #include "edge/forward.h"
 #include "proxy/parts.h"
 #include "proxy/inner.h"
+
+enum {
+    LENGTH_DIGITS = 10 /* that a copy's Content-Length has: it is written when the body is whole */
+};
 
 /* ---- forward_auth ------------------------------------------------------------------------ */
 
@@ -125,7 +131,10 @@ enum stepped proxy_ask(struct exchange *ex, const struct http1_head *head, struc
 static struct str body_of(const struct exchange *ex)
 {
     const struct block *b = ex->request;
-    size_t len = (size_t)ex->body_bytes, behind = ex->to_backend == HTTP1_CHUNKED ? 7 : 0;
+    size_t len = (size_t)ex->body_bytes, behind = 0;
+    if (ex->to_backend == HTTP1_CHUNKED) {
+        behind = ex->in.done ? 7 : 2; /* the end of its chunk, and of the body */
+    }
     return len ? (struct str){b->bytes + b->len - behind - len, len} : (struct str){NULL, 0};
 }
 
@@ -157,10 +166,11 @@ static void put_head(const struct exchange *ex, const struct http1_head *head, s
     edge_put(out, (struct str){c->request, c->request_len});
     edge_put_field(out, "X-Request-Id", str_of(ex->id));
     edge_put_text(out, "X-Mirrored-Request: 1\r\n");
-    if (body || head->framing != HTTP1_NO_BODY) {
-        edge_put_text(out, "Content-Length: ");
-        edge_put_number(out, body);
-        edge_put_text(out, "\r\n");
+    if (head->framing != HTTP1_NO_BODY) {
+        char digits[LENGTH_DIGITS +
+                    1]; /* of what may be copied, which is less than 10^LENGTH_DIGITS */
+        snprintf(digits, sizeof digits, "%0*zu", LENGTH_DIGITS, body);
+        edge_put_field(out, "Content-Length", str_of(digits));
     }
     edge_put_text(out, "\r\n");
 }
@@ -176,8 +186,48 @@ void proxy_mirror(struct exchange *ex, const struct http1_head *head)
     struct edge_out out = {.bytes = p->reply_bytes, .size = LIMIT_HEAD_BYTES};
     struct str body = body_of(ex);
     put_head(ex, head, body.len, &out);
-    bool fits = ex->in.done && body.len <= steps->mirror_most && !out.full;
-    bool sent = fits && proxy_service_ready(steps->mirror_route->service) &&
-                proxy_inner_new(ex, steps->mirror_route, edge_put_since(&out, 0), body, true);
-    board_add(sent ? &p->numbers->mirrored : &p->numbers->mirror_dropped, 1);
+    bool fits = body.len <= steps->mirror_most && !out.full &&
+                (!head->has_content_length || head->content_length <= steps->mirror_most);
+    struct inner *in = NULL;
+    if (fits && proxy_service_ready(steps->mirror_route->service)) {
+        in = proxy_inner_new(ex, steps->mirror_route, edge_put_since(&out, 0), body, true);
+    }
+    if (in && !ex->in.done) {
+        list_remove(&in->node);
+        ex->course->copy = in;
+    } else {
+        board_add(in ? &p->numbers->mirrored : &p->numbers->mirror_dropped, 1);
+    }
+}
+
+void proxy_mirror_more(struct exchange *ex, struct str data)
+{
+    struct proxy *p = ex->session->proxy;
+    struct inner *in = ex->course->copy;
+    if (in->len - in->head_len + data.len > ex->route->steps->mirror_most) {
+        proxy_mirror_drop(ex);
+        return;
+    }
+    in->request = mem_resize(in->request, in->len + data.len + 1);
+    if (data.len) {
+        memcpy(in->request + in->len, data.ptr, data.len);
+        in->len += data.len;
+    }
+    if (ex->in.done) {
+        char digits[LENGTH_DIGITS + 1];
+        snprintf(digits, sizeof digits, "%0*zu", LENGTH_DIGITS, in->len - in->head_len);
+        memcpy(in->request + in->head_len - 4 - LENGTH_DIGITS, digits, LENGTH_DIGITS);
+        list_append(&p->inners, &in->node);
+        ex->course->copy = NULL;
+        board_add(&p->numbers->mirrored, 1);
+    }
+}
+
+void proxy_mirror_drop(struct exchange *ex)
+{
+    if (ex->course->copy) {
+        board_add(&ex->session->proxy->numbers->mirror_dropped, 1);
+        proxy_inner_leave(ex->course->copy);
+        ex->course->copy = NULL;
+    }
 }

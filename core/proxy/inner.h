@@ -69,7 +69,12 @@ void proxy_inner_drop(struct proxy *p);
 
 /* Asks the route's service whether the request may go on; asked again when the answer is there. */
 enum stepped proxy_ask(struct exchange *ex, const struct http1_head *head, struct reply *ret_reply);
-/* A request is complete as ex->request: sends a copy of it where the route wants that. `head`: of the client. */
+/* A request is about to go to its backend: has a copy of it sent, or waits for its body, where the route wants that.
+ * `head`: of the client. */
 void proxy_mirror(struct exchange *ex, const struct http1_head *head);
+/* ex->course->copy: more of the body came; ex->in.done: that is all. */
+void proxy_mirror_more(struct exchange *ex, struct str data);
+/* The request never gets whole. */
+void proxy_mirror_drop(struct exchange *ex);
 
 #endif

@@ -401,6 +401,7 @@ void proxy_steps_end(struct exchange *ex)
     if (ex->course) {
         proxy_login_leave(ex->course->login);
         proxy_inner_leave(ex->course->asks);
+        proxy_mirror_drop(ex);
         proxy_pool_give(&ex->session->proxy->course_pool, ex->course);
         ex->course = NULL;
     }

@@ -72,6 +72,7 @@ struct course {
     struct edge_asked asked;            /* what the client says of compressed answers */
     struct login *login;                /* that it waits for; NULL: for none */
     struct inner *asks;                 /* whether it may go on; NULL: nobody */
+    struct inner *copy;                 /* that waits for the rest of the body; NULL: none */
     struct str user;                    /* who logged in, in `request`; empty: nobody */
     char fields[COURSE_FIELDS_BYTES];   /* lines that its answer gets, whoever makes it */
     char request[COURSE_REQUEST_BYTES]; /* lines that its backend gets */

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "board/board.h"
 #include "proxy/coding.h"
+#include "proxy/inner.h"
 
 static ssize_t take_chunks(struct body *body, struct str in, char *to, size_t *ret_used)
 {
@@ -186,6 +187,9 @@ enum progress proxy_stream_in(struct exchange *ex)
     int count = add_body(iov, 0, (struct str){scratch, (size_t)len},
                          ex->to_backend == HTTP1_CHUNKED, ex->in.done, (struct str){NULL, 0}, line);
     ex->streamed = true;
+    if (ex->course && ex->course->copy) {
+        proxy_mirror_more(ex, (struct str){scratch, (size_t)len});
+    }
     board_add(&ex->backend->row->bytes_in, (uint64_t)len);
     if (count && proxy_upstream_send(u, iov, count)) {
         u->broken = true;

@@ -203,6 +203,41 @@ describe("proxy, mirror", function()
         assert.same({ 2, 0 }, counts())
     end)
 
+    it("waits with the copy for a body that comes later", function()
+        local c = mirrored { max_body = 1000 }
+        for _, case in ipairs {
+            { "Content-Length: 10\r\n\r\n", { "he", 2 }, { "llo", 3 }, { "12345", 5 } },
+            { "Content-Length: 10\r\n\r\nhell", { "", 4 }, { "o1", 2 }, { "2345", 4 } },
+            { "Transfer-Encoding: chunked\r\n\r\n", { "5\r\nhello\r\n", "5" }, { "5\r\n123", "3" }, { "45\r\n0\r\n\r\n", "2" } },
+            { "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", { "", "5" }, { "5\r\n12345\r\n", "5" }, { "0\r\n\r\n" } },
+        } do
+            c:send("POST /late HTTP/1.1\r\nHost: shop.example\r\n" .. case[1])
+            w.u = w.u or w:accept(1)
+            w.u:read_head()
+            for i = 2, #case do -- the backend has each piece before the next one is sent
+                local piece, size = case[i][1], case[i][2]
+                c:send(piece)
+                if type(size) == "string" then
+                    assert.equal(size, w.u.sock:receive "*l")
+                    w.u.sock:receive(tonumber(size) + 2)
+                else
+                    w.u.sock:receive(size or 0)
+                end
+            end
+            if case[1]:find "chunked" then
+                assert.equal("0\r\n\r\n", w.u.sock:receive(5))
+            end
+            w.other = w.other or w:accept(2)
+            local copy = w.other:read_head()
+            assert.truthy(copy:find "^POST /late HTTP/1.1\r\n" and copy:find("\r\nContent-Length: 10\r\n", 1, true), copy)
+            assert.equal("hello12345", w.other.sock:receive(10))
+            w.other:ok ""
+            w.u:ok "this"
+            assert.equal(200, (c:answer()))
+        end
+        assert.same({ 4, 0 }, counts())
+    end)
+
     it("neither waits for the copy nor fails with it", function()
         local c = mirrored {}
         for i = 1, 5 do
@@ -246,19 +281,45 @@ describe("proxy, mirror", function()
         u.sock:receive(5)
         u:ok "this"
         assert.equal(200, (c:answer()))
-        c:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe"
+        for _, more in ipairs { "Content-Length: 4\r\n\r\nhe", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n" } do
+            local other = w:client()
+            other:send("POST / HTTP/1.1\r\nHost: a\r\n" .. more)
+            u:read_head() -- on the connection that was free
+            other:reset()
+            proxied.eventually(function()
+                return w:numbers().connections == 1
+            end)
+            u:close()
+            other = w:client()
+            other:get "/"
+            u = w:accept(1)
+            u:read_head()
+            u:ok "next"
+            assert.equal(200, (other:answer()))
+            other:close()
+        end
+        proxied.eventually(function()
+            return counts()[1] + counts()[2] == 5
+        end)
+        c:send "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n"
         u:read_head()
-        c:send "ll"
-        u.sock:receive(4)
+        c:send "3\r\nllo\r\n0\r\n\r\n"
+        proxied.eventually(function()
+            return counts()[2] == 4
+        end)
+        local got = ""
+        while not got:find "0\r\n\r\n$" do
+            got = got .. u.sock:receive(1)
+        end
         u:ok "this"
         assert.equal(200, (c:answer()))
-        assert.same({ 0, 2 }, counts())
+        assert.same({ 2, 4 }, counts())
         for _ = 1, 70 do -- of which nobody is answered
             c:get "/"
             u:read_head()
             u:ok "this"
             assert.equal(200, (c:answer()))
         end
-        assert.same({ 64, 8 }, counts())
+        assert.same({ 64, 12 }, counts())
     end)
 end)
