@@ -165,6 +165,52 @@ static void add_ticket(struct certificates *k, uint64_t now_ms)
     k->ticket_ms = now_ms;
 }
 
+/* ---- What changed ------------------------------------------------------------------------ */
+
+static const struct certificates_pair *same_pair(const struct certificates_set *set,
+                                                 const struct certificates_pair *as)
+{
+    const struct certificates_pair *p = set->pairs;
+    while (p && !(str_same(p->file, as->file) && str_same(p->key_file, as->key_file))) {
+        p = p->next;
+    }
+    return p;
+}
+
+/* In the log and the history, once each; `what` begins with "certificate ". */
+static void note(struct master *m, const struct certificates_pair *p, const char *what, bool bad)
+{
+    char until[32]; /* as clock_iso writes it */
+    clock_iso((uint64_t)p->c->not_after_s * 1000, until, sizeof until);
+    log_write(bad ? LOG_WARN : LOG_INFO, what, "file=%s serial=%s expires=%s", p->file,
+              p->c->serial, until);
+    char *detail = mem_printf("%s, serial %s, valid until %s", p->file, p->c->serial, until);
+    history_note(m, "certificate", p->c->name_count ? p->c->names[0] : p->c->subject,
+                 what + strlen("certificate "), detail, bad);
+    mem_free(detail);
+}
+
+static void note_changes(struct master *m, const struct certificates_set *before,
+                         const struct certificates_set *now)
+{
+    for (const struct certificates_pair *p = now->pairs; p; p = p->next) {
+        const struct certificates_pair *old = same_pair(before, p);
+        if (!old) {
+            note(m, p, "certificate added", false);
+        } else if (p->old && !old->old) {
+            note(m, p, "certificate kept: its files are no good now", true);
+        } else if (!str_same(old->c->serial, p->c->serial) ||
+                   !str_same(old->c->issuer, p->c->issuer)) {
+            note(m, p, "certificate changed", false);
+        }
+    }
+    for (const struct certificates_pair *p = before->pairs; p; p = p->next) {
+        if (!same_pair(now, p)) {
+            note(m, p, "certificate removed", false);
+        }
+    }
+}
+
 /* ---- Generations ------------------------------------------------------------------------- */
 
 int certificates_prepare(struct master *m, const struct cJSON *config, char **reterr)
@@ -219,6 +265,9 @@ void certificates_commit(struct master *m)
         k->version +=
             !k->version && certificates_any(k->candidate); /* the first workers come behind it */
         k->force = k->version;
+        if (k->set) {
+            note_changes(m, k->set, k->candidate);
+        }
         adopt(k, k->candidate, k->candidate_seen);
         k->candidate = NULL;
         if (m->phase == MASTER_SERVING) {
@@ -291,35 +340,6 @@ void certificates_withdraw(struct master *m, const char *source, const char *id,
 
 /* ---- Changes of files -------------------------------------------------------------------- */
 
-static const struct certificates_pair *same_pair(const struct certificates_set *set,
-                                                 const struct certificates_pair *as)
-{
-    const struct certificates_pair *p = set->pairs;
-    while (p && !(str_same(p->file, as->file) && str_same(p->key_file, as->key_file))) {
-        p = p->next;
-    }
-    return p;
-}
-
-static void log_changes(const struct certificates_set *before, const struct certificates_set *now)
-{
-    for (const struct certificates_pair *p = now->pairs; p; p = p->next) {
-        const struct certificates_pair *old = same_pair(before, p);
-        if (!old || !str_same(old->c->serial, p->c->serial) ||
-            !str_same(old->c->issuer, p->c->issuer)) {
-            char until[32]; /* as clock_iso writes it */
-            clock_iso((uint64_t)p->c->not_after_s * 1000, until, sizeof until);
-            log_info(old ? "certificate changed" : "certificate added",
-                     "file=%s serial=%s expires=%s", p->file, p->c->serial, until);
-        }
-    }
-    for (const struct certificates_pair *p = before->pairs; p; p = p->next) {
-        if (!same_pair(now, p)) {
-            log_info("certificate removed", "file=%s serial=%s", p->file, p->c->serial);
-        }
-    }
-}
-
 static void read_again(struct master *m, uint64_t seen)
 {
     struct certificates *k = m->certificates;
@@ -330,7 +350,7 @@ static void read_again(struct master *m, uint64_t seen)
         k->loaded = seen;
     } else {
         log_lines(LOG_WARN, "certificate", warnings);
-        log_changes(k->set, set);
+        note_changes(m, k->set, set);
         adopt(k, set, seen);
         switch_all(m);
     }

@@ -139,6 +139,10 @@ service "shop" { backends = { "127.0.0.1:9" }, route = {
         assert.equal(before, serial(t))
         assert(os.execute(("cd '%s/tls' && cp -p new.key shop.tmp && mv shop.tmp shop.key"):format(t.dir)) == 0)
         wait_serial(t, new.serial)
+        local events = tidegate.json.decode(t:cli("events", "--kind", "certificate", "--json").out).events
+        local last = events[#events]
+        assert.same({ "shop.example", "changed", "kept: its files are no good now" }, { last.subject, last.what, events[#events - 1].what })
+        assert.truthy(last.detail:find(new.serial, 1, true), last.detail)
         -- All of it gone is no reason to show nothing.
         os.remove(t.dir .. "/tls/shop.pem")
         t:wait_log "/tls/shop.pem: is not there: no such file; the certificate that was read before goes on"
