@@ -84,7 +84,9 @@ static enum stepped deny(struct exchange *ex, const struct inner *in,
     if (out.full) {
         return refuse(ex, reply, 502, "who was asked says too much");
     }
-    board_add(&p->numbers->auth_failed, 1);
+    if (answer->status == 401 || answer->status == 403) { /* a redirect is how logging in begins */
+        board_add(&p->numbers->auth_failed, 1);
+    }
     return STEPPED_ANSWERED;
 }
 

@@ -89,7 +89,7 @@ describe("proxy, forward_auth", function()
             assert.truthy(head:find("\r\nContent-Type: text/html\r\n", 1, true), head)
         end
         assert.is_true(w:unwanted(1))
-        assert.equal(3, tonumber(w:numbers().auth_failed))
+        assert.equal(2, tonumber(w:numbers().auth_failed))
     end)
 
     it("lets nobody in when who is asked fails, breaks off, says nothing or is not there", function()
