@@ -49,6 +49,7 @@ struct certificates_upstream {
     char *name;            /* that their certificates are for; NULL: the address */
     struct certificate *c; /* shown to them, or NULL */
     bool verify;
+    bool http2; /* they have to agree on it */
 };
 
 struct certificates_set {
@@ -87,7 +88,7 @@ void certificates_message(const struct certificates_set *set,
                           const struct certificates_provided *provided, char *const *tickets,
                           size_t ticket_count, uint64_t version, struct buf *to);
 
-/* Reads what a configuration's services with protocol "https" name (`upstream_tls`), and adds each to *to. `read` reads a
+/* Reads what a configuration's services with protocol "https" or "h2" name (`upstream_tls`), and adds each to *to. `read` reads a
  * file and has it watched. What is wrong is told by `bad`, with the place and the path (may be NULL); it takes
  * `why`. `before`: as of certificates_load. */
 struct certificates_reader {

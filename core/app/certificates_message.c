@@ -94,6 +94,7 @@ static void put_upstream(struct buf *to, const struct certificates_upstream *u, 
 {
     (void)buf_printf(to, "%s{\"verify\":%s", first ? "" : ",", u->verify ? "true" : "false");
     put_member(to, "service", u->service);
+    put_member(to, "alpn", u->http2 ? "h2" : NULL);
     put_member(to, "ca", u->ca);
     put_member(to, "name", u->name);
     put_member(to, "certificate", u->c ? u->c->chain : NULL);

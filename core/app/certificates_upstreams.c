@@ -122,13 +122,16 @@ void certificates_upstreams_load(const struct cJSON *config, const struct certif
     const struct cJSON *service = json_first(json_get(config, "services"));
     for (; service; service = json_next(service)) {
         const struct cJSON *json = json_get(service, "upstream_tls");
-        if (strcmp(json_str(service, "protocol", "http"), "https") != 0) {
+        const char *protocol = json_str(service, "protocol", "http");
+        bool http2 = !strcmp(protocol, "h2");
+        if (!http2 && strcmp(protocol, "https") != 0) {
             continue;
         }
         struct certificates_upstream *u = *to = mem_new(sizeof *u);
         const char *name = json_str(json, "name", "");
         u->service = mem_copy(json_str(service, "name", ""));
         u->at = mem_copy(json_str(json, "at", ""));
+        u->http2 = http2;
         u->verify = json_bool(json, "verify", true);
         u->name = *name ? mem_copy(name) : common_name(service);
         read_ca(with, u, json);

@@ -176,8 +176,9 @@ void fleet_spec_read(struct spec *spec, const struct cJSON *config)
     spec->weight = json_num(config, "weight", 1);
     spec->max_connections = json_num(config, "max_connections", 100);
     spec->capacity = json_num(config, "capacity", 1000);
-    spec->http2 = !strcmp(json_str(config, "protocol", "http"), "h2c");
-    spec->https = !strcmp(json_str(config, "protocol", "http"), "https");
+    const char *protocol = json_str(config, "protocol", "http");
+    spec->https = !strcmp(protocol, "https") || !strcmp(protocol, "h2");
+    spec->http2 = !strcmp(protocol, "h2c") || !strcmp(protocol, "h2");
     spec->upstream_tls = json_get(config, "upstream_tls");
     read_check(spec, json_get(config, "health_check"));
     read_scale(spec, json_get(config, "scale"));

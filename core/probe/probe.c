@@ -337,11 +337,18 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+/* What is asked for; `port` with its colon, or "". The caller owns it. */
+static char *url_of(const struct check *c, const char *scheme, const char *host, const char *port)
+{
+    const char *path = c->kind == PROBE_GRPC ? "/grpc.health.v1.Health/Check" : c->path;
+    return mem_printf("%s://%s%s%s%s", scheme, host, port, *path == '/' ? "" : "/", path);
+}
+
 /* A check over TLS goes to the address and asks for the name. */
 static void set_tls(struct check *c, const struct probe_spec *spec)
 {
     const struct probe_tls *tls = spec->tls;
-    if (!tls || spec->kind != PROBE_HTTP) {
+    if (!tls || spec->kind == PROBE_TCP) {
         return;
     }
     c->https = true;
@@ -354,8 +361,7 @@ static void set_tls(struct check *c, const struct probe_spec *spec)
         mem_free(c->url);
         mem_free(c->host_line);
         c->connect_to = mem_copy(c->address);
-        c->url = mem_printf("https://%s%s%s%s", tls->name, colon ? colon : "",
-                            *c->path == '/' ? "" : "/", c->path);
+        c->url = url_of(c, "https", tls->name, colon ? colon : "");
         c->host_line = mem_printf("Host: %s", spec->host && *spec->host ? spec->host : tls->name);
     }
 }
@@ -370,14 +376,9 @@ static void set_address(struct check *c, const struct probe_spec *spec, bool num
         c->unix_path = mem_copy(c->address + 5);
     }
     const char *host = c->unix_path ? "localhost" : c->address;
-    if (spec->kind == PROBE_GRPC) {
-        c->path = mem_copy(spec->path ? spec->path : "");
-        c->url = mem_printf("http://%s/grpc.health.v1.Health/Check", host);
-    } else {
-        c->path = mem_copy(spec->path && *spec->path ? spec->path : "/");
-        c->url = mem_printf("%s://%s%s%s", spec->tls ? "https" : "http", host,
-                            *c->path == '/' ? "" : "/", c->path);
-    }
+    const char *root = spec->kind == PROBE_GRPC ? "" : "/";
+    c->path = mem_copy(spec->path && *spec->path ? spec->path : root);
+    c->url = url_of(c, spec->tls ? "https" : "http", host, "");
     c->host_line = mem_printf("Host: %s", spec->host && *spec->host ? spec->host : host);
 }
 

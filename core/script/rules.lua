@@ -114,10 +114,10 @@ function M.service(service, body, ctx, taken, clean)
         ctx.report("resources.memory", "docker needs at least 6m")
     end
     check_zero(service, body, ctx)
-    if service.upstream_tls and service.protocol ~= "https" then
+    if service.upstream_tls and service.protocol ~= "https" and service.protocol ~= "h2" then
         ctx.report("upstream_tls", 'is for backends that speak TLS: protocol = "https"')
     end
-    if service.send_proxy and service.protocol == "h2c" then
+    if service.send_proxy and (service.protocol == "h2c" or service.protocol == "h2") then
         ctx.report("send_proxy", 'connections of HTTP/2 are shared by clients, so no header can name one: ' ..
             'leave it out, or write protocol = "http"')
     end

@@ -71,7 +71,7 @@
  *     "labelled"?: true,                             it is made of labels: backends are its containers (fleet_members)
  *     "backends": [ { "address": "10.0.0.5:9000", "weight": 2, "max_connections": 100,
  *       "capacity": 1000, "tags": ["zone:0"] } ],
- *     "protocol": "http" | "https" | "h2c", "upstream_tls"?: { "ca"?: "/etc/ca.pem", "name"?: "shop.example", "verify": true,
+ *     "protocol": "http" | "https" | "h2c" | "h2", "upstream_tls"?: { "ca"?: "/etc/ca.pem", "name"?: "shop.example", "verify": true,
  *       "certificate"?: "/etc/client.pem", "key"?: "/...", "at": "tidegate.lua:9" } (paths; the master opens them), "slow_start_ms": 0, "weight": 1, "max_connections": 100, "capacity": 1000,      of each of our own instances
  *     "anomaly": { "policy": "record", "params": {...}, "interval_ms": 15000, "incident_ms": 900000, "shadow"?: true },     {} = off
  *     "collect": { "health"?: "/health", "performance"?: "/performance", "data"?: "/data", "prometheus"?: "/metrics",

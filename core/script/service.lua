@@ -204,7 +204,8 @@ function types.health_check(value, _, path, ctx)
     local kind = health_kind(value, path, ctx)
     local interval = h.interval_ms or ctx.cluster.health_check_interval
     -- Who speaks HTTP/2 alone is a server of gRPC as a rule, which knows no paths.
-    local unasked = (ctx.source == "backends" or ctx.body.protocol == "h2c") and "tcp" or "http"
+    local protocol = ctx.body.protocol
+    local unasked = (ctx.source == "backends" or protocol == "h2c" or protocol == "h2") and "tcp" or "http"
     return {
         kind = off and "none" or kind or unasked,
         path = kind == "grpc" and value.grpc or h.http or "/health",

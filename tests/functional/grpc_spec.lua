@@ -1,4 +1,5 @@
 -- gRPC through the real binary: grpcio's servers behind it, its client and curl before it.
+local certificates = require "certificates"
 local grpc = require "grpc"
 local tidegate = require "tidegate"
 
@@ -262,6 +263,30 @@ service "echo" { backends = { "127.0.0.1:@PORT2@" }, protocol = "h2c",
         t:wait("NOT_FOUND to be told", function()
             return reason():find('gRPC health: NOT_FOUND, it knows no service "echo.Echo"', 1, true)
         end)
+        stop(t.ports.PORT2)
+    end))
+
+    it("goes over TLS on both sides", test(function(t)
+        local store = certificates.new(t.dir .. "/tls")
+        local root = store:authority "Root"
+        store:make { file = "echo", names = { "echo.example", "127.0.0.1", "localhost" }, by = root }
+        peer:ask { ["do"] = "serve", port = t:port "PORT2", name = "secure", certificate = t.dir .. "/tls/echo.pem",
+            key = t.dir .. "/tls/echo.key" }
+        t:configure([[
+service "echo" { backends = { "127.0.0.1:@PORT2@" }, protocol = "h2",
+  upstream_tls = { ca = "@CA@", name = "echo.example" },
+  health_check = { grpc = "", interval = "50ms" },
+  route = { listen = "https://127.0.0.1:@PORT@", tls = { certificate = "tls/echo.pem", key = "tls/echo.key" } } }]],
+            { CA = root.certificate })
+        t:start()
+        local r = call(t, { method = "Unary", body = "hi", ca = root.certificate })
+        assert.same({ "OK", { "secure:hi" } }, { r.code, r.messages }, r.details)
+        r = call(t, { method = "Bidi", body = "b", messages = 3, ca = root.certificate })
+        assert.same({ "OK", { "secure:b", "secure:b", "secure:b" } }, { r.code, r.messages })
+        r = call(t, { method = "Unary", metadata = { size = 5000000 }, ca = root.certificate })
+        assert.same({ "OK", { 5000000 } }, { r.code, r.messages })
+        local _, instance = next(t:instances())
+        assert.matches("gRPC health: SERVING", instance.reason)
         stop(t.ports.PORT2)
     end))
 end)

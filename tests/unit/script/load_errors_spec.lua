@@ -121,6 +121,10 @@ service "bad name" { image = "x", health_check = { htpp = "/health" } }]]
             { "tags = function(i)\n  return i.x.y end,", "4: attempt to index field 'x' (a nil value): "
                 .. 'look first whether it is there (here i = { index = 1, service = "web" })' },
             { "protocol = 'h2x',", '3: service "web": protocol: unknown value "h2x": did you mean "h2c"?' },
+            { "protocol = 'h2c', upstream_tls = { verify = false },", '3: service "web": upstream_tls: is for backends that '
+                .. 'speak TLS: protocol = "https"' },
+            { "protocol = 'h2', send_proxy = 2, upstream_tls = { verify = false },", '3: service "web": send_proxy: connections of '
+                .. 'HTTP/2 are shared by clients, so no header can name one: leave it out, or write protocol = "http"' },
             { "protocol = 'h2c', send_proxy = 1,", '3: service "web": send_proxy: connections of HTTP/2 are shared by '
                 .. 'clients, so no header can name one: leave it out, or write protocol = "http"' },
             { "health_check = 5,", '3: service "web": health_check: expected a table such as { http = "/health" }, a path, or '
