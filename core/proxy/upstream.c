@@ -17,7 +17,7 @@
 #include "board/board.h"
 
 enum {
-    IDLE_PER_BACKEND = 256
+    IDLE_PER_BACKEND = 1024
 };
 
 static void leave_idle(struct upstream *u)

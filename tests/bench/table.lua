@@ -26,8 +26,18 @@ local SCENARIOS = {
     { "PSS idle", "MB", {}, { tidegate = 6 } },
     { "RSS after load", "MB", {}, {} },
     { "PSS after load", "MB", {}, {} },
+    { "h2c, 100 B, c=8", "us CPU a request", { nginx = 0.95 } },
+    { "h2c, 100 B, c=64", "us CPU a request", { nginx = 0.95 } },
+    { "h2c, 100 B, 1 stream, c=64", "us CPU a request", { nginx = 0.95 } },
+    { "h2c, 10 KB, c=8", "us CPU a request", { nginx = 0.95 } },
+    { "h2, 100 B, c=8", "us CPU a request", { nginx = 0.95 } },
     { "requests that failed", "", {}, {} },
 }
+
+for _, kind in ipairs { "resets", "continuations", "settings", "pings", "half-open", "slow-hello" } do
+    table.insert(SCENARIOS, #SCENARIOS, { ("p99 during a flood of %s, by that before"):format(kind), "", {}, { tidegate = 2 } })
+    table.insert(SCENARIOS, #SCENARIOS, { "connections of a flood of " .. kind, "", {}, {} })
+end
 
 local figures = {}
 for line in io.lines() do
