@@ -89,7 +89,7 @@ static void put_where(struct master *m, struct cJSON *out, const struct cJSON *c
     } else if (!set) {
         json_set_str(out, "why", labels_waiting(m) ? labels_waiting(m) : "is being taken up");
     } else if (!service) {
-        json_set_str(out, "why", "its labels make no service");
+        json_set_str(out, "why", "of its labels one is wrong, or none makes a service");
     } else if (!(address = labels_address(m, c, set, &network, &error))) {
         json_set_str(out, "why", error);
         json_set_bool(out, "wrong", true);

@@ -4,7 +4,8 @@
 --     verdicts = { LABEL = { label, value, verdict, text } }, counts = whether it is to serve,
 --     service = its name or nil, own = { port, weight, ... }, body = { health_check, ... },
 --     routes = { { name = nil | "api", node, body, bad } }, route_of = { LABEL = route },
---     bad = something is wrong that is of no route, wrong(label, text) }
+--     bad = something is wrong that is of no route, unfit = something of the container's own is (it serves
+--     nothing, whatever the service does), wrong(label, text) }
 local check = require "script.check"
 local schema = require "script.schema"
 local tree = require "script.label_tree"
@@ -128,6 +129,7 @@ end
 
 -- The label that a path of the service's body came from: the longest that there is, or one below it.
 local function label_of(entry, path)
+    path = path == "" and "service" or path -- of its name
     local at, number, rest = entry.prefix .. "." .. path, path:match "^route%[(%d+)%]%.?(.*)$"
     if number then
         local name = entry.routes[tonumber(number)].name
@@ -174,15 +176,19 @@ end
 -- Values of the container's own keys; what is wrong is told.
 local function read_own(entry, root)
     local node, values = { name = root.name, kids = {} }, {}
+    local function wrong(name, text)
+        entry.wrong(name, text)
+        entry.unfit = true
+    end
     for _, field in ipairs(OWN) do
         node.kids[field[1]] = root.kids[field[1]]
     end
-    local given = tree.table(OWN, node, entry.wrong)
+    local given = tree.table(OWN, node, wrong)
     for _, field in ipairs(OWN) do
         if given[field[1]] ~= nil then
             local name = entry.prefix .. "." .. field[1]
             values[field[1]] = check.value(field, given[field[1]], field[1], { report = function(_, text)
-                entry.wrong(name, text)
+                wrong(name, text)
             end })
         end
     end

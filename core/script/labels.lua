@@ -7,8 +7,9 @@
 -- as `labels` of the configuration,
 --   { sets = { { set, service = "web" (absent: it serves nothing), port, network, weight, max_connections,
 --     capacity, tags, verdicts = { { label, value, verdict = "used" | "wrong" | "unused", text } } } } }
--- A wrong label loses its route, or its service when it is not of a route; files and other services never
--- hear of it. Who may start containers is no operator of ours: label_read.lua says what they may set.
+-- A wrong label loses its route, its container when it is of that alone, else its service; files and other
+-- services never hear of it. Who may start containers is no operator of ours: label_read.lua says what they
+-- may set.
 local check = require "script.check"
 local reading = require "script.label_read"
 local service_types = require "script.service"
@@ -368,6 +369,8 @@ local function settle_verdicts(entry)
         local route = entry.route_of and entry.route_of[name]
         if route and route.bad then
             say(entry, name, "unused", "another label of this route is wrong")
+        elseif service and entry.unfit then
+            say(entry, name, "unused", "another label of this container is wrong")
         elseif not service then
             say(entry, name, "unused", entry.service and "what is wrong keeps its service from being made" or
                 "it has no service")
@@ -379,7 +382,7 @@ local function settle_verdicts(entry)
     for _, name in ipairs(check.sorted_keys(entry.verdicts)) do
         out[#out + 1] = entry.verdicts[name]
     end
-    return out, service
+    return out, not entry.unfit and service
 end
 
 -- When all steps have run: services whose policies refused go, and each label gets its verdict.

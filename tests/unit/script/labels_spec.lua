@@ -281,6 +281,25 @@ describe("labels", function()
         assert.equal('wrong: expected a duration such as "30s", got "soon"', verdicts["health.interval"])
     end)
 
+    it("name their service where the container's name is none", function()
+        local name = ("x"):rep(70)
+        local _, verdicts = load { set(name, { ["route.host"] = "a.example" }) }
+        assert.equal("wrong: bad name: is longer than 63 bytes", verdicts[1].service)
+        local services = load { set(name, { ["route.host"] = "a.example", service = "x" }) }
+        assert.is_table(services.x)
+    end)
+
+    it("that are wrong of a container alone keep it out, and its service not", function()
+        local services, verdicts, config = load {
+            set("a-1", { ["route.host"] = "a.example", port = "http" }, { service = "web" }),
+            set("a-2", { ["route.host"] = "a.example", port = "80" }, { service = "web" }),
+        }
+        assert.is_table(services.web)
+        assert.is_nil(config.labels.sets[1].service) -- and not reached at a port that nobody named
+        assert.equal("web", config.labels.sets[2].service)
+        assert.equal("unused: another label of this container is wrong", verdicts[1]["route.host"])
+    end)
+
     it("need to be enabled, unless all are", function()
         local labels = { ["route.host"] = "shop.example" }
         local s = set("web", labels)
