@@ -294,7 +294,7 @@ function M.new(host, request)
                 sentence = sentence:sub(#prefix + 1) -- state_run's word for "no line is known"
             end
             sentence = sentence:gsub("^script/[%w_]+:%d+: ", "") -- our own place tells an operator nothing
-            if step.failed then
+            if step and step.failed then -- none has begun when memory was short for calling the first
                 step.failed(load, sentence)
             else
                 load.errors.add_sentence(sentence)
