@@ -218,7 +218,9 @@ int certificates_prepare(struct master *m, const struct cJSON *config, char **re
     struct certificates *k = m->certificates;
     char *warnings = NULL;
     certificates_abort(m);
-    int rc = certificates_load(config, NULL, &k->candidate, &warnings, reterr);
+    /* Nobody asked for a reload that labels want: a file that is half written is no reason to refuse their containers. */
+    const struct certificates_set *before = m->reload.by_labels ? k->set : NULL;
+    int rc = certificates_load(config, before, &k->candidate, &warnings, reterr);
     if (!rc) {
         log_lines(LOG_WARN, "certificate", warnings);
         k->candidate_seen = look(k->candidate);

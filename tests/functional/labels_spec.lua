@@ -1,5 +1,6 @@
 -- Labelled containers on an engine that does what a spec says: gaps, contradictions, restarts. Real containers
 -- are in tests/live/labels_spec.lua.
+local certificates = require "certificates"
 local json = require "dkjson"
 local tidegate = require "tidegate"
 
@@ -289,6 +290,20 @@ describe("labelled containers", function()
         end)
         assert.is_true(json.decode(e:ask("counts").body).lists - lists < 10)
         assert.equal(generation, t:status().generation)
+    end))
+
+    it("come also while a file of a certificate is half written: that is nobody's reload", tidegate.test(function(t)
+        local e = engine(t)
+        local s = certificates.new(t.dir .. "/tls")
+        local shop = s:make { file = "shop", names = { "shop.example" } }
+        start(t, [[service "shop" { backends = { "127.0.0.1:9" }, route = { listen = "https://127.0.0.1:@PORT2@",
+            tls = { certificate = "tls/shop.pem", key = "tls/shop.key" } } }]])
+        certificates.write(shop.key, "half")
+        t:wait_log "the certificate that was read before goes on"
+        e:run("a", { ["route.host"] = "a.example" })
+        wait_status(t, 200, "a.example")
+        assert.equal(shop.serial, certificates.shown("127.0.0.1:" .. t:port "PORT2", "shop.example").serial)
+        assert.equal(1, t:cli("reload").code) -- an operator's is refused
     end))
 
     it("cannot take what another has: one address, one route", tidegate.test(function(t)
