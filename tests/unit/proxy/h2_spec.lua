@@ -360,6 +360,42 @@ describe("proxy, HTTP/2", function()
         assert.is_true(c:alive())
     end)
 
+    it("begins with a connection's first bytes, or not at all", function()
+        w = proxied.start {}
+        local c = w:client()
+        c:get "/"
+        w:accept(1):ok "first"
+        assert.equal(200, (c:answer()))
+        c:send(h2.PREFACE)
+        assert.equal(505, (c:answer()))
+    end)
+
+    it("answers a request whose body does not come, and goes on with others", function()
+        w = proxied.start { route = { client_timeout_ms = 200 } }
+        local c = client()
+        c:headers(1, h2.request("POST", "/"), 0)
+        local u = w:accept(1)
+        u:read_head()
+        c:data(1, "some")
+        assert.equal("4\r\nsome\r\n", u:read(9))
+        local a = c:answer(1)
+        assert.equal(408, a.status)
+        assert.is_true(u:closed())
+        assert.is_true(c:alive())
+    end)
+
+    it("passes the longest head of an answer on", function()
+        w = proxied.start {}
+        local c = client()
+        c:get(1)
+        local u = w:accept(1)
+        u:read_head()
+        local long = ("~"):rep(15000) -- 13 bits each in Huffman's code: goes as it is
+        u:ok("fine", "X-Long: " .. long .. "\r\n")
+        local a = c:answer(1)
+        assert.same({ 200, long, "fine" }, { a.status, a.fields["x-long"], a.body })
+    end)
+
     it("waits in the queue, and leaves it when the stream is cancelled", function()
         w = proxied.start { backend = { max_connections = 1 }, route = { more = { queue = { limit = 10, timeout_ms = 4000 } } } }
         local c = client()
