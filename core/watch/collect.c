@@ -38,8 +38,9 @@ struct plan {
     char *paths[COLLECT_ENDPOINTS]; /* NULL = not asked for */
     uint32_t interval_ms, timeout_ms;
     uint64_t max_body, max_samples;
-    bool http2;       /* the service speaks it */
-    uint64_t version; /* of the collector when it last changed */
+    bool http2, https; /* the service speaks it, */
+    struct cJSON *tls; /* and is checked as it says (`upstream_tls`); may be NULL */
+    uint64_t version;  /* of the collector when it last changed */
 };
 
 struct target {
@@ -168,6 +169,7 @@ static void collect_free(struct collect *c)
         for (int i = 0; i < COLLECT_ENDPOINTS; i++) {
             mem_free(p->paths[i]);
         }
+        json_free(p->tls);
         mem_free(p->service);
         mem_free(p);
     }
@@ -329,8 +331,18 @@ static void ask(struct target *t, uint64_t now_ms)
     static const char unix_prefix[] = "unix:";
     bool page = t->endpoint == COLLECT_PROMETHEUS;
     bool on_unix = str_starts(str_of(t->address), unix_prefix);
-    char *url =
-        mem_printf("http://%s%s", on_unix ? "localhost" : t->address, t->plan->paths[t->endpoint]);
+    const struct plan *plan = t->plan;
+    const char *name = plan->https && !on_unix ? json_str(plan->tls, "name", NULL) : NULL;
+    const struct net_tls tls = {.ca = json_str(plan->tls, "ca", NULL),
+                                .certificate = json_str(plan->tls, "certificate", NULL),
+                                .key = json_str(plan->tls, "key", NULL),
+                                .skip_verify = !json_bool(plan->tls, "verify", true)};
+    const char *port = name ? strrchr(t->address, ':') : NULL;
+    char *url = mem_printf("%s://%s%s%s", plan->https ? "https" : "http",
+                           on_unix ? "localhost"
+                           : name  ? name
+                                   : t->address,
+                           port ? port : "", plan->paths[t->endpoint]);
     struct net_request request = {
         .url = url,
         .unix_path = on_unix ? t->address + sizeof unix_prefix - 1 : NULL,
@@ -338,7 +350,9 @@ static void ask(struct target *t, uint64_t now_ms)
         .connect_timeout_ms = t->plan->timeout_ms,
         .timeout_ms = t->plan->timeout_ms,
         .body_limit = t->plan->max_body,
-        .http2 = t->plan->http2,
+        .http2 = plan->http2,
+        .tls = plan->https ? &tls : NULL,
+        .connect_to = name ? t->address : NULL,
         .on_head = page ? on_head : NULL,
         .on_data = page ? on_data : NULL,
     };
@@ -409,7 +423,11 @@ static void plan_apply(struct collect *c, const struct cJSON *service)
         p->service = mem_copy(name);
         (void)map_put(&c->plans, name, p);
     }
-    p->http2 = str_same(json_str(service, "protocol", NULL), "h2c");
+    const char *protocol = json_str(service, "protocol", "http");
+    p->http2 = str_same(protocol, "h2c") || str_same(protocol, "h2");
+    p->https = str_same(protocol, "https") || str_same(protocol, "h2");
+    json_free(p->tls);
+    p->tls = json_copy(json_get(service, "upstream_tls"));
     if (plan_reads(p, json_get(service, "collect"))) {
         p->version = c->version;
     }

@@ -156,6 +156,7 @@ end)
 describe("TLS to backends", function()
     local OUTER = [[
 service "outer" { backends = { "127.0.0.1:@PORT@" }, protocol = "https", @UPSTREAM@
+  collect = { health = "/health", interval = "100ms" },
   health_check = { http = "/health", interval = "100ms" }, route = { listen = "127.0.0.1:@PORT3@" } }
 ]]
     local function start(t, upstream, check)
@@ -177,6 +178,10 @@ service "outer" { backends = { "127.0.0.1:@PORT@" }, protocol = "https", @UPSTRE
         for _ = 1, 10 do
             assert.equal(200, t:get("/", { port = t:port "PORT3" }).status)
         end
+        t:wait("what it tells of itself", function()
+            local health = t:ask("metrics", "outer").metrics.health
+            return health and health.collected == 1
+        end)
     end))
 
     it("is refused for strangers, and says what helps", tidegate.test(function(t)
