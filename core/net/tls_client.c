@@ -4,7 +4,6 @@
  * is for. The last session of each backend is kept and offered to it again. */
 #include "net/tls_private.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -135,16 +134,10 @@ void tls_client_unref(struct tls_client *c)
     mem_free(c);
 }
 
-static bool is_address(const char *host)
-{
-    unsigned char bytes[16]; /* of an IPv6 address */
-    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
-}
-
 int tls_client_begin(struct tls *t)
 {
     struct tls_client *c = t->client;
-    bool address = is_address(t->name);
+    bool address = tls_is_address(t->name);
     X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
     int ok = address ? X509_VERIFY_PARAM_set1_ip_asc(param, t->name)
                      : X509_VERIFY_PARAM_set1_host(param, t->name, 0) &&

@@ -4,6 +4,7 @@
  * what cannot be used at all. */
 #include "net/tls_private.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -40,6 +41,12 @@ static BIO *reader(const char *pem)
 static X509 *next_certificate(BIO *from)
 {
     return from ? PEM_read_bio_X509(from, NULL, no_password, NULL) : NULL;
+}
+
+bool tls_is_address(const char *host)
+{
+    unsigned char bytes[16]; /* of an IPv6 address */
+    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
 unsigned char *tls_base64(const char *text, size_t *ret_len)

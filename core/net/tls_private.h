@@ -82,6 +82,7 @@ STACK_OF(X509_NAME) * tls_trust_names(const char *pem);
 /* Decoded bytes; NULL when it is no base64. The caller owns them: mem_free. */
 unsigned char *tls_base64(const char *text, size_t *ret_len);
 void tls_digest(const void *bytes, size_t len, unsigned char ret_digest[TLS_DIGEST_BYTES]);
+bool tls_is_address(const char *host);
 /* What OpenSSL complained of first, and forgets it. Static. */
 const char *tls_complaint(void);
 

@@ -182,7 +182,8 @@ static int on_name(SSL *ssl, int *alert, void *arg)
     struct tls *t = SSL_get_app_data(ssl);
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     bool acme = t->offers_acme;
-    if (!name) {
+    /* An address is no name, though some clients send it as one. */
+    if (!name || tls_is_address(name)) {
         t->choice = s->first;
         return SSL_TLSEXT_ERR_NOACK;
     }

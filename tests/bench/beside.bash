@@ -2,7 +2,7 @@
 #
 # Wants: $dir, a directory of the run; port[NAME] of each proxy, and $scheme (http or https). Sets: pid[NAME], the
 # process that proxies. Core 0 is for proxies, core 1 for wrk and backends.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2004
 scheme=${scheme:-http}
 
 pids=()

@@ -17,6 +17,7 @@
 # one, so that what the machine does beside meets all; see table.lua for what is printed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck disable=SC2034 # of beside.bash
 rounds=${1:-6} period=${2:-2} figures=${3:-.}
 build=$PWD/${TIDEGATE_BUILD:-build/release}
 bench=$PWD/tests/bench
@@ -49,18 +50,8 @@ if [ "${TIDEGATE_BENCH_NETWORK:-}" != host ]; then
     sysctl -qw net.ipv4.tcp_congestion_control=reno || true
 fi
 
-pids=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [ -d "$dir/files" ]; then umount "$dir/files" 2>/dev/null || true; fi
-}
-trap cleanup EXIT
-die() {
-    echo "proxy bench: $*" >&2
-    tail -n 5 "$dir"/*.log >&2
-    exit 1
-}
+# shellcheck source=/dev/null
+. "$bench/beside.bash"
 
 base=$((10000 + $$ % 20000)) # below the ports that the kernel gives to clients
 backends=($((base + 1)) $((base + 2)) $((base + 3)))
@@ -189,34 +180,6 @@ LUA
 
 # ---- processes ----------------------------------------------------------------------------------
 
-# start CORE NAME COMMAND...: in the background; the process is $started
-start() {
-    local core=$1 name=$2
-    shift 2
-    taskset -c "$core" "$@" >"$dir/$name.log" 2>&1 &
-    started=$!
-    pids+=("$started")
-}
-# answers PORT: comes back when it does
-answers() {
-    for _ in $(seq 100); do
-        curl -fso /dev/null --max-time 2 "http://127.0.0.1:$1/" && return
-        sleep 0.1
-    done
-    return 1
-}
-# up NAME [ARGUMENT of pgrep...]: waits, and remembers which of its processes proxies
-up() {
-    local name=$1 sockets
-    shift
-    answers "${port[$name]}" || die "$name does not answer"
-    pid[$name]=$started
-    if [ $# -gt 0 ]; then pid[$name]=$(pgrep -P "$started" "$@"); fi
-    case "${pid[$name]}" in *[!0-9]*) die "$name: one process is wanted, not ${pid[$name]}" ;; esac
-    sockets=$(ss -Hltn "sport = :${port[$name]}" | wc -l)
-    [ "$sockets" = 1 ] || die "$name: $sockets sockets listen on port ${port[$name]}"
-}
-
 start 1 backend nginx -c "$dir/backend.conf" -g 'daemon off;' -p "$dir"
 for at in "${backends[@]}"; do answers "$at" || die "backend $at does not answer"; done
 for name in tidegate tidegate-spin; do
@@ -245,38 +208,6 @@ for name in tidegate "${peers[@]}" haproxy-splice nginx-unbuffered; do
 done
 
 # ---- figures ------------------------------------------------------------------------------------
-
-# note SCENARIO PROXY VALUE
-note() { printf '%s\t%s\t%s\n' "$@" >>"$dir/figures"; }
-
-wanted() { [[ $1 =~ $figures ]]; }
-
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
-
-# wrk_run PROXY CONNECTIONS SECONDS PATH [WRK-OPTION...]: into $dir/wrk; requests that failed are counted
-wrk_run() {
-    local name=$1 connections=$2 seconds=$3 path=$4 failed
-    shift 4
-    timeout $((seconds + 20)) taskset -c 1 wrk -t1 -c"$connections" -d"${seconds}s" --timeout 10s --latency "$@" \
-        "http://127.0.0.1:${port[$name]}$path" >"$dir/wrk" || die "wrk failed at $name"
-    requests=$(awk '/requests in/ { print $1 }' "$dir/wrk")
-    failed=$(awk '/Non-2xx/ { n += $NF } /Socket errors/ { gsub(",", ""); n += $4 + $6 + $8 + $10 } END { print n + 0 }' "$dir/wrk")
-    [ "${requests:-0}" -gt 0 ] || die "no requests through $name"
-    if [ "$failed" != 0 ]; then note "requests that failed" "$name" "$failed"; fi
-}
-
-# cpu SCENARIO CONNECTIONS PATH PROXIES [WRK-OPTION...]: microseconds of CPU a request
-cpu() {
-    local scenario=$1 connections=$2 path=$3 names=$4 name before after
-    shift 4
-    wanted "$scenario" || return 0
-    for name in $names; do
-        before=$(cpu_ns "${pid[$name]}")
-        wrk_run "$name" "$connections" "$period" "$path" "$@"
-        after=$(cpu_ns "${pid[$name]}")
-        note "$scenario" "$name" "$(awk -v ns=$((after - before)) -v n="$requests" 'BEGIN { printf "%.3f", ns / n / 1000 }')"
-    done
-}
 
 # Many short turns, since what disturbs one connection comes in bursts.
 latency() {
@@ -311,6 +242,7 @@ syscalls() {
             echo "proxy bench: strace counts nothing of $name: may it trace other processes?" >&2
             return
         fi
+        # shellcheck disable=SC2154 # of wrk_run
         note "$scenario" "$name" "$(awk -v calls="$calls" -v n="$requests" 'BEGIN { printf "%.2f", calls / n }')"
     done
 }
