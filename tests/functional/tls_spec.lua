@@ -1,6 +1,7 @@
 -- TLS with the real binary and real clients (curl, openssl): versions, names, resumption, certificates of clients, what is
 -- no TLS, slow handshakes; and TLS to backends, which here are another listener of the same daemon.
 local certificates = require "certificates"
+local readme = require "readme"
 local socket = require "socket"
 local tidegate = require "tidegate"
 
@@ -184,6 +185,17 @@ service "outer" { backends = { "127.0.0.1:@PORT@" }, protocol = "https", @UPSTRE
         end)
     end))
 
+    it("carries HTTP/2 by ALPN", tidegate.test(function(t)
+        store(t)
+        OUTER = OUTER:gsub('"https"', '"h2"')
+        start(t, 'ca = "tls/certificate-1.pem", name = "shop.example"')
+        OUTER = OUTER:gsub('"h2"', '"https"')
+        t:wait("the one in front", function()
+            return t:of("outer").up == 1
+        end)
+        assert.equal(200, t:get("/", { port = t:port "PORT3" }).status)
+    end))
+
     it("is refused for strangers, and says what helps", tidegate.test(function(t)
         store(t)
         start(t, 'name = "shop.example"', "false")
@@ -192,6 +204,18 @@ service "outer" { backends = { "127.0.0.1:@PORT@" }, protocol = "https", @UPSTRE
             return answer and answer.status == 502
         end)
         t:wait_log "name its authority: upstream_tls = { ca ="
+    end))
+
+    it("is configured as the README has it", tidegate.test(function(t)
+        local s = store(t)
+        local inside = s:authority("Inside", nil, { file = "inside" })
+        assert.equal(t.dir .. "/tls/inside.pem", inside.certificate)
+        s:authority("People", nil, { file = "people" })
+        for i, text in ipairs(readme.configurations "TLS") do
+            local path = t:write(("tls/readme-%d.lua"):format(i), text)
+            local result = t:cli("check", path)
+            assert.equal(0, result.code, result.err .. text)
+        end
     end))
 
     it("is told of in `check` when a file is no good", tidegate.test(function(t)
