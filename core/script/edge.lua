@@ -1,6 +1,7 @@
 -- edge.lua: the types of schema_edge.lua: what a route does to requests and answers, in the words of
 -- core/edge/edge.h.
 local check = require "script.check"
+local inner = require "script.inner"
 local schema = require "script.schema_edge"
 local values = require "script.values"
 require "script.edge_browser"
@@ -261,45 +262,23 @@ end
 
 -- What an inner route has of the one that it belongs to: all but the steps, which it shares.
 local function inner_route(r, service, place, number)
-    local copy = {}
-    for key, value in next, r do
-        copy[key] = value
-    end
-    for _, field in ipairs(schema.route) do
-        copy[field[1]] = nil
-    end
-    copy.path_change = nil
+    local copy = inner.copy(r, schema.route, { "path_change" })
     copy.inner = { service = service.name, place = place, canary = number }
     return copy
-end
-
-local function wrong_canary(to, own)
-    if to == own then
-        return "is the route's own service: name another one"
-    elseif to.source == "image" and #(to.ports or {}) == 0 then
-        return ('needs a port of the instances of "%s": ports = { "8080" } there'):format(to.name)
-    elseif to.source == "backends" and #to.backends == 0 and not to.labelled then
-        return ('"%s" has no backends: its routes answer by themselves'):format(to.name)
-    end
 end
 
 -- Gives the services that canaries name an inner route each. `list`: of each route that has some
 -- { service =, route =, place =, path =, ctx = }; `services`: all of them, checked.
 function M.canaries(list, services)
-    local by_name, names = {}, {}
-    for _, service in ipairs(services) do
-        by_name[service.name] = service
-        names[#names + 1] = service.name
-    end
+    local find = inner.finder(services)
     for _, entry in ipairs(list) do
         local several = #entry.route.canary.services > 1
         for i, c in ipairs(entry.route.canary.services) do
             local at = check.joined(entry.path, "canary")
             at = check.joined(several and check.joined(at, i) or at, "service")
-            local to = by_name[c.service]
-            local wrong = to and wrong_canary(to, entry.service)
-            if c.service and not to then
-                wrong = check.unknown(c.service, names, ('service "%s"'):format(c.service))
+            local to, wrong
+            if c.service then
+                to, wrong = find(c.service, entry.service)
             end
             if wrong then
                 entry.ctx.report(at, wrong)

@@ -1,5 +1,6 @@
 -- guarding.lua: the types of schema_guarding.lua: who is let through a route.
 local check = require "script.check"
+local inner = require "script.inner"
 local values = require "script.values"
 
 local M = {}
@@ -150,52 +151,27 @@ end
 
 -- What of a route is about its own clients, and not about requests of ours.
 local NOT_INNER = { "canary", "sticky", "request_headers", "max_body_bytes", "min_body_rate", "tls", "at",
-    "max_connections_per_client", "methods", "headers" }
+    "max_connections_per_client", "methods", "headers", "answer_headers", "path_change", "shadow" }
 
 -- A route of `to` that only requests of ours take; its host is the label of its figures.
 local function inner_route(entry, purpose, settings)
-    local copy = {}
-    for key, value in next, entry.route do
-        copy[key] = value
-    end
-    for _, field in ipairs(M.steps) do
-        copy[field[1]] = nil
-    end
-    for _, key in ipairs(NOT_INNER) do
-        copy[key] = nil
-    end
-    copy.answer_headers, copy.path_change, copy.shadow = nil, nil, nil
+    local copy = inner.copy(entry.route, M.steps, NOT_INNER)
     copy.at = entry.route.at
     copy.host, copy.max_retries, copy.total_timeout_ms = purpose, 1, settings.timeout_ms
     copy.inner = { service = entry.service.name, place = entry.place, purpose = purpose }
     return copy
 end
 
-local function wrong_service(to, own)
-    if to == own then
-        return "is the route's own service: name another one"
-    elseif to.source == "image" and #(to.ports or {}) == 0 then
-        return ('needs a port of the instances of "%s": ports = { "8080" } there'):format(to.name)
-    elseif to.source == "backends" and #to.backends == 0 and not to.labelled then
-        return ('"%s" has no backends: its routes answer by themselves'):format(to.name)
-    end
-end
-
 -- Gives the services that forward_auth and mirror name a route for every route that names them. `list` and
 -- `services` as in edge.canaries.
 function M.inner_routes(list, services)
-    local by_name, names = {}, {}
-    for _, service in ipairs(services) do
-        by_name[service.name] = service
-        names[#names + 1] = service.name
-    end
+    local find = inner.finder(services)
     for _, entry in ipairs(list) do
         for _, purpose in ipairs { "forward_auth", "mirror" } do
             local settings = entry.route[purpose]
-            local to = settings and settings.service and by_name[settings.service]
-            local wrong = to and wrong_service(to, entry.service)
-            if settings and settings.service and not to then
-                wrong = check.unknown(settings.service, names, ('service "%s"'):format(settings.service))
+            local to, wrong
+            if settings and settings.service then
+                to, wrong = find(settings.service, entry.service)
             end
             if wrong then
                 entry.ctx.report(check.joined(entry.path, purpose .. ".service"), wrong)
