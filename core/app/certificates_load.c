@@ -406,6 +406,36 @@ static void read_client_ca(struct load *l, struct certificates_listener *li,
     buf_free(&pem);
 }
 
+/* Whether it is a server's own certificate, trusted as it is. */
+static bool is_self_signed(const struct buf *pem)
+{
+    struct certificate *c = NULL;
+    char *why = NULL;
+    bool is = !certificate_new(buf_str(pem), pem->len, &c, &why) && c->self_signed;
+    certificate_free(c);
+    mem_free(why);
+    return is;
+}
+
+/* What an ACME authority's own https is checked with: read by who asks it, so it is only looked at. */
+static void check_acme(struct load *l, const struct cJSON *acme)
+{
+    const char *path = json_str(acme, "ca", NULL);
+    struct buf pem;
+    char *why = NULL;
+    if (!path) {
+        return;
+    }
+    int rc = read_file(l, path, false, &pem, &why);
+    rc = rc ? rc : certificate_authorities(buf_str(&pem), pem.len, &why);
+    if (rc < 0 && !is_self_signed(&pem)) {
+        note(l->before ? &l->warnings : &l->errors, json_str(acme, "at", ""), path, why);
+        why = NULL;
+    }
+    mem_free(why);
+    buf_free(&pem);
+}
+
 /* All that it had is gone: it goes on with what it had. */
 static void keep_entries(struct load *l, struct certificates_listener *li)
 {
@@ -515,6 +545,7 @@ int certificates_load(const struct cJSON *config, const struct certificates_set 
         add_listener(&l, end, spec);
         end = &(*end)->next;
     }
+    check_acme(&l, json_path(config, "cluster.acme"));
     const struct certificates_reader with = {&l, on_read, on_bad, before};
     certificates_upstreams_load(config, &with, &l.set->upstreams);
     int rc = l.errors.len ? -EINVAL : 0;

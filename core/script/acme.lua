@@ -28,7 +28,7 @@ function M.cluster(given, history, ctx)
             .. "service, which " .. given.directory .. " names: read them and write agree = true")
     end
     if given then
-        given.agree = nil
+        given.agree, given.at = nil, ctx.place "acme"
     end
 end
 

@@ -19,7 +19,7 @@
  *     "policy_errors": { "limit": 5, "window_ms": 600000 },      so many of one policy in quarantine it; 0 = never
  *     "history": { "enabled": true, "days": 14, "bytes": 2147483648, "rollup_days": 90 },
  *     "metrics": { "max_series": 2000, "max_values": 100 },
- *     "acme"?: { "email"?: "ops@shop.example", "directory": "https://...", "ca"?: "/abs", "challenge": "http-01" | "tls-alpn-01", "retry_ms": 60000 },
+ *     "acme"?: { "email"?: "ops@shop.example", "directory": "https://...", "ca"?: "/abs", "challenge": "http-01" | "tls-alpn-01", "retry_ms": 60000, "at" },
  *     "docker": { "host": "" (= $DOCKER_HOST, else unix:///var/run/docker.sock), "network": "", "publish": false,
  *                 "tls": { "ca": "", "certificate": "", "key": "" } },
  *     "labels"?: { "prefix": "tidegate", "network": "", "listen": ["0.0.0.0:80"], "hosts": [], "exposed_by_default": false } },

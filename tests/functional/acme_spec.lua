@@ -82,6 +82,20 @@ describe("certificates by ACME", function()
         end
     end))
 
+    it("want a root that can be read", tidegate.test(function(t)
+        local ca = { directory = "https://127.0.0.1:1/dir", ca = t.dir .. "/roots.pem" }
+        configure(t, ca)
+        local function check()
+            local result = t:cli("check", t.dir .. "/tidegate.lua")
+            return result.code == 0 and "" or result.err
+        end
+        assert.matches("tidegate.lua:2: " .. ca.ca:gsub("%p", "%%%0") .. ": is not there: ", check())
+        t:write("roots.pem", "nothing of use")
+        assert.matches("tidegate.lua:2: .*/roots.pem: has no certificate", check())
+        os.execute(("cp %s %s"):format(certificates.new(t.dir .. "/tls"):authority("Root").certificate, ca.ca))
+        assert.equal("", check())
+    end))
+
     it("are got by http-01, one a host, and a restart asks for none again", test(function(t)
         local ca = pebble.start(t, { http = t:port "PORT", nonces = 50 })
         configure(t, ca, "", '{ listen = "https://127.0.0.1:@PORT2@", host = "www.shop.example", tls = { acme = true } },')

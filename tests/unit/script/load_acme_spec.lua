@@ -31,14 +31,14 @@ describe("script_load, ACME", function()
         assert.same({ { certificate = "/d.pem", key = "/d.pem", at = "tidegate.lua:7" }, { acme = "d.example", at = "tidegate.lua:7" } },
             config.tls[2].sources)
         assert.same({ email = "ops@shop.example", directory = "https://acme-v02.api.letsencrypt.org/directory", challenge = "http-01",
-            retry_ms = 60000 }, config.cluster.acme)
+            retry_ms = 60000, at = "tidegate.lua:1" }, config.cluster.acme)
     end)
 
     it("takes another authority with its own root", function()
         local config = load(ROUTE, CLUSTER:format(', directory = "https://ca.shop.example:14000/dir", ca = "roots.pem", '
             .. 'challenge = "tls-alpn-01", retry = "5m"'))
         assert.same({ email = "ops@shop.example", directory = "https://ca.shop.example:14000/dir", ca = config.directory .. "/roots.pem",
-            challenge = "tls-alpn-01", retry_ms = 300000 }, config.cluster.acme)
+            challenge = "tls-alpn-01", retry_ms = 300000, at = "tidegate.lua:1" }, config.cluster.acme)
         assert.is_nil(load('{ listen = ":80" }', "").cluster.acme)
     end)
 
