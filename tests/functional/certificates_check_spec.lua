@@ -3,29 +3,8 @@ local certificates = require "certificates"
 local readme = require "readme"
 local tidegate = require "tidegate"
 
-local CONFIG = [[
-cluster { id = "@ID@", engine = "process", workers = 2, admin = false }
-service "shop" { backends = { "127.0.0.1:9" },
-  route = { listen = "https://127.0.0.1:@PORT@", host = "shop.example",
-    tls = { certificate = "tls/shop.pem", key = "tls/shop.key" @MORE@ } } }
-]]
-
--- Writes the configuration; `more` goes into its tls.
-local function configure(t, more, text)
-    return t:write("tidegate.lua", text or CONFIG, { MORE = more and ", " .. more or "" })
-end
-
--- A directory with a root and shop.pem of it.
-local function store(t)
-    local s = certificates.new(t.dir .. "/tls")
-    s.root = s:authority "Root"
-    s.shop = s:make { file = "shop", names = { "shop.example" }, by = s.root }
-    return s
-end
-
-local function chmod(mode, path)
-    assert(os.execute(("chmod %s '%s'"):format(mode, path)) == 0)
-end
+local CONFIG = certificates.CONFIG
+local configure, store, chmod = certificates.configure, certificates.shop, certificates.chmod
 
 -- `check` says just this; @DIR@ in it is our directory.
 local function check_says(t, code, text)

@@ -191,4 +191,30 @@ function M.shown(address, name, more)
     return { serial = lines:match "serial=(%x+)", subject = lines:match "subject=(.-)\n", text = text .. said }
 end
 
+-- ---- A service behind https, for functional specs ------------------------------------------------
+
+M.CONFIG = [[
+cluster { id = "@ID@", engine = "process", workers = 2, admin = false }
+service "shop" { backends = { "127.0.0.1:9" },
+  route = { listen = "https://127.0.0.1:@PORT@", host = "shop.example",
+    tls = { certificate = "tls/shop.pem", key = "tls/shop.key" @MORE@ } } }
+]]
+
+-- Writes that configuration, or `text`; `more` goes into its tls.
+function M.configure(t, more, text)
+    return t:write("tidegate.lua", text or M.CONFIG, { MORE = more and ", " .. more or "", ADMIN = t:port "ADMIN" })
+end
+
+-- The folder tls of a test with a root and its shop.pem.
+function M.shop(t)
+    local s = M.new(t.dir .. "/tls")
+    s.root = s:authority "Root"
+    s.shop = s:make { file = "shop", names = { "shop.example" }, by = s.root }
+    return s
+end
+
+function M.chmod(mode, path)
+    assert(os.execute(("chmod %s '%s'"):format(mode, path)) == 0)
+end
+
 return M

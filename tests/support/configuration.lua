@@ -72,4 +72,32 @@ function M.load(files, overrides, use, labelled)
     return M.load_path(M.write(files) .. "/tidegate.lua", overrides, use, labelled)
 end
 
+-- ---- One route ---------------------------------------------------------------------------------
+
+-- A configuration with one service and one route of these keys, as `load` gives it.
+function M.with_route(route, files)
+    files = files or {}
+    files["tidegate.lua"] = ([[
+service "web" {
+  backends = { "127.0.0.1:9" },
+  route = { listen = ":8080",
+    %s },
+}]]):format(route)
+    return M.load(files)
+end
+
+-- The route with these keys as it is taken, beside other files.
+function M.route(text, files)
+    local config, why = M.with_route(text, files)
+    assert(config, why)
+    return config.services[1].routes[1]
+end
+
+-- Nothing is taken, and this sentence tells why, with the keys' file and line.
+function M.route_refused(text, sentence, files)
+    local config, why = M.with_route(text, files)
+    assert(config == nil, "was taken: " .. text)
+    assert(why:find(sentence, 1, true) and why:find("tidegate.lua:4: ", 1, true), why)
+end
+
 return M

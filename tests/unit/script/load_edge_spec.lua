@@ -1,30 +1,7 @@
 -- What routes may say of changing and answering requests, and what it becomes.
 local configuration = require "configuration"
 local load = configuration.load
-
-local function with(route, files)
-    files = files or {}
-    files["tidegate.lua"] = ([[
-service "web" {
-  backends = { "127.0.0.1:9" },
-  route = { listen = ":8080",
-    %s },
-}]]):format(route)
-    return load(files)
-end
-
-local function route(text, files)
-    local config, why = with(text, files)
-    assert.is_not_nil(config, why)
-    return config.services[1].routes[1]
-end
-
-local function refused(text, sentence, files)
-    local config, why = with(text, files)
-    assert.is_nil(config, "was taken: " .. text)
-    assert.truthy(why:find(sentence, 1, true), why)
-    assert.truthy(why:find("tidegate.lua:4: ", 1, true), why)
-end
+local route, refused = configuration.route, configuration.route_refused
 
 describe("script_load, the edge", function()
     after_each(configuration.clean)

@@ -1,30 +1,7 @@
 -- What routes may say of who is let through, and what it becomes.
 local configuration = require "configuration"
 local load = configuration.load
-
-local function with(route, files)
-    files = files or {}
-    files["tidegate.lua"] = ([[
-service "web" {
-  backends = { "127.0.0.1:9" },
-  route = { listen = ":8080",
-    %s },
-}]]):format(route)
-    return load(files)
-end
-
-local function route(text, files)
-    local config, why = with(text, files)
-    assert.is_not_nil(config, why)
-    return config.services[1].routes[1]
-end
-
-local function refused(text, sentence, files)
-    local config, why = with(text, files)
-    assert.is_nil(config, "was taken: " .. text)
-    assert.truthy(why:find(sentence, 1, true), why)
-    assert.truthy(why:find("tidegate.lua:4: ", 1, true), why)
-end
+local route, refused = configuration.route, configuration.route_refused
 
 describe("script_load, who is let through", function()
     after_each(configuration.clean)
@@ -77,7 +54,7 @@ describe("script_load, who is let through", function()
         refused('basic_auth = { fil = "a" }', 'basic_auth.fil: unknown key: did you mean "file"?')
         refused([[basic_auth = { file = "a", realm = 'x"y' }]], "basic_auth.realm: expected a text without quotes", { a = BOB })
         refused("basic_auth = true", "basic_auth: expected a table")
-        local config, why = with('basic_auth = "users"', { users = "alice:secret\n" .. BOB .. "bob:{SHA}x\n" .. BOB .. "x\n" })
+        local config, why = configuration.with_route('basic_auth = "users"', { users = "alice:secret\n" .. BOB .. "bob:{SHA}x\n" .. BOB .. "x\n" })
         assert.is_nil(config)
         assert.truthy(why:find("users:1: this is no hash but a password in plain text", 1, true), why)
         assert.truthy(why:find("users:3: behind {SHA} there are 28 digits", 1, true), why)
