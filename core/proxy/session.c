@@ -253,7 +253,10 @@ void proxy_session_shut(struct session *s)
 
 int proxy_session_flush(struct session *s)
 {
-    return s->carrier ? s->carrier->flush(s) : flush(s->proxy, &s->conn, &s->out);
+    if (s->carrier) {
+        return s->carrier->flush(s);
+    }
+    return s->out ? flush(s->proxy, &s->conn, &s->out) : 1;
 }
 
 int proxy_upstream_send(struct upstream *u, const struct iovec *iov, int count)
