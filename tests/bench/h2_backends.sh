@@ -14,6 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5} period=${2:-2}
 build=$PWD/${TIDEGATE_BUILD:-build/release}
+bench=$PWD/tests/bench
 for program in haproxy nginx h2load nghttp nghttpd luajit; do
     command -v "$program" >/dev/null || { echo "h2 bench: $program is missing" >&2; exit 1; }
 done
@@ -28,17 +29,8 @@ fi
 dir=$TIDEGATE_BENCH_DIR
 [ "${TIDEGATE_BENCH_NETWORK:-}" = host ] || ip link set lo up
 
-pids=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-}
-trap cleanup EXIT
-die() {
-    echo "h2 bench: $*" >&2
-    tail -n 5 "$dir"/*.log >&2
-    exit 1
-}
+# shellcheck source=tests/bench/beside.bash
+. "$bench/beside.bash"
 
 base=$((10000 + $$ % 20000))
 backend=$base
@@ -88,32 +80,19 @@ http {
 }
 CFG
 
-# start CORE NAME COMMAND...: in the background; the process is $started
-start() {
-    local core=$1 name=$2
-    shift 2
-    taskset -c "$core" "$@" >"$dir/$name.log" 2>&1 &
-    started=$!
-    pids+=("$started")
-}
 # call PORT: whether one is answered as it should be
 call() {
     timeout 2 nghttp -v -d "$dir/call" -H 'content-type: application/grpc' -H 'te: trailers' \
         "http://127.0.0.1:$1/echo.Echo/Unary" >"$dir/got" 2>&1 && grep -aq ') grpc-status: 0' "$dir/got" &&
         grep -aq 'x\{100\}' "$dir/got"
 }
-up() {
-    local name=$1
-    shift
+# The proxies are asked as gRPC asks.
+answers() {
     for _ in $(seq 100); do
-        if call "${port[$name]}"; then
-            pid[$name]=$started
-            if [ $# -gt 0 ]; then pid[$name]=$(pgrep -P "$started" "$@"); fi
-            return
-        fi
+        call "$1" && return
         sleep 0.1
     done
-    die "$name does not answer calls"
+    return 1
 }
 
 start 1 backend nghttpd --no-tls -d "$dir/files" --trailer 'grpc-status: 0' -m 1000 "$backend"
@@ -124,8 +103,6 @@ start 0 haproxy haproxy -db -f "$dir/haproxy.cfg"
 up haproxy
 start 0 nginx nginx -c "$dir/nginx.conf" -g 'daemon off;' -p "$dir"
 up nginx -f worker
-
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
 # figure SCENARIO CONNECTIONS STREAMS
 figure() {
@@ -138,44 +115,14 @@ figure() {
         done_=$(awk '/^requests:/ { print $8 }' "$dir/h2load")
         failed=$(awk '/^requests:/ { print $10 + $12 }' "$dir/h2load")
         [ "${done_:-0}" -gt 0 ] || { cat "$dir/h2load" >&2; die "no calls through $name"; }
-        if [ "${failed:-0}" != 0 ]; then echo "h2 bench: $name failed $failed of $done_ calls" >&2; fi
-        printf '%s\t%s\t%s\n' "$1" "$name" "$(awk -v ns=$((after - before)) -v n="$done_" 'BEGIN { printf "%.3f", ns / n / 1000 }')"
+        if [ "${failed:-0}" != 0 ]; then note "requests that failed" "$name" "$failed"; fi
+        note "$1" "$name" "$(awk -v ns=$((after - before)) -v n="$done_" 'BEGIN { printf "%.3f", ns / n / 1000 }')"
     done
 }
 
+: >"$dir/figures"
 for _ in $(seq "$rounds"); do
-    figure "calls, 8 connections, 10 streams" 8 10
-    figure "calls, 64 connections, 1 stream" 64 1
-done >"$dir/figures"
-# Medians, and tidegate's by each other's of the same round, of which the median again.
-luajit - "$dir/figures" <<'LUA'
-local of, order = {}, {}
-for line in io.lines(arg[1]) do
-    local scenario, proxy, value = line:match "^([^\t]+)\t([^\t]+)\t([%d.]+)$"
-    if not of[scenario] then
-        of[scenario] = {}
-        order[#order + 1] = scenario
-    end
-    of[scenario][proxy] = of[scenario][proxy] or {}
-    table.insert(of[scenario][proxy], tonumber(value))
-end
-local function median(values)
-    table.sort(values)
-    local middle = math.floor(#values / 2)
-    return #values % 2 == 1 and values[middle + 1] or (values[middle] + values[middle + 1]) / 2
-end
-for _, scenario in ipairs(order) do
-    local own, text = of[scenario].tidegate, ""
-    local ratios = {}
-    for _, proxy in ipairs { "haproxy", "nginx" } do
-        ratios[proxy] = {}
-        for i, value in ipairs(of[scenario][proxy]) do
-            ratios[proxy][i] = own[i] / value
-        end
-    end
-    for _, proxy in ipairs { "haproxy", "nginx" } do
-        text = text .. ("   %s %.2f, ratio %.2f"):format(proxy, median(of[scenario][proxy]), median(ratios[proxy]))
-    end
-    print(("%-34s us CPU a call: tidegate %.2f%s"):format(scenario, median(own), text))
-end
-LUA
+    figure "gRPC calls, 8 connections, 10 streams" 8 10
+    figure "gRPC calls, 64 connections, 1 stream" 64 1
+done
+luajit "$bench/table.lua" <"$dir/figures"

@@ -1,4 +1,4 @@
--- The table of proxy.sh and tls.sh: reads "scenario TAB proxy TAB value" lines on standard input.
+-- The table of proxy.sh, tls.sh, h2.sh and h2_backends.sh: reads "scenario TAB proxy TAB value" lines on standard input.
 -- A line a scenario and proxy: median, least and most of its values. The ratio is tidegate's value by the other's
 -- of the same turn, the median of all turns; the goal is what it, or for figures without peers the median,
 -- must not exceed.
@@ -31,6 +31,8 @@ local SCENARIOS = {
     { "h2c, 100 B, 1 stream, c=64", "us CPU a request", { nginx = 0.95 } },
     { "h2c, 10 KB, c=8", "us CPU a request", { nginx = 0.95 } },
     { "h2, 100 B, c=8", "us CPU a request", { nginx = 0.95 } },
+    { "gRPC calls, 8 connections, 10 streams", "us CPU a call", ratios(1, 1) },
+    { "gRPC calls, 64 connections, 1 stream", "us CPU a call", ratios(1, 1) },
     { "TLS 1.3, new connections", "us CPU a connection", { nginx = 1 } },
     { "TLS 1.3, resumed", "us CPU a connection", { nginx = 1 } },
     { "TLS keep-alive, 100 B, c=64", "us CPU a request", { haproxy = 0.95 } },
