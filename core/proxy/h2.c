@@ -136,6 +136,12 @@ static void run_turns(struct h2 *h2)
     }
 }
 
+/* Has no streams but such as are answered. */
+static bool unused(const struct h2 *h2)
+{
+    return h2->stream_count == h2->told;
+}
+
 static struct timeout *client_timeout(const struct session *s)
 {
     const struct port *port = s->listener->port;
@@ -162,7 +168,7 @@ static void rest(struct h2 *h2)
     } else if (h2->leaving == 1) {
         t = p->drain_timeout;
         h2->moved = false;
-    } else if (!h2->stream_count) {
+    } else if (unused(h2)) {
         t = client_timeout(s);
         h2->moved = false; /* PINGs keep no connection */
     }
@@ -178,7 +184,7 @@ static bool settle(struct h2 *h2, int rc)
         proxy_session_kill(s, true);
         return false;
     }
-    bool quiet = h2->failed || (h2->leaving > 1 && !h2->stream_count);
+    bool quiet = h2->failed || (h2->leaving > 1 && unused(h2));
     if ((quiet && rc) ||
         (!nghttp2_session_want_read(h2->ng) && !nghttp2_session_want_write(h2->ng))) {
         close_connection(h2);
@@ -311,7 +317,7 @@ void proxy_h2_drain(struct session *s)
 
 bool proxy_h2_idle(const struct session *s)
 {
-    return !s->h2->stream_count && !s->out;
+    return unused(s->h2) && !s->out;
 }
 
 void proxy_h2_timeout(struct session *s)

@@ -21,6 +21,7 @@ enum {
     H2_FRAME_BYTES = 9 + 16384,    /* the longest that goes out */
     H2_WINDOW_BYTES = 65535,       /* of a stream: what waits of its request at most */
     H2_CONNECTION_BYTES = 1 << 20, /* window of a connection; given back as bytes come */
+    H2_DROPPED_BYTES = 64 << 10,   /* of a request that was answered before: then it is reset */
     H2_FIELDS = LIMIT_FIELDS + 32  /* of an answer: the backend's, and ours */
 };
 
@@ -47,6 +48,7 @@ struct h2 {
     struct list turns;   /* those that something is to be done for */
     uint32_t stream_count;
     uint32_t orphans;      /* of them without a session: their last bytes wait */
+    uint32_t told;         /* of them answered, whose requests have not ended */
     char *to;              /* where frames are being gathered, */
     size_t len, size;      /* so many bytes so far, of so many */
     bool full;             /* the next frame did not fit */
@@ -73,6 +75,8 @@ struct h2_stream {
     struct block *in;        /* of its body, not yet read */
     struct block *out;       /* of the answer's, not yet in frames; trailers behind it */
     nghttp2_rcbuf *pseudo[H2_PSEUDOS];
+    struct conn told;     /* only its time-out: the answer has gone, the request has not ended */
+    uint32_t dropped;     /* of the request's body, that nobody waits for */
     uint32_t cookie_len;  /* at the end of head */
     uint32_t trailer_len; /* at the end of out */
     int32_t id;
@@ -124,8 +128,9 @@ void proxy_h2_stream_note(struct h2_stream *st);
 int proxy_h2_stream_data(struct h2_stream *st, struct str data);
 /* A part of a frame's payload goes out. */
 void proxy_h2_stream_took(struct h2_stream *st, size_t len);
-/* The frame that ends the answer went: what still comes of the request is not wanted. No sooner, as nghttp2 sends nothing more
- * on a stream that is to be reset. */
+/* Bytes of its body came that nobody wants any more. */
+void proxy_h2_stream_dropped(struct h2_stream *st, size_t len);
+/* The frame that ends the answer went: what still comes of the request is not wanted. */
 void proxy_h2_stream_told(struct h2_stream *st);
 /* Cuts it off; the connection is ending. */
 void proxy_h2_stream_end(struct h2_stream *st);

@@ -71,7 +71,6 @@ static bool in_order(struct h2 *h2, const nghttp2_frame_hd *hd)
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
 {
     struct h2 *h2 = arg;
-    (void)ng;
     h2->greeted = true;
     if (hd->type == NGHTTP2_HEADERS) {
         h2->continuations = 0;
@@ -89,6 +88,11 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     enum board_h2_flood kind = kind_of(hd);
+    const struct h2_stream *st =
+        kind == BOARD_H2_RESETS ? nghttp2_session_get_stream_user_data(ng, hd->stream_id) : NULL;
+    if (st && st->told.timeout) {
+        return 0; /* of what we answered before it ended: who has the answer says no more */
+    }
     return verdict(kind == BOARD_H2_FLOODS || proxy_h2_spend(h2, kind));
 }
 
@@ -171,7 +175,11 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     (void)flags;
     (void)arg;
     (void)nghttp2_session_consume_connection(ng, len);
-    if (!st || st->closed || (!st->session && !st->fresh)) {
+    if (!st || st->closed) {
+        return 0;
+    }
+    if (!st->session && !st->fresh) {
+        proxy_h2_stream_dropped(st, len);
         return 0;
     }
     if (proxy_h2_stream_data(st, (struct str){(const char *)data, len})) {

@@ -5,7 +5,10 @@
  * Invariants: a stream lives until nghttp2 has closed it, its session until it has told all or broken off: small answers that the
  * client's windows have room for leave no session waiting. The client may send another window of its request only for what its
  * session has read, which it does while nothing waits for the backend; the window of the connection is given back as bytes come,
- * so a stream that stands still holds up no other. Of an answer no more than one read of the backend waits here. */
+ * so a stream that stands still holds up no other. Of an answer no more than one read of the backend waits here. A stream that is
+ * answered before its request has ended is not reset at once: there are clients that drop the answer when the reset comes in
+ * the same packet. What still comes is thrown away, until it is too much or takes too long; such a stream holds no memory but its
+ * own, counts among those that a client may have, and keeps no connection. */
 #include "proxy/h2.h"
 
 #include <errno.h>
@@ -35,15 +38,25 @@ struct h2_stream *proxy_h2_stream_new(struct h2 *h2, int32_t id)
     st->h2 = h2;
     st->id = id;
     list_init(&st->turn);
+    proxy_conn_init(&st->told, CONN_TOLD, -1);
     list_append(&h2->streams, &st->node);
     h2->stream_count++;
     return st;
+}
+
+static void stop_told(struct h2_stream *st)
+{
+    if (st->told.timeout) {
+        proxy_timeout_stop(&st->told);
+        st->h2->told--;
+    }
 }
 
 static void destroy(struct h2_stream *st)
 {
     struct proxy *p = proxy_of(st);
     must(!st->session);
+    stop_told(st);
     proxy_h2_head_drop(st);
     proxy_block_give(p, &st->in);
     proxy_block_give(p, &st->out);
@@ -112,11 +125,44 @@ static ssize_t stream_recv(struct session *s, void *to, size_t size)
 
 /* ---- the answer -------------------------------------------------------------------------- */
 
+static void want_no_more(struct h2_stream *st)
+{
+    (void)nghttp2_submit_rst_stream(st->h2->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+    proxy_h2_due(st->h2);
+}
+
+void proxy_h2_stream_dropped(struct h2_stream *st, size_t len)
+{
+    st->dropped += (uint32_t)len;
+    if (st->dropped <= H2_DROPPED_BYTES) {
+        (void)nghttp2_session_consume_stream(st->h2->ng, st->id, len);
+        proxy_h2_due(st->h2);
+    } else if (st->told.timeout) {
+        stop_told(st);
+        want_no_more(st);
+    }
+}
+
 void proxy_h2_stream_told(struct h2_stream *st)
 {
-    if (!st->ended && !st->tunnel) {
-        (void)nghttp2_submit_rst_stream(st->h2->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+    st->h2->orphans -= st->orphan;
+    st->orphan = false;
+    if (st->ended || st->tunnel) {
+        return;
     }
+    if (st->dropped > H2_DROPPED_BYTES) {
+        want_no_more(st);
+    } else {
+        proxy_timeout_start(proxy_of(st), &st->told, proxy_of(st)->linger_timeout);
+        st->h2->told++;
+    }
+}
+
+void proxy_h2_told_timeout(struct conn *c)
+{
+    struct h2_stream *st = list_owner(c, struct h2_stream, told);
+    st->h2->told--; /* its time-out has been stopped */
+    want_no_more(st);
 }
 
 static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *to, size_t length, uint32_t *flags,
@@ -270,11 +316,16 @@ static void stream_over(struct session *s, bool reset)
     struct h2_stream *st = s->carried;
     st->session = NULL;
     if (st->closed) {
+        proxy_h2_due(st->h2); /* it may have been the last */
         destroy(st);
         return;
     }
     if (st->h2->ended) {
         return;
+    }
+    if (st->in) {
+        proxy_h2_stream_dropped(st, st->in->len - st->in->at);
+        proxy_block_give(s->proxy, &st->in);
     }
     if (reset || (st->tunnel && !st->ended)) {
         st->finished = true;

@@ -199,6 +199,7 @@ static void dispatch(struct proxy *p, const struct epoll_event *event)
         proxy_link_event(list_owner(c, struct link, conn));
         break;
     case CONN_DEADLINE:
+    case CONN_TOLD:
     case CONN_KINDS:
         break;
     }

@@ -59,6 +59,7 @@ enum conn_kind {
     CONN_UPSTREAM,
     CONN_LINK,
     CONN_DEADLINE, /* no socket: the end of an exchange's time */
+    CONN_TOLD,     /* no socket: a stream of HTTP/2 that was answered before its request ended */
     CONN_KINDS
 };
 

@@ -193,6 +193,8 @@ bool proxy_h2_begin(struct session *s, struct str bytes);
 /* Reads some; whether there may be more. */
 bool proxy_h2_step(struct session *s);
 void proxy_h2_timeout(struct session *s);
+/* What still comes of a request was waited for long enough. */
+void proxy_h2_told_timeout(struct conn *c);
 /* Tells the client to go elsewhere. */
 void proxy_h2_drain(struct session *s);
 bool proxy_h2_idle(const struct session *s);

@@ -84,6 +84,9 @@ static void fire(struct conn *c)
     case CONN_DEADLINE:
         proxy_exchange_deadline(list_owner(c, struct exchange, deadline));
         break;
+    case CONN_TOLD:
+        proxy_h2_told_timeout(c);
+        break;
     case CONN_UV:
     case CONN_LISTENER:
     case CONN_KINDS:
