@@ -239,6 +239,7 @@ void proxy_attempt_lost(struct exchange *ex)
     ex->failure = FAILURE_TIMEOUT;
     proxy_upstream_release(ex->up, false);
     proxy_hold_drop(ex);
+    proxy_block_give(proxy_of(ex), &ex->trailer);
     ex->answered = false;
     leave(ex);
     (void)attempt(ex, proxy_pick(ex));

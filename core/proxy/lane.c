@@ -66,6 +66,7 @@ static ssize_t on_read(nghttp2_session *http2, int32_t id, uint8_t *to, size_t s
         proxy_session_soon(ex->session);
     }
     if (all && ex->in.done) {
+        u->lane.asked = true;
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         return (ssize_t)len;
     }
@@ -162,6 +163,7 @@ int proxy_lane_ask(struct upstream *u)
         return -ENOBUFS;
     }
     u->lane.id = id;
+    u->lane.asked = bodiless;
     l->open++;
     ex->request->at = (uint32_t)len;
     if (ex->request->at == ex->request->len) {
@@ -487,8 +489,7 @@ void proxy_lane_release(struct upstream *u)
     struct backend *b = u->backend;
     struct lane *lane = &u->lane;
     struct link *l = lane->link;
-    bool whole =
-        lane->ended && u->ex->in.done && u->ex->request->at == u->ex->request->len && !u->out;
+    bool whole = lane->ended && lane->asked; /* else nobody would say the end of the request */
     u->ex->up = NULL;
     u->ex = NULL;
     if (l && lane->id && !lane->closed) {

@@ -62,6 +62,7 @@ struct lane {
     uint64_t made_before; /* what the link had made before its head */
     int error;            /* why it broke off, -errno; 0: it did not */
     bool written;         /* its head was */
+    bool asked;           /* nghttp2 has the end of the request */
     bool final;           /* the head that comes, or came last, is that of the final answer, */
     bool headed;          /* and it is whole */
     bool ended;           /* the whole answer came */

@@ -11,9 +11,11 @@ struct proxydriver *proxydriver_start(unsigned files);
 const char *proxydriver_tell(struct proxydriver *d, const char *line);
 int proxydriver_end(struct proxydriver *d);
 struct board *proxydriver_board(struct proxydriver *d);
+int kill(int pid, int signal);
 ]]
 
 local PATIENCE = 5
+local SIGCONT, SIGSTOP = 18, 19
 local M = { policies = {} }
 local conn_mt, world_mt = {}, {}
 conn_mt.__index, world_mt.__index = conn_mt, world_mt
@@ -265,11 +267,25 @@ function world_mt:recent_add(slot, ms)
     C.board_recent_add(C.proxydriver_board(self.driver), slot, ms)
 end
 
+local function child()
+    local children = io.open "/proc/thread-self/children"
+    local pid = children:read "*n"
+    children:close()
+    return pid
+end
+
+-- While the proxy stands still, so that it sees what act() does all at once and in that order.
+function world_mt.stopped(_, act)
+    local pid = child()
+    assert(ffi.C.kill(pid, SIGSTOP) == 0)
+    local fine, why = pcall(act)
+    assert(ffi.C.kill(pid, SIGCONT) == 0)
+    assert(fine, why)
+end
+
 -- Ends of pipes that the proxy holds.
 function world_mt.pipes()
-    local children = io.open "/proc/thread-self/children"
-    local list = io.popen(("ls -l /proc/%d/fd"):format(children:read "*n"))
-    children:close()
+    local list = io.popen(("ls -l /proc/%d/fd"):format(child()))
     local _, count = list:read("*a"):gsub("pipe:", "")
     list:close()
     return count

@@ -313,6 +313,27 @@ describe("a link to a backend", function()
         assert.equal("0\r\n\r\n", c:read(5))
     end)
 
+    it("leaves no stream half open when both ends come at once", function()
+        start()
+        local c = w:client()
+        c:send "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        local b = h2.serve(w:accept())
+        local r = b:request()
+        b:await(h2.DATA, r.id)
+        b:headers(r.id, { { ":status", "200" } })
+        assert.matches("^HTTP/1.1 200", (c:read_head()))
+        w:stopped(function()
+            b:data(r.id, "", true)
+            c:send "0\r\n\r\n"
+        end)
+        assert.equal("0\r\n\r\n", c:read(5))
+        local frame
+        repeat
+            frame = assert(b:next(), "the backend still waits for the end of the request")
+        until frame.id == r.id
+        assert.is_true(frame.last or frame.kind == h2.RST_STREAM)
+    end)
+
     it("passes an answer that ends before its request", function()
         start()
         local c = w:client()
