@@ -472,6 +472,21 @@ static size_t message_bytes(const struct certificates_listener *li)
     return bytes;
 }
 
+/* Why it has none, owned: a folder that has none is the likelier mistake than none at all. */
+static char *nothing_to_show(const struct certificates_listener *li, const struct cJSON *spec)
+{
+    const struct cJSON *source = json_first(json_get(spec, "sources"));
+    while (source && !json_str(source, "folder", NULL)) {
+        source = json_next(source);
+    }
+    return source
+               ? mem_printf("%s has no certificate to show: in %s there is no NAME.pem or NAME.crt",
+                            li->listen, json_str(source, "folder", ""))
+               : mem_printf("%s has no certificate to show: add one: tls = { certificate = "
+                            "\"shop.pem\", key = \"shop.key\" }",
+                            li->listen);
+}
+
 static void add_listener(struct load *l, struct certificates_listener **to,
                          const struct cJSON *spec)
 {
@@ -491,12 +506,7 @@ static void add_listener(struct load *l, struct certificates_listener **to,
         keep_entries(l, li);
     }
     if (!li->count && errors == l->errors.len) {
-        note(
-            l->before ? &l->warnings : &l->errors, li->at, NULL,
-            mem_printf(
-                "%s has no certificate to show: add one: tls = { certificate = \"shop.pem\", key = "
-                "\"shop.key\" }",
-                li->listen));
+        note(l->before ? &l->warnings : &l->errors, li->at, NULL, nothing_to_show(li, spec));
     }
     l->bytes += message_bytes(li);
     if (l->bytes > LIMIT_IPC_BYTES) {

@@ -37,11 +37,26 @@ end
 
 local MOST_CAPTURES, MOST_RULES = 8, 32
 
+-- Whether a segment is "..", in the spellings that the proxy answers with 400 (core/edge/path.c).
+local function climbs(text)
+    text = text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
+    for segment in text:gmatch "[^/\\]+" do
+        if segment:match "^[^;%z]*" == ".." then
+            return true
+        end
+    end
+    return false
+end
+
+local CLIMBS = 'climbs by "..": every such request would be answered with 400: write the path without it'
+
 -- Without its last slash.
 function types.path_prefix(value, field, path, ctx)
     local text = types.url_path(value, field, path, ctx)
     if text and text:find "[{}?]" then
         return ctx.report(path, "a prefix has no {name} and no query: write rewrite = { from =, to = }")
+    elseif text and climbs(text) then
+        return ctx.report(path, CLIMBS)
     end
     return text and text:gsub("/+$", "")
 end
@@ -62,6 +77,8 @@ function types.path_pattern(value, _, path, ctx)
         return ctx.report(path, 'expected a path such as "/old/{rest}": the query stays as it is')
     elseif text:gsub("{[%a_][%w_]*}", ""):find "[{}]" then
         return ctx.report(path, "a place is written {name}, with letters, digits and _")
+    elseif climbs(text) then
+        return ctx.report(path, CLIMBS)
     end
     return text
 end

@@ -81,6 +81,10 @@ function types.tls(value, field, path, ctx)
             settings[key] = { value = t[key], at = ctx.place(at), path = at, ctx = ctx }
         end
     end
+    if t.client_ca and named.client == nil then -- as binding as if it were written
+        local at = check.joined(path, "client_ca")
+        settings.client = { value = "require", at = ctx.place(at), path = at, ctx = ctx, implied = true }
+    end
     return { sources = sources, settings = settings, acme = t.acme and check.joined(path, "acme") or nil,
         wrong = ctx.errors() > before }
 end
@@ -109,7 +113,7 @@ local function settle(listener, own)
             now.ctx.report(now.path, text:format(key, values.describe(before.value), before.at,
                 listener.listen))
         end
-        listener.settings[key] = before or now
+        listener.settings[key] = (not before or before.implied) and now or before
     end
 end
 
@@ -163,7 +167,8 @@ end
 -- The cluster's word counts where the routes say nothing.
 local function add_cluster(listener, own)
     for _, key in ipairs(ALIKE) do
-        listener.settings[key] = listener.settings[key] or own.settings[key]
+        local said = listener.settings[key]
+        listener.settings[key] = (not said or said.implied) and own.settings[key] or said
     end
     add_sources(listener, own)
 end

@@ -67,12 +67,13 @@ describe("script_load, the edge", function()
         assert.truthy(why:find("needs an image", 1, true), why)
     end)
 
+    local function change(text)
+        local r = route(text)
+        assert.is_nil(r.strip_prefix or r.add_prefix or r.rewrite)
+        return r.path_change
+    end
+
     it("takes changes of the path", function()
-        local function change(text)
-            local r = route(text)
-            assert.is_nil(r.strip_prefix or r.add_prefix or r.rewrite)
-            return r.path_change
-        end
         assert.same({ strip = "/api" }, change 'path = "/api/", strip_prefix = true')
         assert.same({ strip = "/api/v1", add = "/x" }, change 'path = "/api", strip_prefix = "/api/v1/", add_prefix = "/x/"')
         assert.same({ strip = "/api" }, change 'strip_prefix = "/api"')
@@ -95,6 +96,12 @@ describe("script_load, the edge", function()
         refused('rewrite = { from = "/{rest}", to = "/{rset}" }', 'rewrite.to: unknown place {rset}: did you mean "rest"?')
         refused('rewrite = { from = "/{a", to = "/b" }', "rewrite.from: a place is written {name}")
         refused('rewrite = { { from = "/a?b=c", to = "/b" } }', "rewrite[1].from: expected a path")
+        for _, to in ipairs { "/../{rest}", "/new/..", "/new/%2E./{rest}", "/a\\\\..", "/..;x/{rest}" } do
+            refused(('rewrite = { from = "/old/{rest}", to = "%s" }'):format(to), 'rewrite.to: climbs by "..": every such request')
+            refused(('add_prefix = "%s"'):format(to:gsub("/{rest}", "")), 'add_prefix: climbs by "..": every such request')
+        end
+        refused('rewrite = { from = "/../{rest}", to = "/" }', 'rewrite.from: climbs by ".."')
+        assert.equal("/..a/...", change 'add_prefix = "/..a/..."'.add)
         refused('rewrite = { from = "/a" }', 'rewrite: to is missing')
         refused('rewrite = "/a"', "rewrite: expected a table")
     end)

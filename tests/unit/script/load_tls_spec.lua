@@ -63,6 +63,9 @@ describe("script_load, TLS", function()
         local listener = tls([[{ listen = "https://:1", tls = { certificate = "/a", client_ca = "/c" } }]])[1]
         assert.equal("require", listener.client)
         assert.is_nil(listener.default)
+        listener = tls([[{ listen = "https://:1", tls = { certificate = "/a", client_ca = "/c" } }]],
+            'cluster { tls = { client = "request" } }\n')[1]
+        assert.equal("request", listener.client)
     end)
 
     it("joins what routes of an address say, each file once, and the cluster's behind it", function()
@@ -115,6 +118,8 @@ describe("script_load, TLS", function()
                 two:format(one, other))
         end
         say('client_ca: client_ca is "/c" at tidegate.lua:2', "", 'client_ca = "/d"')
+        say('client: client is "require" at tidegate.lua:2', "", 'client = "request"')
+        say('client_ca: client is "request" at tidegate.lua:2', 'client = "request"', 'client_ca = "/c"')
         say('client: client is "request" at tidegate.lua:2', 'client = "request"', 'client = "none"')
         say('min_version: min_version is "1.3" at tidegate.lua:2', 'min_version = "1.3"', 'min_version = "1.2"')
         say('default: default is "b.example" at tidegate.lua:2', 'default = "b.example"', 'default = "a.example"')
