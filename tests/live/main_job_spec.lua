@@ -4,13 +4,15 @@ local live = require "live"
 local tidegate = require "tidegate"
 
 -- A service with one key of its own.
+-- One that is down for longer than interval times retries gets a substitute: here that is longer than a busy machine's
+-- engine takes to start a container again.
 local function service(more)
     return [[
 service "data" {
   image = "quick:1",
   ports = { "8080" },
   resources = { memory = "64m", cpus = 0.5 },
-  health_check = { http = "/health", interval = "200ms", timeout = "2s", retries = 3, start_period = "10s" },
+  health_check = { http = "/health", interval = "200ms", timeout = "2s", retries = 25, start_period = "10s" },
   route = { listen = "127.0.0.1:@PORT@", balance = "round_robin" },
   ]] .. more .. "\n}"
 end
