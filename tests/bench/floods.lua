@@ -1,6 +1,6 @@
 -- One flood against a port, for floods.sh: luajit floods.lua PORT KIND SECONDS. Prints how often it went over a connection.
 -- Kinds: resets, continuations, settings, pings (HTTP/2 without TLS, connection after connection), and, where connections are held
--- until the end, half-open (they say nothing), slow-hello (a part of a TLS handshake).
+-- until the end, half-open (they say nothing), slow-hello (a part of a TLS handshake), stalled (a whole hello).
 package.path = "tests/support/?.lua;" .. package.path
 local h2 = require "h2"
 local socket = require "socket"
@@ -33,6 +33,9 @@ local POURED = {
 }
 -- A record that announces a handshake of 500 bytes, and ten of them.
 local HELD = { ["half-open"] = "", ["slow-hello"] = "\22\3\1\1\244\1\0\1\240\3\3\1\2\3\4" }
+if kind == "stalled" then
+    HELD.stalled = require("tls_room").hello "shop.example"
+end
 
 local function pour(bytes)
     local count = 0

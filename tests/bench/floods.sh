@@ -6,7 +6,7 @@
 # Needs wrk, openssl and luajit, and root for a network of its own (TIDEGATE_BENCH_NETWORK=host: here). Core 0 belongs
 # to tidegate; the backend, wrk (4 connections) and the flood share core 1, where the flood yields to them (nice). A figure
 # is the p99 of requests during a flood by that without one in the same round; the goal is twice at most. FLOOD_HELD
-# says how many connections half-open and slow-hello hold (10,000).
+# says how many connections half-open, slow-hello and stalled hold (10,000).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-3}
@@ -54,12 +54,12 @@ p99() { awk '$1 == "99%" { print $2 * ($2 ~ /us$/ ? 1 : $2 ~ /ms$/ ? 1000 : 1000
 wrk_run tidegate 4 1 /
 for round in $(seq "$rounds"); do
     echo "floods: round $round of $rounds" >&2
-    for kind in resets continuations settings pings half-open slow-hello; do
+    for kind in resets continuations settings pings half-open slow-hello stalled; do
         wrk_run tidegate 4 "$period" /
         quiet=$(p99)
         at=${port[tidegate]}
-        if [ "$kind" = slow-hello ]; then at=${port[secure]}; fi
-        taskset -c 1 nice -n 19 luajit "$bench/floods.lua" "$at" "$kind" $((period + 2)) >"$dir/flood" &
+        if [ "$kind" = slow-hello ] || [ "$kind" = stalled ]; then at=${port[secure]}; fi
+        TIDEGATE_BUILD=$build taskset -c 1 nice -n 19 luajit "$bench/floods.lua" "$at" "$kind" $((period + 2)) >"$dir/flood" &
         flood=$!
         sleep 1
         wrk_run tidegate 4 "$period" /

@@ -40,7 +40,7 @@ local SCENARIOS = {
     { "requests that failed", "", {}, {} },
 }
 
-for _, kind in ipairs { "resets", "continuations", "settings", "pings", "half-open", "slow-hello" } do
+for _, kind in ipairs { "resets", "continuations", "settings", "pings", "half-open", "slow-hello", "stalled" } do
     table.insert(SCENARIOS, #SCENARIOS, { ("p99 during a flood of %s, by that before"):format(kind), "", {}, { tidegate = 2 } })
     table.insert(SCENARIOS, #SCENARIOS, { "connections of a flood of " .. kind, "", {}, {} })
 end

@@ -79,6 +79,17 @@ function M.pair(server, client, host, peer)
         M.over(client and C.tls_connect(b, client, fds[1], host or "a.example", peer or "one"), fds[1], b)
 end
 
+-- The first bytes of a client that asks for `name`.
+function M.hello(name)
+    local store = assert(M.store { upstreams = { { service = "s", verify = false } } })
+    local server, client = M.pair(nil, C.tls_store_client(store, "s"), name)
+    assert(C.tls_handshake(client.t) == 0)
+    local bytes = server:raw_recv()
+    server:free()
+    client:free()
+    return bytes
+end
+
 -- Takes both through their handshakes; their results.
 function M.shake(server, client)
     local s, c = 0, 0
