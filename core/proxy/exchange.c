@@ -544,7 +544,7 @@ static void set_timeouts(struct exchange *ex, bool moved)
     struct session *s = ex->session;
     const struct route *r = ex->route;
     struct timeout *up = NULL, *client = NULL;
-    bool blocked = s->out || ex->pipe;
+    bool blocked = s->out || ex->pipe || (s->carrier && !proxy_session_flush(s));
     bool awaits_body =
         !unsent(ex) && !ex->up->out && !ex->in_pipe && !ex->in.done && ex->state == EXCHANGE_ANSWER;
     if (ex->up->connecting) {

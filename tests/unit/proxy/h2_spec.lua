@@ -286,6 +286,28 @@ describe("proxy, HTTP/2", function()
         assert.equal(503, c:answer(259).status)
     end)
 
+    it("waits for a client that takes no more, and puts the blame on no backend", function()
+        w = proxied.start { route = { client_timeout_ms = 600, backend_timeout_ms = 150 } }
+        local c = client()
+        c:get(1)
+        local u = w:accept(1)
+        u:read_head()
+        u:send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n")
+        local began = socket.gettime()
+        proxied.stuff(u, ("x"):rep(300000), 0)
+        assert.equal(h2.INTERNAL_ERROR, reset(c, 1))
+        assert.is_true(socket.gettime() - began > 0.5, "it had as long as a backend has")
+        -- The other way round it is the backend who is waited for.
+        c = client()
+        c:get(1)
+        u = w:accept(1)
+        u:read_head()
+        u:send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" .. ("x"):rep(1000))
+        began = socket.gettime()
+        assert.equal(h2.INTERNAL_ERROR, c:answer(1).reset)
+        assert.is_true(socket.gettime() - began < 0.5, "it had as long as a client has")
+    end)
+
     it("may be switched off", function()
         w = proxied.start { route = { more = { http2 = false } } }
         local c = w:client()
