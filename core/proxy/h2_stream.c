@@ -372,6 +372,7 @@ static void begin(struct h2_stream *st)
         return;
     }
     st->session = s;
+    s->parent = parent;
     s->tls = parent->tls;
     s->secure = parent->secure;
     board_add(&p->numbers->h2_streams, 1);

@@ -121,8 +121,9 @@ size_t proxy_peer_write(const struct session *s, int version, char to[NET_PROXIE
     if (s->borrowed && !net_ip_parse(str_of(s->peer), &said.from)) {
         said.from_port = 0;
     }
-    if (s->conn.fd >= 0) {
-        (void)getsockname(s->conn.fd, (struct sockaddr *)&local, &len);
+    int fd = s->parent ? s->parent->conn.fd : s->conn.fd;
+    if (fd >= 0) {
+        (void)getsockname(fd, (struct sockaddr *)&local, &len);
     }
     net_ip_of((const struct sockaddr *)&local, &said.to, &said.to_port);
     return net_proxied_write(&said, version, to);

@@ -105,6 +105,7 @@ struct session {
     struct list shaking; /* of handshakes under way */
     const struct carrier *carrier; /* NULL: the client is behind `conn` */
     void *carried;                 /* the carrier's own */
+    const struct session *parent;  /* whose connection it came by; NULL: its own, or none */
     struct h2 *h2;                 /* SESSION_H2 */
 };
 

@@ -1,4 +1,5 @@
 -- Who the client is, behind proxies: PROXY headers, X-Forwarded-For, Forwarded; and what backends are told.
+local h2 = require "h2"
 local proxied = require "proxied"
 
 local HERE = { "127.0.0.0/8" }
@@ -156,6 +157,20 @@ describe("proxy, clients behind proxies", function()
             end
             w = proxied.finish(w)
         end
+    end)
+
+    it("of HTTP/2 are told, too", function()
+        world(nil, { send_proxy = 1 })
+        local c = h2.client(w.port):start()
+        c:get(1)
+        local u = w:accept()
+        local port = select(2, c.sock:getsockname())
+        local line = ("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n"):format(port, w.port)
+        assert.equal(line, (u:read(#line)))
+        u:read_head()
+        u:ok "hello"
+        assert.equal("hello", c:answer(1).body)
+        c:close()
     end)
 
     it("of TCP routes are told, too", function()
