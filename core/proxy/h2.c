@@ -108,7 +108,9 @@ static int gather(struct h2 *h2)
 static int write_frames(struct h2 *h2)
 {
     struct session *s = h2->session;
+    bool waited = s->out != NULL;
     int rc = proxy_session_flush(s);
+    h2->moved = h2->moved || (waited && rc > 0);
     h2->to = s->proxy->scratch;
     h2->size = SCRATCH_BYTES;
     for (int more = 1; rc > 0 && more;) {
@@ -121,7 +123,6 @@ static int write_frames(struct h2 *h2)
             struct iovec iov = {h2->to, h2->len};
             rc = proxy_session_send(s, &iov, 1);
             rc = rc ? rc : !s->out;
-            h2->moved = true;
         }
     }
     return rc;

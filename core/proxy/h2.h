@@ -52,7 +52,7 @@ struct h2 {
     char *to;              /* where frames are being gathered, */
     size_t len, size;      /* so many bytes so far, of so many */
     bool full;             /* the next frame did not fit */
-    bool moved;            /* bytes left since the time-outs were set */
+    bool moved;            /* bytes of answers, or what waited, left since the time-outs were set */
     bool greeted;          /* a frame came */
     bool heading;          /* a header block has begun and not ended */
     bool failed;           /* nothing more is read: it ends when all is written */

@@ -197,6 +197,7 @@ static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *to, size_t leng
 
 void proxy_h2_stream_took(struct h2_stream *st, size_t len)
 {
+    st->h2->moved = true;
     st->out->at += (uint32_t)len;
     if (st->out->at < st->out->len) {
         return;

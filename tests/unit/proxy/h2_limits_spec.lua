@@ -171,6 +171,23 @@ describe("proxy, limits of HTTP/2", function()
         proxied.eventually(function() return w:numbers().connections == 0 and w:row(1).in_flight == 0 end)
     end)
 
+    it("end a connection whose window is used up by answers that wait, whatever it pings", function()
+        w = proxied.start { route = { client_timeout_ms = 300, more = { maintenance = { body = ("x"):rep(10000) } } } }
+        local c = h2.client(w.port):start()
+        local asked = {}
+        for i = 1, 59, 2 do
+            asked[#asked + 1] = f(h2.HEADERS, 5, i, GET)
+        end
+        c:send(table.concat(asked))
+        for _ = 1, 200 do
+            if not c.sock:send(f(h2.PING, 0, 0, "12345678")) then
+                break
+            end
+            socket.select(nil, nil, 0.02)
+        end
+        assert.equal(0, tonumber(w:numbers().h2_connections))
+    end)
+
     it("cut a client that reads nothing at all, at constant memory", function()
         w = proxied.start { route = { client_timeout_ms = 300 } }
         local sock = socket.tcp()
