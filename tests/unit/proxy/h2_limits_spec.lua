@@ -201,8 +201,8 @@ describe("proxy, limits of HTTP/2", function()
         c:send(f(h2.WINDOW_UPDATE, 0, 0, h2.u32(0x7fff0000)))
         local u = begun(c, 1)
         u:send "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
-        local sent = proxied.stuff(u, ("x"):rep(33554432), 0)
-        assert.is_true(sent < 12e6, sent .. " bytes were taken of a backend whose client reads none")
+        local sent = proxied.stuff(u, ("x"):rep(33554432), 0) -- the kernel keeps up to 16 MB of it on the way
+        assert.is_true(sent < 20e6, sent .. " bytes were taken of a backend whose client reads none")
         assert.is_true(u:closed())
         proxied.eventually(function() return w:numbers().connections == 0 end)
     end)
