@@ -173,6 +173,9 @@ static int send_written(struct tls *t, size_t *ret_sent)
     size_t rest = io->out_len - (size_t)n;
     if (rest) {
         size_t before = t->out_len - t->out_at;
+        if (before + rest > TLS_OUT_BYTES) { /* who asks for new keys and never reads them */
+            return -ENOBUFS;
+        }
         unsigned char *out = mem_resize(NULL, before + rest);
         if (before) {
             memcpy(out, t->out + t->out_at, before);

@@ -17,7 +17,7 @@ enum {
     TLS_RECORD_BYTES = 16384, /* most plain bytes of one record */
     TLS_BATCH = 4,            /* records that leave with one call */
     TLS_RAW_BYTES = 64 << 10,
-    TLS_OUT_BYTES = 96 << 10, /* a batch, or a flight of a handshake */
+    TLS_OUT_BYTES = 96 << 10, /* a batch, or a flight of a handshake; no more waits */
     TLS_NAME_BYTES = 256,     /* longest name of a server, and NUL */
     TLS_SUBJECT_BYTES = 1024, /* longest subject of a client, and NUL */
     TLS_DIGEST_BYTES = 32,

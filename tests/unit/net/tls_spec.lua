@@ -151,6 +151,22 @@ describe("net/tls", function()
         stream(both, 16000, 66000)
     end)
 
+    it("does not gather answers to new keys for who never reads them", function()
+        ffi.cdef "int SSL_key_update(void *ssl, int type);"
+        local ssl = ffi.load "libssl.so.3"
+        local both = store()
+        local s, c = met(both, both)
+        local asks = 0
+        repeat
+            asks = asks + 1
+            assert(ssl.SSL_key_update(ffi.cast("void **", c.t)[0], 1) == 1) -- the first member; 1: with an answer
+            assert.equal(1, c:send "x")
+            local got = s:recv()
+        until got ~= "x" or asks == 20000
+        assert.is_true(asks < 20000, "the server keeps on answering")
+        assert.is_true(tonumber(C.tls_recv(s.t, ffi.new "char[1]", 1)) < 0)
+    end)
+
     it("tells ends from cuts", function()
         local both = store()
         local s, c = met(both, both)
