@@ -111,6 +111,7 @@ enum progress proxy_exchange_abort(struct exchange *ex)
 enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply)
 {
     struct session *s = ex->session;
+    struct generation *g = ex->generation; /* lends what is sent, pages for one */
     char id[REQUEST_ID_BYTES + 1];
     (void)str_copy(id, sizeof id, ex->id);
     reply->id = id;
@@ -125,8 +126,10 @@ enum progress proxy_exchange_reply(struct exchange *ex, struct reply *reply)
     ex->grpc_status = ex->grpc ? (int8_t)grpc_status_of_http(reply->status) : GRPC_NONE;
     ex->sent_bytes += reply->head_only ? 0 : reply->body.len;
     record(ex, true);
+    proxy_generation_ref(g);
     drop(ex, false);
     (void)proxy_reply(s, reply);
+    proxy_generation_unref(g);
     return PROGRESS_OVER;
 }
 

@@ -46,10 +46,7 @@ static enum stepped reply_with(struct walk *w, struct reply *reply)
                                           LIMIT_HEAD_BYTES + HEAD_EXTRA_BYTES);
         ex->request->len = n > 0 ? (uint32_t)n : 0;
     }
-    struct generation *g = ex->generation; /* lends what is sent */
-    proxy_generation_ref(g);
     (void)proxy_exchange_reply(ex, reply);
-    proxy_generation_unref(g);
     return STEPPED_ANSWERED;
 }
 

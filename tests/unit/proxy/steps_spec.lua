@@ -184,6 +184,17 @@ describe("proxy, steps that go on to a backend", function()
         assert.is_true(tonumber(w:row(1).outcomes[5]) == 1, "the backend's 500 counts as its own")
     end)
 
+    it("lend pages to the last answer of their generation", function()
+        local pages = { pages = { { from = 500, to = 599, type = "text/html; charset=utf-8", body = "sorry: {status}" } } }
+        local _, c, u = reaches({ error_pages = pages }, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        w:must(w:configure { {} })
+        w:must "commit"
+        u:send "nonsense\r\n\r\n"
+        local status, head, body = c:answer()
+        assert.same({ 502, "sorry: 502" }, { status, body })
+        assert.truthy(head:find("\r\nContent-Type: text/html; charset=utf-8\r\n", 1, true), head)
+    end)
+
     it("leave the backend's errors alone where that is not asked for", function()
         local pages = { pages = { { from = 500, to = 599, body = "sorry" } } }
         local _, c, u = reaches({ error_pages = pages }, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
