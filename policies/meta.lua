@@ -137,6 +137,7 @@
 ---@field path string                            not decoded
 ---@field query string                           behind the "?", not decoded
 ---@field client string                          its address, without the port
+---@field subject string                         of its verified certificate (tls.client_ca), such as "CN=alice"
 ---@field header fun(name: string): string?      the first field of that name, in upper or lower case
 
 -- What it answers; nil: nothing. The tags as a list or with commas between.

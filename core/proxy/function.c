@@ -31,12 +31,14 @@ struct script_data proxy_function_ask(const struct exchange *ex, const struct ht
     struct proxy *p = ex->session->proxy;
     struct route *r = ex->route;
     struct script_data data = {0};
+    const struct tls *tls = ex->session->tls;
     const struct script_head seen = {
         .method = to_script(head->method_text),
         .host = to_script(head->host),
         .path = to_script(head->path),
         .query = to_script(head->query),
         .client = to_script(str_of(ex->session->peer)),
+        .subject = to_script(str_of(tls ? tls_subject(tls) : "")),
         .of = head,
         .field = find_field,
     };

@@ -14,14 +14,14 @@ local cast, text_of = ffi.cast, ffi.string
 ffi.cdef [[
 struct text { const char *ptr; size_t len; };
 struct head {
-    struct text method, host, path, query, client;
+    struct text method, host, path, query, client, subject;
     const void *of;
     bool (*field)(const void *of, const char *name, size_t len, struct text *value);
 };
 ]]
 lib.base.assert(ffi.sizeof "struct head" == host.head_bytes)
 
-local FIELDS = { "method", "host", "path", "query", "client", "header" }
+local FIELDS = { "method", "host", "path", "query", "client", "subject", "header" }
 local ANSWERS = { "dataset_id", "data_affinity_tags", "processing_type", "key", "zone" }
 local KNOWN = {}
 for i = 1, #ANSWERS do
@@ -33,7 +33,7 @@ local function suggest(name, list)
     return near and format("did you mean '%s'?", near) or "known are " .. concat(list, ", ")
 end
 
-local TEXTS = { method = true, host = true, path = true, query = true, client = true }
+local TEXTS = { method = true, host = true, path = true, query = true, client = true, subject = true }
 
 -- What a function sees: texts of the head of the call under way, copied when they are asked for.
 local function request(head)

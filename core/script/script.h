@@ -359,7 +359,8 @@ struct script_text { /* borrowed bytes */
 /* A request as the function sees it; lent for the call. */
 struct script_head {
     struct script_text method, host, path, query, client;
-    const void *of; /* what `field` gets */
+    struct script_text subject; /* of the client's verified certificate; empty: it has none */
+    const void *of;             /* what `field` gets */
     /* The first header field of that name in any case; false: none. Does not call Lua. */
     bool (*field)(const void *of, const char *name, size_t len, struct script_text *ret_value);
 };

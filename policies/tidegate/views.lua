@@ -171,6 +171,7 @@ return { list = {
       { "path", "string", "not decoded" },
       { "query", "string", 'behind the "?", not decoded' },
       { "client", "string", "its address, without the port" },
+      { "subject", "string", 'of its verified certificate (tls.client_ca), such as "CN=alice"' },
       { "header", "fun(name: string): string?", "the first field of that name, in upper or lower case" },
     } },
   { class = "RequestData", of = "and may answer",

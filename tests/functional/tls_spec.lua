@@ -120,6 +120,35 @@ describe("TLS of clients", function()
         end)
     end))
 
+    it("tells a route's function whose certificate it is, over HTTP/1.1 and HTTP/2", tidegate.test(function(t)
+        local s = store(t)
+        local people = s:authority "People"
+        s:make { file = "alice", common_name = "alice", names = { "alice" }, by = people }
+        os.rename(people.certificate, t.dir .. "/tls/people.pem")
+        t:configure [[
+service "shop" { command = { "@SERVICE@", "--host", "127.0.0.1", "--port", "$PORT" }, scale = { instances = 3 },
+  tags = function(i) return i.index == 2 and { "dataset:CN=alice" } or {} end,
+  route = { listen = "https://127.0.0.1:@PORT@", balance = "data_locality_aware",
+            request = function(r) return { dataset_id = r.subject } end,
+            tls = { certificate = "tls/shop.pem", key = "tls/shop.key", client_ca = "tls/people.pem", client = "request" } } }
+]]
+        t:start()
+        t:wait_up(3)
+        local function seen(options)
+            local all = {}
+            for _ = 1, 12 do
+                local code, out = curl(t, options .. " -D - -o /dev/null", "/")
+                assert.equal(0, code, out)
+                all[out:lower():match "x%-instance: ([%w-]+)"] = true
+            end
+            return all
+        end
+        local certificate = ("--cert '%s/tls/alice.pem' --key '%s/tls/alice.key'"):format(t.dir, t.dir)
+        assert.same({ ["shop-2"] = true }, seen(certificate .. " --http1.1"))
+        assert.same({ ["shop-2"] = true }, seen(certificate .. " --http2"))
+        assert.not_same({ ["shop-2"] = true }, seen "-H 'X-Client-Cert-Subject: CN=alice'")
+    end))
+
     it("tells plain HTTP to use https, and closes TLS on a plain port", tidegate.test(function(t)
         store(t)
         begin(t)

@@ -35,7 +35,7 @@ static bool field(const void *of, const char *name, size_t len, struct script_te
 
 static struct script_head head_of(const char *text)
 {
-    struct script_head head = {.field = field};
+    struct script_head head = {.field = field, .subject = {"CN=alice", 8}};
     struct script_text *to[] = {&head.method, &head.host, &head.path, &head.query, &head.client};
     struct str rest = str_of(text), line;
     for (size_t i = 0; i < 5 && str_next(&rest, '\n', &line); i++) {

@@ -74,6 +74,7 @@ end } }]]):format(body), live)
             ["return { dataset_id = r.path:match '^/(%w+)', key = r.header 'x-user' }"] = "orders|||anna|",
             ["return { dataset_id = r.method .. r.host .. r.path .. r.query .. r.client }"] =
                 "GETshop.example/orders/7user=4&x=110.0.0.9||||",
+            ["return { key = r.subject }"] = "|||CN=alice|",
             ["return { key = r.header 'X-None', zone = r.header 'X-Empty', dataset_id = r.header 'COOKIE' }"] = "a=b||||",
             ["return { data_affinity_tags = { 'gpu', 'dataset:' .. 7 }, processing_type = 'batch' }"] = "|gpu,dataset:7|batch||",
             ["return { data_affinity_tags = 'a, b', zone = 'z', key = 42 }"] = "|a, b||42|z",
