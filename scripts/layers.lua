@@ -41,7 +41,7 @@ local PUBLIC = {
     ["board/circuit.h"] = true, ["board/rate.h"] = true, ["board/share.h"] = true, ["board/traffic.h"] = true,
     ["script/console.h"] = true, ["script/kit.h"] = true,
     ["app/certificates.h"] = true, ["app/children.h"] = true, ["app/paths.h"] = true, ["app/run.h"] = true,
-    ["net/certificate.h"] = true, ["net/grpc.h"] = true,
+    ["net/certificate.h"] = true, ["net/digest.h"] = true, ["net/grpc.h"] = true,
     ["net/http1.h"] = true, ["net/jose.h"] = true, ["net/net.h"] = true,
     ["net/peer.h"] = true, ["net/tls.h"] = true,
     ["watch/alerts.h"] = true, ["watch/catalog.h"] = true,

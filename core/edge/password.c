@@ -1,7 +1,7 @@
 /* password.c: see password.h.
  *
  * bcrypt, SHA-256 and SHA-512 are libcrypt's (libxcrypt), which is loaded with the first configuration that
- * asks for passwords; apr1 and {SHA} are computed here. */
+ * has such; the digests of apr1 and {SHA} are OpenSSL's. */
 #include "edge/password.h"
 
 #include <crypt.h>
@@ -13,7 +13,7 @@
 #include "base/ban.h"
 #include "base/htpasswd.h"
 #include "base/mem.h"
-#include "edge/digest.h"
+#include "net/digest.h"
 
 enum {
     APR1_ROUNDS = 1000,
@@ -24,7 +24,7 @@ typedef char *crypt_fn(const char *phrase, const char *setting, struct crypt_dat
 
 static crypt_fn *library_crypt;
 
-int edge_password_begin(char **reterr)
+static int load_crypt(char **reterr)
 {
     static const char *const names[] = {"libcrypt.so.1", "libcrypt.so.2"};
     for (size_t i = 0; !library_crypt && i < sizeof names / sizeof *names; i++) {
@@ -41,12 +41,34 @@ int edge_password_begin(char **reterr)
     return -ELIBACC;
 }
 
+static int load_digest(enum digest_kind kind, char **reterr)
+{
+    int rc = digest_load(kind, reterr);
+    if (rc == -ENOTSUP) {
+        char *why = *reterr;
+        *reterr = mem_printf("%s; let htpasswd -B make this hash anew", why);
+        mem_free(why);
+    }
+    return rc;
+}
+
+int edge_password_begin(enum htpasswd_kind kind, char **reterr)
+{
+    if (kind == HTPASSWD_APR1) {
+        return load_digest(DIGEST_MD5, reterr);
+    } else if (kind == HTPASSWD_SHA1) {
+        return load_digest(DIGEST_SHA1, reterr);
+    }
+    int rc = digest_load(DIGEST_SHA256, reterr); /* which compares */
+    return rc ? rc : load_crypt(reterr);
+}
+
 static bool check_crypt(const char *hash, const char *password)
 {
     struct crypt_data *data = library_crypt ? mem_new(sizeof *data) : NULL;
     const char *got = data ? library_crypt(password, hash, data) : NULL;
     size_t len = strlen(hash);
-    bool equal = got && strlen(got) == len && edge_equal(got, hash, len);
+    bool equal = got && strlen(got) == len && digest_equal(got, hash, len);
     if (data) {
         explicit_bzero(data, sizeof *data);
     }
@@ -58,50 +80,48 @@ static bool check_crypt(const char *hash, const char *password)
 
 /* The first sum: password, magic, salt; of the other one as many bytes as the password has; and for
  * each bit of its length a 0 or its first byte. */
-static void apr1_first(struct str password, struct str salt, unsigned char sum[EDGE_MD5_BYTES])
+static bool apr1_first(struct digest *d, struct str password, struct str salt,
+                       unsigned char sum[DIGEST_MD5_BYTES])
 {
-    struct edge_digest d;
-    edge_md5_begin(&d);
-    edge_digest_add(&d, password.ptr, password.len);
-    edge_digest_add(&d, salt.ptr, salt.len);
-    edge_digest_add(&d, password.ptr, password.len);
-    edge_digest_end(&d, sum);
-    edge_md5_begin(&d);
-    edge_digest_add(&d, password.ptr, password.len);
-    edge_digest_add(&d, "$apr1$", 6);
-    edge_digest_add(&d, salt.ptr, salt.len);
+    digest_begin(d, DIGEST_MD5);
+    digest_add(d, password.ptr, password.len);
+    digest_add(d, salt.ptr, salt.len);
+    digest_add(d, password.ptr, password.len);
+    bool sound = digest_end(d, sum);
+    digest_begin(d, DIGEST_MD5);
+    digest_add(d, password.ptr, password.len);
+    digest_add(d, "$apr1$", 6);
+    digest_add(d, salt.ptr, salt.len);
     for (size_t left = password.len; left;) {
-        size_t n = left < EDGE_MD5_BYTES ? left : EDGE_MD5_BYTES;
-        edge_digest_add(&d, sum, n);
+        size_t n = left < DIGEST_MD5_BYTES ? left : DIGEST_MD5_BYTES;
+        digest_add(d, sum, n);
         left -= n;
     }
     for (size_t bits = password.len; bits; bits >>= 1) {
-        edge_digest_add(&d, bits & 1 ? "" : password.ptr, 1);
+        digest_add(d, bits & 1 ? "" : password.ptr, 1);
     }
-    edge_digest_end(&d, sum);
+    return digest_end(d, sum) && sound;
 }
 
-static void apr1_round(struct str password, struct str salt, unsigned round,
-                       unsigned char sum[EDGE_MD5_BYTES])
+static bool apr1_round(struct digest *d, struct str password, struct str salt, unsigned round,
+                       unsigned char sum[DIGEST_MD5_BYTES])
 {
-    struct edge_digest d;
-    bool odd = round % 2;
-    edge_md5_begin(&d);
-    edge_digest_add(&d, odd ? password.ptr : (const char *)sum,
-                    odd ? password.len : EDGE_MD5_BYTES);
+    struct str made = {(const char *)sum, DIGEST_MD5_BYTES};
+    struct str first = round % 2 ? password : made, last = round % 2 ? made : password;
+    digest_begin(d, DIGEST_MD5);
+    digest_add(d, first.ptr, first.len);
     if (round % 3) {
-        edge_digest_add(&d, salt.ptr, salt.len);
+        digest_add(d, salt.ptr, salt.len);
     }
     if (round % 7) {
-        edge_digest_add(&d, password.ptr, password.len);
+        digest_add(d, password.ptr, password.len);
     }
-    edge_digest_add(&d, odd ? (const char *)sum : password.ptr,
-                    odd ? EDGE_MD5_BYTES : password.len);
-    edge_digest_end(&d, sum);
+    digest_add(d, last.ptr, last.len);
+    return digest_end(d, sum);
 }
 
 /* 22 digits of crypt's base 64, the bytes in its own order. */
-static void apr1_digits(const unsigned char sum[EDGE_MD5_BYTES], char to[22])
+static void apr1_digits(const unsigned char sum[DIGEST_MD5_BYTES], char to[22])
 {
     static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     size_t at = 0;
@@ -119,17 +139,19 @@ static void apr1_digits(const unsigned char sum[EDGE_MD5_BYTES], char to[22])
 static bool check_apr1(struct str hash, struct str password)
 {
     struct str rest = str_sub(hash, 6, hash.len), salt;
-    unsigned char sum[EDGE_MD5_BYTES];
+    unsigned char sum[DIGEST_MD5_BYTES];
     char digits[22];
     if (!str_next(&rest, '$', &salt) || rest.len != sizeof digits) {
         return false;
     }
-    apr1_first(password, salt, sum);
-    for (unsigned round = 0; round < APR1_ROUNDS; round++) {
-        apr1_round(password, salt, round, sum);
+    struct digest d = {0};
+    bool sound = apr1_first(&d, password, salt, sum);
+    for (unsigned round = 0; sound && round < APR1_ROUNDS; round++) {
+        sound = apr1_round(&d, password, salt, round, sum);
     }
+    digest_clear(&d);
     apr1_digits(sum, digits);
-    return edge_equal(digits, rest.ptr, sizeof digits);
+    return sound && digest_equal(digits, rest.ptr, sizeof digits);
 }
 
 /* ---- {SHA} ------------------------------------------------------------------------------- */
@@ -139,12 +161,13 @@ static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 static bool check_sha1(struct str hash, struct str password)
 {
     struct str wanted = str_sub(hash, 5, hash.len);
-    unsigned char sum[EDGE_SHA1_BYTES + 1] = {0};
+    unsigned char sum[DIGEST_SHA1_BYTES + 1] = {0};
     char digits[SHA1_DIGITS];
-    struct edge_digest d;
-    edge_sha1_begin(&d);
-    edge_digest_add(&d, password.ptr, password.len);
-    edge_digest_end(&d, sum);
+    struct digest d = {0};
+    digest_begin(&d, DIGEST_SHA1);
+    digest_add(&d, password.ptr, password.len);
+    bool sound = digest_end(&d, sum);
+    digest_clear(&d);
     for (size_t i = 0, at = 0; i < sizeof sum; i += 3) {
         uint32_t bits = (uint32_t)sum[i] << 16 | (uint32_t)sum[i + 1] << 8 | sum[i + 2];
         for (unsigned k = 0; k < 4; k++) {
@@ -152,7 +175,7 @@ static bool check_sha1(struct str hash, struct str password)
         }
     }
     digits[SHA1_DIGITS - 1] = '=';
-    return wanted.len == sizeof digits && edge_equal(digits, wanted.ptr, sizeof digits);
+    return sound && wanted.len == sizeof digits && digest_equal(digits, wanted.ptr, sizeof digits);
 }
 
 bool edge_password_check(struct str hash, struct str password)

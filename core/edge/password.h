@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/htpasswd.h"
 #include "base/str.h"
 
 enum {
@@ -12,10 +13,11 @@ enum {
 };
 
 /* Takes milliseconds on purpose: on threads, never on a loop. May be called on several at once. `hash` is
- * one that htpasswd_next gave. False also where it cannot be computed. */
+ * one that htpasswd_next gave, and its kind begun. False also where it cannot be computed. */
 bool edge_password_check(struct str hash, struct str password);
-/* Whether hashes of passwords can be computed here: libcrypt is there. -ELIBACC with a sentence. */
-int edge_password_begin(char **reterr);
+/* Loads what computes hashes of this kind (libcrypt, OpenSSL), on the loop. -ELIBACC: it is not there, -ENOTSUP:
+ * it does not do it; with a sentence. */
+int edge_password_begin(enum htpasswd_kind kind, char **reterr);
 
 /* What a field such as "Basic YWxpY2U6c2VjcmV0" says (RFC 7617): user and password, in `to`. False: it is
  * no such field, or not whole, or too long. Bytes are taken as they are, control characters refused. */

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "edge/digest.h"
+#include "net/digest.h"
 #include "net/http1.h"
 
 struct edge_users {
@@ -34,21 +34,36 @@ static void add(struct edge_users *u, const struct htpasswd_entry *e)
     u->count++;
 }
 
+/* As htpasswd_next, and its hash can be computed here. */
+static int next(struct htpasswd *at, struct htpasswd_entry *ret_entry, char **reterr)
+{
+    const char *why = NULL;
+    int rc = htpasswd_next(at, ret_entry, &why);
+    if (rc < 0) {
+        *reterr = mem_copy(why);
+    } else if (rc) {
+        int begun = edge_password_begin(ret_entry->kind, reterr);
+        rc = begun ? begun : rc;
+    }
+    return rc;
+}
+
 int edge_users_new(const struct cJSON *json, struct edge_users **ret_users, char **reterr)
 {
     struct htpasswd at = {str_of(json_str(json, "users", "")), 0};
     struct htpasswd_entry entry;
-    const char *why = NULL;
-    int rc = edge_password_begin(reterr);
+    int rc = digest_load(DIGEST_SHA256, reterr);
     if (rc) {
         return rc;
     }
     struct edge_users *u = mem_new(sizeof *u);
-    while ((rc = htpasswd_next(&at, &entry, &why)) > 0) {
+    while ((rc = next(&at, &entry, reterr)) > 0) {
         add(u, &entry);
     }
     if (rc || !u->count) {
-        *reterr = mem_printf("basic_auth: line %u: %s", at.line, rc ? why : "there are no users");
+        char *why = rc ? *reterr : mem_copy("there are no users");
+        *reterr = mem_printf("basic_auth: line %u: %s", at.line, why);
+        mem_free(why);
         edge_users_free(u);
         return -EINVAL;
     }
@@ -103,14 +118,15 @@ static struct edge_proof *place_of(struct edge_proven *proven,
     return &proven->of[(digest[0] | (unsigned)digest[1] << 8) % EDGE_PROVEN];
 }
 
-static void digest(const struct edge_proven *proven, struct edge_credentials *c)
+static bool keyed_digest(const struct edge_proven *proven, struct edge_credentials *c)
 {
     char text[HTPASSWD_HASH_BYTES + 1 + EDGE_CREDENTIALS_BYTES];
     size_t len = strlen(c->hash) + 1, said = (size_t)(c->password.ptr + c->password.len - c->bytes);
     memcpy(text, c->hash, len); /* no hash has a NUL byte: where it ends is told */
     memcpy(text + len, c->bytes, said);
-    edge_hmac_sha1(proven->key, sizeof proven->key, text, len + said, c->digest);
+    bool done = digest_hmac(proven->key, sizeof proven->key, text, len + said, c->digest);
     explicit_bzero(text, sizeof text);
+    return done;
 }
 
 enum edge_login edge_users_ask(const struct edge_users *u, struct edge_proven *proven,
@@ -130,9 +146,11 @@ enum edge_login edge_users_ask(const struct edge_users *u, struct edge_proven *p
         proven->keyed = true;
     }
     (void)str_copy(ret->hash, sizeof ret->hash, hash_of(u, proven, user, &ret->known));
-    digest(proven, ret);
+    if (!keyed_digest(proven, ret)) {
+        return EDGE_LOGIN_MISSING;
+    }
     const struct edge_proof *p = place_of(proven, ret->digest);
-    bool same = edge_equal(p->digest, ret->digest, EDGE_PROOF_BYTES);
+    bool same = digest_equal(p->digest, ret->digest, EDGE_PROOF_BYTES);
     return same && ret->known && p->until_ms > now_ms ? EDGE_LOGIN_PROVEN : EDGE_LOGIN_UNPROVEN;
 }
 

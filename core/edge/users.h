@@ -21,9 +21,9 @@ struct cJSON;
 struct http1_head;
 
 enum {
-    EDGE_PROVEN = 1024,      /* credentials that are remembered */
-    EDGE_PROVEN_MS = 300000, /* for so long */
-    EDGE_PROOF_BYTES = 20,
+    EDGE_PROVEN = 1024,        /* credentials that are remembered */
+    EDGE_PROVEN_MS = 300000,   /* for so long */
+    EDGE_PROOF_BYTES = 32,     /* HMAC-SHA-256 */
     EDGE_CHALLENGE_BYTES = 192 /* of the field that asks for them, with its CR LF */
 };
 
@@ -56,7 +56,7 @@ struct edge_credentials {
     unsigned char digest[EDGE_PROOF_BYTES];
 };
 
-/* From a route's "basic_auth", {"users":TEXT,"realm":"ops","pass":false}; -EINVAL with a sentence. */
+/* From a route's "basic_auth", {"users":TEXT,"realm":"ops","pass":false}, on the loop; -EINVAL, -ELIBACC, -ENOTSUP with a sentence. */
 int edge_users_new(const struct cJSON *json, struct edge_users **ret_users, char **reterr);
 void edge_users_free(struct edge_users *u); /* NULL is allowed */
 /* Looks at the Authorization field. `proven` is lent, and keyed the first time. */

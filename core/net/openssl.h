@@ -1,7 +1,7 @@
 /* openssl.h: OpenSSL's functions, found at run time; private to the room.
  *
  * Linked in, the libraries cost each process 1.8 MB resident and a millisecond at its start, whether it
- * speaks TLS or not. So they are loaded where the first certificate is used: tls_load. Each name below
+ * speaks TLS or not. So they are loaded where the first certificate or digest is used: tls_load. Each name below
  * leads into the table that stands in for the linker's; the code beside reads as any that uses OpenSSL,
  * and its macros work. A function that is missing here is an undefined reference when tidegate is linked:
  * add it to its list and below. */
@@ -111,6 +111,7 @@
     X(BN_bn2binpad) \
     X(BN_free) \
     X(CRYPTO_free) \
+    X(CRYPTO_memcmp) \
     X(CRYPTO_memdup) \
     X(ECDSA_SIG_free) \
     X(ECDSA_SIG_get0_r) \
@@ -123,13 +124,25 @@
     X(EVP_DecodeBlock) \
     X(EVP_DecryptInit_ex) \
     X(EVP_Digest) \
+    X(EVP_DigestFinal_ex) \
+    X(EVP_DigestInit_ex2) \
     X(EVP_DigestSign) \
     X(EVP_DigestSignInit) \
+    X(EVP_DigestUpdate) \
     X(EVP_EncodeBlock) \
     X(EVP_EncryptInit_ex) \
+    X(EVP_MAC_CTX_dup) \
+    X(EVP_MAC_CTX_free) \
+    X(EVP_MAC_CTX_new) \
     X(EVP_MAC_CTX_set_params) \
+    X(EVP_MAC_fetch) \
+    X(EVP_MAC_final) \
+    X(EVP_MAC_free) \
+    X(EVP_MAC_init) \
+    X(EVP_MAC_update) \
     X(EVP_MD_CTX_free) \
     X(EVP_MD_CTX_new) \
+    X(EVP_MD_fetch) \
     X(EVP_PKEY_Q_keygen) \
     X(EVP_PKEY_free) \
     X(EVP_PKEY_get_base_id) \
@@ -319,6 +332,7 @@ extern struct openssl openssl;
 #define BN_bn2binpad openssl.BN_bn2binpad
 #define BN_free openssl.BN_free
 #define CRYPTO_free openssl.CRYPTO_free
+#define CRYPTO_memcmp openssl.CRYPTO_memcmp
 #define CRYPTO_memdup openssl.CRYPTO_memdup
 #define ECDSA_SIG_free openssl.ECDSA_SIG_free
 #define ECDSA_SIG_get0_r openssl.ECDSA_SIG_get0_r
@@ -331,13 +345,25 @@ extern struct openssl openssl;
 #define EVP_DecodeBlock openssl.EVP_DecodeBlock
 #define EVP_DecryptInit_ex openssl.EVP_DecryptInit_ex
 #define EVP_Digest openssl.EVP_Digest
+#define EVP_DigestFinal_ex openssl.EVP_DigestFinal_ex
+#define EVP_DigestInit_ex2 openssl.EVP_DigestInit_ex2
 #define EVP_DigestSign openssl.EVP_DigestSign
 #define EVP_DigestSignInit openssl.EVP_DigestSignInit
+#define EVP_DigestUpdate openssl.EVP_DigestUpdate
 #define EVP_EncodeBlock openssl.EVP_EncodeBlock
 #define EVP_EncryptInit_ex openssl.EVP_EncryptInit_ex
+#define EVP_MAC_CTX_dup openssl.EVP_MAC_CTX_dup
+#define EVP_MAC_CTX_free openssl.EVP_MAC_CTX_free
+#define EVP_MAC_CTX_new openssl.EVP_MAC_CTX_new
 #define EVP_MAC_CTX_set_params openssl.EVP_MAC_CTX_set_params
+#define EVP_MAC_fetch openssl.EVP_MAC_fetch
+#define EVP_MAC_final openssl.EVP_MAC_final
+#define EVP_MAC_free openssl.EVP_MAC_free
+#define EVP_MAC_init openssl.EVP_MAC_init
+#define EVP_MAC_update openssl.EVP_MAC_update
 #define EVP_MD_CTX_free openssl.EVP_MD_CTX_free
 #define EVP_MD_CTX_new openssl.EVP_MD_CTX_new
+#define EVP_MD_fetch openssl.EVP_MD_fetch
 #define EVP_PKEY_Q_keygen openssl.EVP_PKEY_Q_keygen
 #define EVP_PKEY_free openssl.EVP_PKEY_free
 #define EVP_PKEY_get_base_id openssl.EVP_PKEY_get_base_id

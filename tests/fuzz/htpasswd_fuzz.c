@@ -3,7 +3,7 @@
  * Beside memory errors it checks that what is read lies inside the text and is what stands in a line of it, that
  * a text reads the same with its lines alone, and that credentials are whole and have no control characters. Hashes
  * that are computed quickly are computed, too.
- * sources: core/base/htpasswd.c core/base/str.c core/base/mem.c core/edge/password.c core/edge/digest.c
+ * sources: core/base/htpasswd.c core/base/str.c core/base/mem.c core/edge/password.c core/net/digest.c core/net/openssl.c
  */
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +28,8 @@ static void check_entry(struct str text, const struct htpasswd_entry *e)
     check(!memchr(e->user.ptr, '\n', e->user.len) && !memchr(e->hash.ptr, '\n', e->hash.len));
     check(!memchr(e->hash.ptr, 0, e->hash.len) && e->kind < HTPASSWD_KINDS);
     if (e->kind == HTPASSWD_SHA1 || e->kind == HTPASSWD_APR1) {
+        char *error;
+        check(!edge_password_begin(e->kind, &error));
         (void)edge_password_check(e->hash, e->user);
     }
     /* Its line alone says the same. */
