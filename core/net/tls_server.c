@@ -176,6 +176,15 @@ static char *lower_name(const char *name)
     return copy;
 }
 
+/* What is told of it comes to terminals. */
+static bool is_visible(const char *name)
+{
+    while (*name > ' ' && *name < 0x7f) {
+        name++;
+    }
+    return !*name;
+}
+
 static int on_name(SSL *ssl, int *alert, void *arg)
 {
     struct tls_server *s = arg;
@@ -192,7 +201,9 @@ static int on_name(SSL *ssl, int *alert, void *arg)
     t->choice = tls_server_find(s, t->name, acme);
     if (!t->choice) {
         mem_free(t->why);
-        t->why = mem_printf("no certificate is here for the name \"%s\"", t->name);
+        t->why = is_visible(t->name)
+                     ? mem_printf("no certificate is here for the name \"%s\"", t->name)
+                     : mem_copy("no certificate is here for a name that no host has");
         *alert = SSL_AD_UNRECOGNIZED_NAME;
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     }

@@ -167,6 +167,18 @@ describe("net/tls", function()
         assert.is_true(tonumber(C.tls_recv(s.t, ffi.new "char[1]", 1)) < 0)
     end)
 
+    it("does not repeat a name that would be more than text to a terminal", function()
+        local both = store()
+        for name, told in pairs {
+            ["c.example"] = 'no certificate is here for the name "c.example"',
+            ["c\27[2J.example"] = "no certificate is here for a name that no host has",
+            ["c\155\255.example"] = "no certificate is here for a name that no host has",
+        } do
+            local s, _, a = meet(both, both, name)
+            assert.same({ room.EPROTO, told }, { a, s:why() })
+        end
+    end)
+
     it("tells ends from cuts", function()
         local both = store()
         local s, c = met(both, both)
