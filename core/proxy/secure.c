@@ -122,6 +122,26 @@ static bool refuse_plain(struct session *s)
     return s->state != SESSION_DEAD;
 }
 
+/* Our alert says why. In TLS 1.3 a client whose certificate is refused has sent a request already: closing with that
+ * unread would reset the connection, and it might lose the alert. */
+static bool listen_on(struct session *s)
+{
+    struct proxy *p = s->proxy;
+    proxy_secure_leave(s);
+    proxy_session_shut(s);
+    tls_free(s->conn.tls);
+    s->conn.tls = NULL;
+    s->secure = false;
+    s->state = SESSION_LINGER;
+    proxy_timeout_start(p, &s->conn, p->linger_timeout);
+    if (!s->conn.registered && proxy_conn_register(p, &s->conn)) {
+        proxy_session_kill(s, true);
+        return false;
+    }
+    s->conn.readable = true;
+    return true;
+}
+
 static bool fail(struct session *s, int rc)
 {
     struct proxy *p = s->proxy;
@@ -131,6 +151,7 @@ static bool fail(struct session *s, int rc)
         (void)snprintf(text, sizeof text, "%s: no TLS with %s: %s", s->listener->address, s->peer,
                        tls_why(s->conn.tls));
         proxy_fact(p, "tls", text);
+        return listen_on(s);
     }
     proxy_session_kill(s, false);
     return false;

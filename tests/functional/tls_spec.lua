@@ -118,6 +118,20 @@ describe("TLS of clients", function()
         told(t, "peer did not return a certificate", function()
             assert.not_equal(0, (curl(t)))
         end)
+        -- A client of TLS 1.3 sends its request before it can know; it must not lose the alert to a reset.
+        local client = [[python3 -c '
+import select, socket, ssl
+context = ssl.create_default_context(cafile="%s/tls/certificate-1.pem")
+c = context.wrap_socket(socket.create_connection(("127.0.0.1", %d), 10), server_hostname="shop.example")
+select.select([c], [], [], 10)
+for _ in range(20):
+    c.send(b"GET / HTTP/1.1\r\n")
+try:
+    c.recv(1)
+except ssl.SSLError as e:
+    print(e.reason)']]
+        code, out = sh(client, t.dir, t:port())
+        assert.same({ 0, "TLSV13_ALERT_CERTIFICATE_REQUIRED\n" }, { code, out })
     end))
 
     it("tells a route's function whose certificate it is, over HTTP/1.1 and HTTP/2", tidegate.test(function(t)
