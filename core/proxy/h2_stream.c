@@ -227,8 +227,11 @@ static int submit(struct h2_stream *st, struct str head, bool empty)
     char digits[3];
     (void)str_next(&head, '\n', &line);
     int status = status_of(line);
-    bool tunnel = st->tunnel && status == 101; /* RFC 8441: begins with a 200 */
-    memcpy(digits, tunnel ? "200" : line.ptr + 9, 3);
+    bool tunnel = st->tunnel && status == 101;  /* RFC 8441: begins with a 200 */
+    bool refused = st->tunnel && status >= 200; /* then it is a stream as any other, */
+    bool mistaken = refused && status < 300;    /* and must not look as if it were open */
+    memcpy(digits, tunnel ? "200" : mistaken ? "502" : line.ptr + 9, 3);
+    st->tunnel = st->tunnel && !refused;
     nv[0] = (nghttp2_nv){(uint8_t *)(uintptr_t) ":status", (uint8_t *)digits, 7, 3,
                          NGHTTP2_NV_FLAG_NONE};
     size_t count = 1 + proxy_h2_fields(head, tunnel, nv + 1, H2_FIELDS - 1);

@@ -524,6 +524,22 @@ describe("proxy, HTTP/2", function()
         assert.matches('\n127.0.0.1 .- "%- %- HTTP/2.0" 400 ', text)
     end)
 
+    it("tells the client of a WebSocket that was refused", function()
+        w = proxied.start {}
+        local c = client()
+        for i, case in ipairs { { 403, 403 }, { 200, 502 } } do
+            local id = 2 * i - 1
+            c:headers(id, { { ":method", "CONNECT" }, { ":protocol", "websocket" }, { ":scheme", "http" },
+                { ":authority", "shop.example" }, { ":path", "/chat" } }, 0)
+            local u = w:accept(1)
+            u:read_head()
+            u:send(("HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nno"):format(case[1]))
+            local a = c:answer(id)
+            assert.same({ case[2], "no" }, { a.status, a.body })
+            u:close()
+        end
+    end)
+
     it("carries a WebSocket", function()
         w = proxied.start {}
         local c = client()
