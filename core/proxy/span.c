@@ -237,7 +237,7 @@ static struct cJSON *attributes_of(const struct exchange *ex, int status)
     add_text(attributes, "tidegate.service", ex->route->service->name);
     add_text(attributes, "tidegate.backend", ex->backend ? ex->backend->id : "");
     add_text(attributes, "tidegate.request_id", ex->id);
-    add_number(attributes, "tidegate.attempts", ex->tries);
+    add_number(attributes, "tidegate.attempts", ex->tries + (ex->backend ? 1u : 0u));
     return attributes;
 }
 

@@ -65,9 +65,10 @@ describe("tracing", function()
         assert.is_true(took_ns >= 0 and took_ns < 60e9)
         assert.is_true(math.abs(tonumber(span.endTimeUnixNano:sub(1, 10)) - os.time()) < 60)
         local said = attributes(span)
-        assert.same({ "GET", "/path", "http", "404", "127.0.0.1", "shop", "shop-1", "1.1" }, {
+        assert.same({ "GET", "/path", "http", "404", "127.0.0.1", "shop", "shop-1", "1.1", "1" }, {
             said["http.request.method"], said["url.path"], said["url.scheme"], said["http.response.status_code"],
             said["client.address"], said["tidegate.service"], said["tidegate.backend"], said["network.protocol.version"],
+            said["tidegate.attempts"],
         })
         assert.is_nil(cjson.encode(span):find "secret")
         assert.truthy(page(t):find('tidegate_spans_total{result="exported"} 1', 1, true))
