@@ -1,5 +1,5 @@
 -- One flood against a port, for floods.sh: luajit floods.lua PORT KIND SECONDS. Prints how often it went over a connection.
--- Kinds: resets, continuations, settings, pings (HTTP/2 without TLS, connection after connection), and, where connections are held
+-- Kinds: spin (nothing but CPU), resets, continuations, settings, pings (HTTP/2 without TLS, connection after connection), and, where connections are held
 -- until the end, half-open (they say nothing), slow-hello (a part of a TLS handshake), stalled (a whole hello).
 package.path = "tests/support/?.lua;" .. package.path
 local h2 = require "h2"
@@ -83,7 +83,9 @@ local function hold(bytes)
     return count
 end
 
-if POURED[kind] then
+if kind == "spin" then
+    repeat until socket.gettime() >= deadline
+elseif POURED[kind] then
     print(pour(POURED[kind]()))
 else
     print(hold(assert(HELD[kind], "no such flood")))

@@ -41,7 +41,7 @@ local SCENARIOS = {
 }
 
 for _, kind in ipairs { "resets", "continuations", "settings", "pings", "half-open", "slow-hello", "stalled" } do
-    table.insert(SCENARIOS, #SCENARIOS, { ("p99 during a flood of %s, by that before"):format(kind), "", {}, { tidegate = 2 } })
+    table.insert(SCENARIOS, #SCENARIOS, { ("p99 during a flood of %s, by that beside a spinner"):format(kind), "", {}, { tidegate = 2 } })
     table.insert(SCENARIOS, #SCENARIOS, { "connections of a flood of " .. kind, "", {}, {} })
 end
 
