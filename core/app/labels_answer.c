@@ -98,6 +98,11 @@ static void put_where(struct master *m, struct cJSON *out, const struct cJSON *c
         json_set_str(out, "network", network);
         json_set_str(out, "why", "is being taken up");
         serves = put_instance(m, out, service, json_str(c, "name", ""), now_ms);
+        if (serves && !json_count(json_get(out, "routes"))) {
+            serves = false;
+            json_set_str(out, "why",
+                         "no route leads to its service: tidegate.route.host makes one");
+        }
     }
     if (serves) {
         json_remove(out, "why");

@@ -134,6 +134,20 @@ local function answers(t, host, name)
 end
 
 describe("labelled containers", function()
+    it("get no requests where no route leads to their service, and are told so", tidegate.test(function(t)
+        local e = engine(t)
+        start(t)
+        e:run("a", { service = "web", ["route.path"] = "/" })
+        e:run("b", { service = "lost", [""] = "x" })
+        t:wait("both to be up", function()
+            return of(t, "web") and of(t, "web").up == 1 and of(t, "lost") and of(t, "lost").up == 1
+        end)
+        assert.is_true(told(t, "a").serves)
+        local c = told(t, "b")
+        assert.same({ false, "up", "no route leads to its service: tidegate.route.host makes one" },
+            { c.serves, c.backend_state, c.why })
+    end))
+
     it("are followed through restarts of the engine, one upon the other", tidegate.test(function(t)
         local e = engine(t)
         start(t)
