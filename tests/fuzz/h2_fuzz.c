@@ -98,6 +98,19 @@ int proxy_conn_register(struct proxy *p, struct conn *c)
     return 0;
 }
 
+void proxy_conn_init(struct conn *c, enum conn_kind kind, int fd)
+{
+    *c = (struct conn){.fd = fd, .kind = (uint8_t)kind};
+    list_init(&c->node);
+}
+
+void proxy_timeout_start(struct proxy *p, struct conn *c, struct timeout *t)
+{
+    static struct timeout any;
+    (void)p;
+    c->timeout = t ? t : &any;
+}
+
 void proxy_timeout_keep(struct proxy *p, struct conn *c, struct timeout *t, bool moved)
 {
     (void)p;
