@@ -6,7 +6,7 @@ local tidegate = require "tidegate"
 
 describe("The edge, client addresses", function()
     it("README.md shows what check takes", tidegate.test(function(t)
-        for _, section in ipairs { "Client addresses", "Traces" } do
+        for _, section in ipairs { "gRPC and HTTP/2 to backends", "Client addresses", "Traces", "Docker labels" } do
             for i, text in ipairs(readme.configurations(section)) do
                 t:write("shown.lua", text)
                 local result = t:cli("check", t.dir .. "/shown.lua")

@@ -9,7 +9,7 @@ function M.configurations(section)
     local file = assert(io.open "README.md")
     local chapter = file:read("*a"):match "\n## The edge\n(.-\n)## "
     file:close()
-    local text = assert(chapter, "README.md has no chapter on the edge"):match("\n### " .. section .. "\n(.-)\n### ")
+    local text = (assert(chapter, "README.md has no chapter on the edge") .. "\n### "):match("\n### " .. section .. "\n(.-)\n### ")
     local out, block = {}, {}
     local function finish()
         local whole = table.concat(block, "\n")
